@@ -1,0 +1,1 @@
+"""The compilers that ship with policyd, one package per data plane."""

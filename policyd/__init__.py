@@ -1,0 +1,1 @@
+"""policyd: a declarative policy engine and GitOps controller for service meshes."""

@@ -1,0 +1,67 @@
+"""The protocol that a compiler implements, and what it says about itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from policyd.compiler.artifact import Artifact, Compiled
+from policyd.compiler.memo import Memo
+from policyd.model.mesh import Mesh
+from policyd.model.node import Node
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a data plane can do, by the field's words; shown by `policyd doctor` and in the docs."""
+
+    delivery: str
+    """`xds`, `files` or `manifests`."""
+    live_access_rules: bool
+    """Whether a changed access rule reaches existing connections without closing them."""
+    weighted_versions: bool
+    header_match: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Validation:
+    """How the real proxy judges a compiled node: write `files`, run `program` with `arguments` beside them.
+
+    `{dir}` in an argument stands for the folder that the files were written to. Exit status 0 accepts.
+    """
+
+    program: str
+    arguments: tuple[str, ...]
+    files: Mapping[str, bytes]
+
+
+class Compiler(Protocol):
+    """Turns the mesh as one node should see it into that node's configuration."""
+
+    @property
+    def name(self) -> str:
+        """The entry point's name, as a mesh writes it: `compiler: envoy`."""
+        ...
+
+    @property
+    def id(self) -> str:
+        """Name and a number that changes whenever the same mesh would compile to other bytes."""
+        ...
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What this data plane can do."""
+        ...
+
+    def compile(self, mesh: Mesh, node: Node, memo: Memo) -> Compiled:
+        """The configuration of `node`. Deterministic; equal inputs share the very same artefact objects."""
+        ...
+
+    def render(self, artifact: Artifact) -> str:
+        """The artefact as a person reads it in a diff: stable, line-oriented text."""
+        ...
+
+    def validation(self, compiled: Compiled, node: Node) -> Validation:
+        """What to hand to the real proxy so that it judges this configuration without starting."""
+        ...

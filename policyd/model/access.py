@@ -1,0 +1,73 @@
+"""Who may call whom: allow-only rules, default deny.
+
+A request is allowed when some enforced rule of its destination has a source that fits the caller and a permit
+that fits method and path. Identities come from verified mTLS only.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from policyd.base.content import digest
+from policyd.model.names import Name
+from policyd.model.paths import PathPattern
+
+ANY_METHOD = "*"
+
+
+class Mode(enum.Enum):
+    """Whether a rule decides, or is only counted and logged where it would decide otherwise."""
+
+    ENFORCE = "enforce"
+    OBSERVE = "observe"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Callers. Values of a field are ORed, the fields that are set are ANDed; nothing set matches nobody.
+
+    `anyone` is every verified identity of the mesh's own trust domain (`from: ["*"]`). `identities` are whole
+    SPIFFE IDs, of this trust domain or another.
+    """
+
+    services: tuple[Name, ...] = ()
+    namespaces: tuple[str, ...] = ()
+    identities: tuple[str, ...] = ()
+    anyone: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Permit:
+    """What may be called: one of the methods (`*` = any) on one of the paths."""
+
+    methods: tuple[str, ...]
+    paths: tuple[PathPattern, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One access rule, resolved. From `expires` on it allows nothing."""
+
+    name: Name
+    sources: tuple[Source, ...]
+    permits: tuple[Permit, ...]
+    mode: Mode = Mode.ENFORCE
+    expires: datetime | None = None
+
+    def in_force(self, at: datetime) -> bool:
+        """Whether the rule has not expired at the instant `at`."""
+        return self.expires is None or at < self.expires
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """All rules of one destination, sorted by name. No rules means that nobody may call it."""
+
+    to: Name
+    rules: tuple[Rule, ...] = ()
+    digest: str = field(init=False, compare=False, repr=False, default="")
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "digest", digest(self))

@@ -1,0 +1,60 @@
+"""The mesh: what all proxies together are asked to be, and how changes to it are taken."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from policyd.base.content import digest
+from policyd.model.access import Access
+from policyd.model.names import Name
+from policyd.model.release import DEFAULT_STRATEGY, CanaryPlan, Strategy
+from policyd.model.service import Service
+from policyd.model.slo import Slo
+
+
+@dataclass(frozen=True, slots=True)
+class DataPlane:
+    """A kind of proxy in the mesh: `compiler` names the entry point that writes its configuration."""
+
+    name: str
+    compiler: str
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What all proxies share. Ports are those of each sidecar: mTLS from peers, plain HTTP from its own app."""
+
+    name: str
+    trust_domain: str
+    data_planes: tuple[DataPlane, ...] = (DataPlane("sidecars", "envoy"),)
+    inbound_port: int = 15_006
+    outbound_port: int = 15_001
+    leaf_s: int = 86_400
+    root_s: int = 365 * 86_400
+    digest: str = field(init=False, compare=False, repr=False, default="")
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "digest", digest(self))
+
+
+@dataclass(frozen=True, slots=True)
+class Releases:
+    """How changes are taken; read from the head of Git, never rolled out itself."""
+
+    canaries: Mapping[Name, CanaryPlan] = field(default_factory=dict)
+    """By service."""
+    slos: Mapping[Name, Slo] = field(default_factory=dict)
+    """By their own name."""
+    strategy: Strategy = DEFAULT_STRATEGY
+
+
+@dataclass(frozen=True, slots=True)
+class Mesh:
+    """The whole. Mappings are sorted by name and must not be changed after construction."""
+
+    settings: Settings
+    services: Mapping[Name, Service] = field(default_factory=dict)
+    access: Mapping[Name, Access] = field(default_factory=dict)
+    """By destination; every service has an entry."""
+    releases: Releases = Releases()

@@ -1,0 +1,42 @@
+"""Names of things in a mesh."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+DEFAULT_NAMESPACE = "default"
+
+
+class Name(NamedTuple):
+    """A namespaced name; sorts by namespace, then name. Printed `namespace/name`."""
+
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+    @classmethod
+    def parse(cls, text: str, namespace: str = DEFAULT_NAMESPACE) -> Name:
+        """Read `name` (in `namespace`) or `namespace/name`."""
+        head, slash, tail = text.partition("/")
+        return cls(head, tail) if slash else cls(namespace, head)
+
+
+def spiffe_id(trust_domain: str, service: Name) -> str:
+    """The SPIFFE ID of a service: `spiffe://<trust domain>/ns/<namespace>/svc/<service>`.
+
+    Source: SPIFFE-ID specification, section 2; the path layout is policyd's own. All versions of a service
+    share it: a version is a matter of routing, not of trust.
+    """
+    return f"spiffe://{trust_domain}/ns/{service.namespace}/svc/{service.name}"
+
+
+def namespace_prefix(trust_domain: str, namespace: str) -> str:
+    """What every SPIFFE ID of a namespace's services starts with (ends in `/`, so that no name is cut)."""
+    return f"spiffe://{trust_domain}/ns/{namespace}/svc/"
+
+
+def dns_name(trust_domain: str, service: Name) -> str:
+    """The one DNS name in a service's certificate: `<service>.<namespace>.<trust domain>`."""
+    return f"{service.name}.{service.namespace}.{trust_domain}"

@@ -1,0 +1,115 @@
+"""A service: its versions, where their instances are, and how its traffic is split."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+
+from policyd.base.content import digest
+from policyd.model.names import Name
+from policyd.model.resilience import Resilience
+
+WHOLE = 10_000
+"""All of something, in basis points."""
+
+
+class Protocol(enum.Enum):
+    """What a service speaks to its callers."""
+
+    HTTP = "http"
+    HTTP2 = "http2"
+    GRPC = "grpc"
+    TCP = "tcp"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Endpoint:
+    """One instance: `address` is its sidecar's (mTLS), `app_*` where the application itself listens."""
+
+    address: str
+    app_address: str
+    app_port: int
+    zone: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One version of a service, with its instances in order of address."""
+
+    name: str
+    endpoints: tuple[Endpoint, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class HeaderMatch:
+    """An exact match of one request header; `name` is lower case."""
+
+    name: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Who gets which version: `weights` are (version, basis points), sorted, sum `WHOLE`, none of them 0.
+
+    Requests that match `first` go to `first_version` whatever the weights.
+    """
+
+    weights: tuple[tuple[str, int], ...]
+    first: HeaderMatch | None = None
+    first_version: str = ""
+
+    @classmethod
+    def all_to(cls, version: str) -> Split:
+        """The split of a service at rest."""
+        return cls(((version, WHOLE),))
+
+    @property
+    def versions(self) -> tuple[str, ...]:
+        """Every version that some request can reach, sorted."""
+        named = {version for version, _ in self.weights}
+        if self.first is not None:
+            named.add(self.first_version)
+        return tuple(sorted(named))
+
+
+@dataclass(frozen=True, slots=True)
+class HealthCheck:
+    """An active HTTP check of every endpoint, sent by each caller's sidecar."""
+
+    path: str
+    interval_ms: int = 5_000
+    timeout_ms: int = 1_000
+    healthy_threshold: int = 1
+    unhealthy_threshold: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A service as its callers and its own sidecars need to know it.
+
+    `split` is what Git asks for at rest (all to the version named in the intent); while a change is in
+    flight, `plan.effective` puts the weights of its stage here.
+    """
+
+    name: Name
+    protocol: Protocol
+    port: int
+    versions: tuple[Version, ...]
+    split: Split
+    resilience: Resilience = Resilience()
+    health_check: HealthCheck | None = None
+    opaque_paths: bool = False
+    digest: str = field(init=False, compare=False, repr=False, default="")
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "digest", digest(self))
+
+    @property
+    def serving(self) -> str:
+        """The version with the largest share; at rest, the one that Git names."""
+        return max(self.split.weights, key=lambda weight: weight[1])[0]
+
+    def version(self, name: str) -> Version | None:
+        """The version of that name, if there is one."""
+        return next((version for version in self.versions if version.name == name), None)
