@@ -1,0 +1,76 @@
+"""What happened, as values: for `releases watch`, the event stream of the API, and the demo's screen."""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+from collections import deque
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+
+class Kind(enum.StrEnum):
+    """What an event is about."""
+
+    SERVED = "served"
+    """The first head of a mesh is live."""
+    STARTED = "started"
+    STAGE = "stage"
+    """A release entered a stage."""
+    VERDICT = "verdict"
+    """A tick's decision with its evidence."""
+    PROMOTED = "promoted"
+    ABORTED = "aborted"
+    SUPERSEDED = "superseded"
+    BLOCKED = "blocked"
+    COMMAND = "command"
+    REFUSED = "refused"
+    """A proxy refused a configuration."""
+    RUNTIME = "runtime"
+    """Endpoints, secrets or an expiry changed what nodes run, without a release."""
+    STALLED = "stalled"
+    """A person is needed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that happened. `text` is for people, `data` for programs; `release` is empty for the mesh itself."""
+
+    at: datetime
+    kind: Kind
+    release: str
+    text: str
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+class EventLog:
+    """The last events, and a live feed of new ones for any number of followers."""
+
+    def __init__(self, keep: int = 1_000) -> None:
+        self._events: deque[Event] = deque(maxlen=keep)
+        self._followers: set[asyncio.Queue[Event]] = set()
+        self._queue_size = keep
+
+    def add(self, event: Event) -> None:
+        """Keep the event and hand it to every follower; one that fell `keep` behind loses its oldest."""
+        self._events.append(event)
+        for queue in self._followers:
+            if queue.full():
+                queue.get_nowait()
+            queue.put_nowait(event)
+
+    def recent(self) -> tuple[Event, ...]:
+        """What is remembered, oldest first."""
+        return tuple(self._events)
+
+    async def follow(self) -> AsyncIterator[Event]:
+        """Every event from now on, until the caller stops asking."""
+        queue: asyncio.Queue[Event] = asyncio.Queue(self._queue_size)
+        self._followers.add(queue)
+        try:
+            while True:
+                yield await queue.get()
+        finally:
+            self._followers.discard(queue)
