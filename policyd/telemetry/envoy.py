@@ -1,0 +1,131 @@
+"""Reads the counters of Envoy sidecars from their admin interfaces.
+
+Which counters say what, as seen on Envoy 1.40 (`tests/telemetry/test_envoy.py` holds it to this):
+- `cluster.<name>.upstream_rq_completed` and `upstream_rq_5xx` count final outcomes at the caller. An attempt that
+  was tried again is counted under `cluster.<name>.retry.` instead; `upstream_rq_total` counts every attempt.
+- `upstream_rq_time` times final answers of the upstream, in milliseconds; its buckets move at the stats flush.
+- `http.inbound.rbac.denied` counts denials of the access rules, on every inbound listener; requests refused for
+  not being canonical are counted under a prefix of their own.
+
+Values are read as JSON, in which they are whole integers, and only those that were used and are asked for: the
+cost follows the traffic of a sidecar, not the size of its configuration.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import httpx
+import orjson
+import structlog
+
+from policyd.base.clock import Clock
+from policyd.compiler.naming import INBOUND
+from policyd.telemetry.source import Buckets, ClusterCounters, NodeCounters, Reading
+
+DEADLINE_S = 0.8
+"""How long a sidecar may take to answer; less than one tick, so that a stuck one cannot delay the others."""
+
+_FILTER = (
+    r"^(cluster\.[^.]+\.upstream_rq_(completed|5xx|time)"
+    rf"|http\.{INBOUND}\.(downstream_rq_completed|rbac\.denied))$"
+)
+_STAT = re.compile(r"cluster\.(?P<cluster>[^.]+)\.upstream_rq_(?P<what>completed|5xx|time)")
+_QUERY = {"format": "json", "usedonly": "", "histogram_buckets": "cumulative", "filter": _FILTER}
+
+
+class EnvoyStats:
+    """A `MetricSource` over the admin interfaces in `admins`: node id -> `http://host:port` or `unix:/path`.
+
+    The mapping is read anew at every reading, so its owner may change it. `aclose` closes the connections.
+    """
+
+    def __init__(self, admins: Mapping[str, str], clock: Clock, deadline_s: float = DEADLINE_S) -> None:
+        self._admins = admins
+        self._clock = clock
+        self._deadline_s = deadline_s
+        self._clients: dict[str, httpx.AsyncClient] = {}
+        self._log = structlog.get_logger("telemetry")
+
+    async def read(self, nodes: Sequence[str]) -> Reading:
+        """The counters of those nodes that have a known admin address and answered in time."""
+        known = [node for node in nodes if node in self._admins]
+        answers = await asyncio.gather(*(self._read_node(node, self._admins[node]) for node in known))
+        found = {node: counters for node, counters in zip(known, answers, strict=True) if counters is not None}
+        return Reading(self._clock.monotonic(), found)
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        clients = list(self._clients.values())
+        self._clients.clear()
+        for client in clients:
+            await client.aclose()
+
+    async def _read_node(self, node: str, address: str) -> NodeCounters | None:
+        try:
+            async with asyncio.timeout(self._deadline_s):
+                response = await self._client(address).get("/stats", params=_QUERY)
+                response.raise_for_status()
+            return parse_stats(response.content)
+        except (httpx.HTTPError, TimeoutError, ValueError) as error:
+            self._log.debug("stats not read", node=node, address=address, error=repr(error))
+            return None
+
+    def _client(self, address: str) -> httpx.AsyncClient:
+        if address not in self._clients:
+            unix = address.startswith("unix:")
+            # trust_env off: a proxy from the environment must never stand between us and a sidecar.
+            self._clients[address] = httpx.AsyncClient(
+                base_url="http://admin" if unix else address,
+                transport=httpx.AsyncHTTPTransport(uds=address.removeprefix("unix:")) if unix else None,
+                timeout=self._deadline_s,
+                trust_env=False,
+            )
+        return self._clients[address]
+
+
+def parse_stats(body: bytes) -> NodeCounters:
+    """Read `/stats?format=json&histogram_buckets=cumulative`.
+
+    Raises `ValueError` where the body is not of that shape: a half-read node must not look like a quiet one.
+    """
+    document = orjson.loads(body)
+    try:
+        values, histograms = _flatten(document["stats"])
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"not the statistics of an Envoy: {error!r}") from error
+    clusters = {
+        cluster: ClusterCounters(
+            completed=values.get(f"cluster.{cluster}.upstream_rq_completed", 0),
+            errors=values.get(f"cluster.{cluster}.upstream_rq_5xx", 0),
+            latency=histograms.get(f"cluster.{cluster}.upstream_rq_time"),
+        )
+        for cluster in sorted({match["cluster"] for match in map(_STAT.fullmatch, [*values, *histograms]) if match})
+    }
+    return NodeCounters(
+        clusters=clusters,
+        inbound_requests=values.get(f"http.{INBOUND}.downstream_rq_completed", 0),
+        inbound_denied=values.get(f"http.{INBOUND}.rbac.denied", 0),
+    )
+
+
+def _flatten(stats: list[dict[str, Any]]) -> tuple[dict[str, int], dict[str, Buckets]]:
+    values: dict[str, int] = {}
+    histograms: dict[str, Buckets] = {}
+    for stat in stats:
+        if "histograms" in stat:
+            histograms.update({found["name"]: _buckets(found["buckets"]) for found in stat["histograms"]})
+        else:
+            values[stat["name"]] = int(stat["value"])
+    return values, histograms
+
+
+def _buckets(found: list[dict[str, Any]]) -> Buckets:
+    # The last bound is the largest that Envoy keeps (an hour by default); slower answers are in no bucket.
+    bounds = tuple(float(bucket["upper_bound"]) for bucket in found)
+    counts = tuple(int(bucket["cumulative"]) for bucket in found)
+    return Buckets((*bounds, math.inf), (*counts, counts[-1] if counts else 0))

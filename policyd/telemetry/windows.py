@@ -1,0 +1,104 @@
+"""The arms of a comparison: one tick's outcomes, grouped into canary and stable, stratum by stratum.
+
+A stratum is the service whose proxies counted: callers differ in what they ask for, so only instances of the same
+service over the same tick are compared. Node ids start `namespace/service/`, which names the stratum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from policyd.compiler.naming import APP, cluster_name, parse_cluster_name
+from policyd.model.names import Name
+from policyd.telemetry.buckets import add
+from policyd.telemetry.counters import NodeTick, Outcomes, Tick
+
+NOTHING = Outcomes()
+
+
+@dataclass(frozen=True, slots=True)
+class Stratum:
+    """Both arms at the proxies of one service; `of` is that service."""
+
+    of: Name
+    canary: Outcomes
+    stable: Outcomes
+
+
+Counted = Callable[[Name, NodeTick], Outcomes]
+"""What of a node's tick is compared, given the service that the node belongs to."""
+
+
+def service_of(node: str) -> Name:
+    """The service that a node id belongs to."""
+    namespace, service, _ = node.split("/", 2)
+    return Name(namespace, service)
+
+
+def by_version(tick: Tick, service: Name, canary: str, stable: str) -> tuple[Stratum, ...]:
+    """Outcomes of two versions of `service` at their callers, one stratum per calling service."""
+    arms: dict[Name, tuple[Outcomes, Outcomes]] = {}
+    new, old = cluster_name(service, canary), cluster_name(service, stable)
+    for node, counted in tick.nodes.items():
+        caller = service_of(node)
+        if not {new, old} & counted.clusters.keys():
+            continue
+        left, right = arms.get(caller, (NOTHING, NOTHING))
+        arms[caller] = (
+            together((left, counted.clusters.get(new, NOTHING))),
+            together((right, counted.clusters.get(old, NOTHING))),
+        )
+    return _strata(arms)
+
+
+def by_wave(tick: Tick, wave: frozenset[str], outside: frozenset[str], counted: Counted) -> tuple[Stratum, ...]:
+    """Outcomes at nodes that have the change against nodes of the same service that do not have it yet."""
+    arms: dict[Name, tuple[Outcomes, Outcomes]] = {}
+    for node, seen in tick.nodes.items():
+        if node not in wave and node not in outside:
+            continue
+        of = service_of(node)
+        left, right = arms.get(of, (NOTHING, NOTHING))
+        here = counted(of, seen)
+        arms[of] = (together((left, here)), right) if node in wave else (left, together((right, here)))
+    return _strata(arms)
+
+
+def denials(of: Name, seen: NodeTick) -> Outcomes:
+    """Requests at the inbound listener; the errors are those that access rules denied."""
+    return seen.inbound or NOTHING
+
+
+def calls_to(service: Name) -> Counted:
+    """Outcomes of `service`: at its callers those of their clusters to it, at its own nodes those of the app."""
+
+    def counted(of: Name, seen: NodeTick) -> Outcomes:
+        if of == service:
+            return seen.clusters.get(APP, NOTHING)
+        return together(
+            outcomes for cluster, outcomes in seen.clusters.items() if _names(parse_cluster_name(cluster), service)
+        )
+
+    return counted
+
+
+def everything(of: Name, seen: NodeTick) -> Outcomes:
+    """All that a node sent and received, and every denial at its inbound listener as an error."""
+    return together((*seen.clusters.values(), seen.inbound or NOTHING))
+
+
+def together(parts: Iterable[Outcomes]) -> Outcomes:
+    """The sum of several outcomes."""
+    requests, errors, latency = 0, 0, None
+    for part in parts:
+        requests, errors, latency = requests + part.requests, errors + part.errors, add(latency, part.latency)
+    return Outcomes(requests, errors, latency)
+
+
+def _names(parsed: tuple[Name, str] | None, service: Name) -> bool:
+    return parsed is not None and parsed[0] == service
+
+
+def _strata(arms: dict[Name, tuple[Outcomes, Outcomes]]) -> tuple[Stratum, ...]:
+    return tuple(Stratum(of, canary, stable) for of, (canary, stable) in sorted(arms.items()))
