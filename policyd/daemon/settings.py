@@ -72,7 +72,7 @@ class Settings(_Section):
     xds: ListenAddress = "127.0.0.1:15010"
     http: ListenAddress = "127.0.0.1:8181"
     admin: str = "http://{address}:15000"
-    """Where a sidecar's admin answers: `http:` or `unix:`, with `{address} {namespace} {service} {version}` filled in."""
+    """Where a sidecar's admin answers: `http:` or `unix:`; `{address}`, `{service}` and so on are filled in."""
     guardrails: Guardrails = Guardrails()
     tick_s: float = Field(default=1.0, gt=0)
     """Seconds between looks at the metrics while something is in flight."""
