@@ -32,6 +32,18 @@ def spiffe_id(trust_domain: str, service: Name) -> str:
     return f"spiffe://{trust_domain}/ns/{service.namespace}/svc/{service.name}"
 
 
+def parse_spiffe_id(trust_domain: str, identity: str) -> Name | None:
+    """The service that a SPIFFE ID of this trust domain belongs to; `None` for every other identity."""
+    scheme, _, rest = identity.partition("://")
+    parts = rest.split("/")
+    if scheme != "spiffe" or len(parts) != 5 or not all(parts):
+        return None
+    domain, ns, namespace, svc, service = parts
+    if (domain, ns, svc) != (trust_domain, "ns", "svc"):
+        return None
+    return Name(namespace, service)
+
+
 def namespace_prefix(trust_domain: str, namespace: str) -> str:
     """What every SPIFFE ID of a namespace's services starts with (ends in `/`, so that no name is cut)."""
     return f"spiffe://{trust_domain}/ns/{namespace}/svc/"

@@ -1,0 +1,14 @@
+"""The methods that a canonical request may have; every other one is refused with 400 before any rule.
+
+Source: RFC 9110 section 9.3 and RFC 5789. TRACE (it reflects credentials) and CONNECT (it opens tunnels) are left
+out: no rule, and no `*` in a rule, lets them in.
+"""
+
+from __future__ import annotations
+
+METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
+
+
+def is_canonical_method(method: str) -> bool:
+    """Whether a request with this method is judged by rules at all."""
+    return method in METHODS
