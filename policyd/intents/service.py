@@ -1,0 +1,189 @@
+"""`kind: Service`: what callers may rely on, where the instances are, and which version should serve."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema, model_validator
+
+from policyd.intents.http import Method
+from policyd.intents.kind import Intent, Many, Part
+from policyd.intents.units import (
+    Address,
+    AppAddress,
+    Label,
+    Milliseconds,
+    Objective,
+    Path,
+    Share,
+    shown,
+    unreadable,
+)
+
+_PERCENTILE = re.compile(r"[0-9]{1,2}(?:\.[0-9]{1,3})?")
+_STATUS = re.compile(r"[45][0-9]{2}")
+RETRY_CONDITIONS = ("connect-failure", "reset", "refused-stream", "gateway-error")
+
+
+def _retry_condition(value: object) -> str:
+    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    if isinstance(text, str) and (text in RETRY_CONDITIONS or _STATUS.fullmatch(text)):
+        return text
+    raise unreadable(
+        f"`{shown(value)}` is not a reason to try again",
+        hint="one of " + ", ".join(f"`{known}`" for known in RETRY_CONDITIONS) + ", or a status from 400 to 599",
+        code="PD1106",
+    )
+
+
+def _percentile(value: object) -> str:
+    if isinstance(value, str) and _PERCENTILE.fullmatch(value) and 0 < float(value) < 100:
+        return value
+    raise unreadable(
+        f"`{shown(value)}` is not a percentile", hint="for example `latency: {99: 300ms}`", code="PD1109"
+    )
+
+
+RetryCondition = Annotated[
+    str,
+    PlainValidator(_retry_condition),
+    WithJsonSchema(
+        {"anyOf": [{"enum": list(RETRY_CONDITIONS)}, {"type": "integer", "minimum": 400, "maximum": 599}]}
+    ),
+]
+Percentile = Annotated[str, PlainValidator(_percentile), WithJsonSchema({"type": "string"})]
+
+
+class Endpoint(Part):
+    """One instance."""
+
+    address: Address
+    """The address of the instance's sidecar, which other sidecars call with mutual TLS."""
+    zone: Label | None = None
+    """Where it runs, for callers that prefer their own zone."""
+    app: AppAddress | None = None
+    """Where the application itself listens, on loopback: `127.0.0.1:9000`. By default the service's port on
+    127.0.0.1, or on the instance's own address where that is a loopback address."""
+
+
+def _endpoint(value: object) -> object:
+    return {"address": value} if isinstance(value, str) else value
+
+
+class Version(Part):
+    """One version of a service."""
+
+    endpoints: Many[Annotated[Endpoint, BeforeValidator(_endpoint, json_schema_input_type=str | Endpoint)]]
+    """The instances of this version: addresses, or `{address, zone, app}`. An empty list is a version without
+    instances."""
+
+
+class HealthCheck(Part):
+    """An active check of every instance, sent by each caller's sidecar."""
+
+    path: Path
+    """The path that answers 200 when the instance can serve, for example `/healthz`."""
+    interval: Milliseconds = 5_000
+    """Time between two checks."""
+    timeout: Milliseconds = 1_000
+    """How long an answer may take."""
+    healthy: Annotated[int, Field(ge=1, le=100)] = 1
+    """Good answers in a row until an instance gets traffic again."""
+    unhealthy: Annotated[int, Field(ge=1, le=100)] = 3
+    """Bad answers in a row until an instance gets no more traffic."""
+
+    @model_validator(mode="after")
+    def _literal_path(self) -> HealthCheck:
+        if self.path.rest or None in self.path.segments:
+            raise unreadable(
+                f"health check path `{self.path}` is a pattern", hint="name one path: `/healthz`", code="PD1110"
+            )
+        return self
+
+
+class ShortSlo(Part):
+    """Service level objectives in one line; they become OpenSLO objects."""
+
+    availability: Objective | None = None
+    """Per cent of requests that are answered below 500; becomes the SLO `<service>-availability`."""
+    latency: Mapping[Percentile, Milliseconds] = Field(default_factory=dict)
+    """Per cent of requests that are answered within a time: `{99: 300ms}` becomes `<service>-latency-99`."""
+    window: Milliseconds = 2_592_000_000
+    """The rolling window over which the objectives hold, for example `30d`."""
+
+    @model_validator(mode="after")
+    def _promises_something(self) -> ShortSlo:
+        if self.availability is None and not self.latency:
+            raise unreadable(
+                "`slo` promises nothing",
+                hint="for example `slo: {availability: 99.9, latency: {99: 300ms}}`",
+                code="PD1104",
+            )
+        return self
+
+
+class Timeout(Part):
+    """Bounds of a call."""
+
+    request: Milliseconds = 15_000
+    """The whole call, further tries included."""
+    per_try: Milliseconds | None = None
+    """Each try; only the whole call is bounded unless you say so."""
+    connect: Milliseconds = 1_000
+    """Opening a connection."""
+    idle: Milliseconds = 300_000
+    """A connection or stream without traffic."""
+
+
+class Retry(Part):
+    """When a failed call is made again."""
+
+    attempts: Annotated[int, Field(ge=0, le=10)]
+    """How many further tries."""
+    on: Annotated[Many[RetryCondition], Field(min_length=1)] = ("connect-failure", "refused-stream")
+    """What is tried again: `connect-failure`, `reset`, `refused-stream`, `gateway-error`, or a status such as 503."""
+    methods: Many[Method] = ("GET", "HEAD", "OPTIONS", "PUT", "DELETE")
+    """The methods that may be sent twice."""
+    budget: Share = 2_000
+    """The largest share of active calls that may be further tries, so that retries never make an outage worse."""
+
+
+class Resilience(Part):
+    """How a call to the service is bounded and tried again."""
+
+    timeout: Timeout = Timeout()
+    """Bounds of a call."""
+    retries: Retry | None = None
+    """When a failed call is made again. Never, unless you say so."""
+
+
+class ServiceSpec(Part):
+    """The service."""
+
+    port: Annotated[int, Field(ge=1, le=65_535)]
+    """The port that callers name (`http://checkout:8080`, or just `http://checkout`) and that instances listen on."""
+    protocol: Literal["http", "http2", "grpc", "tcp"] = "http"
+    """What the service speaks."""
+    versions: Annotated[Mapping[Label, Version], Field(min_length=1)]
+    """Every version that has instances, by name."""
+    version: Label
+    """The version that should serve. Changing this line is a release; reverting it is the way back."""
+    health_check: HealthCheck | None = None
+    """How callers find out that an instance cannot serve."""
+    slo: ShortSlo | None = None
+    """What callers may rely on, in short form."""
+    resilience: Resilience = Resilience()
+    """How a call to the service is bounded and tried again."""
+    opaque_paths: bool = False
+    """For object stores and registries, whose paths carry `%2F`: paths are not judged, and access rules cannot
+    name any."""
+
+
+class Service(Intent):
+    """A service: its versions and instances, the version that should serve, what callers may rely on."""
+
+    api_version: Literal["policyd.dev/v1alpha1"]
+    kind: Literal["Service"]
+    spec: ServiceSpec

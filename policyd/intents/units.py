@@ -1,0 +1,236 @@
+"""Scalars with units, parsed once: durations, shares, instants, addresses, names.
+
+Every function takes what the YAML scalar said and returns the typed value that the rest of policyd works with, or
+raises `unreadable(...)` in the user's words. The annotated types below carry these readers, and a pattern for
+editors, into the models of each kind.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import re
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Annotated, Any
+
+from pydantic import PlainValidator, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+from policyd.model.paths import PathPattern, PathSyntaxError
+
+_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000, "y": 31_536_000_000}
+# OpenSLO v1, "duration-shorthand": what a month, quarter and year are is left to the implementation.
+_OPENSLO_S = {"m": 60, "h": 3_600, "d": 86_400, "w": 604_800, "M": 2_592_000, "Q": 7_776_000, "Y": 31_536_000}
+
+_DURATION = re.compile(r"([0-9]{1,9})(ms|s|m|h|d|w|y)")
+_OPENSLO_DURATION = re.compile(r"([0-9]{1,6})([mhdwMQY])")
+_PERCENT = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,2})?)%")
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_INSTANT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}(?::[0-9]{2})?(?:[Zz]|[+-][0-9]{2}:[0-9]{2})")
+_LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+_TRUST_DOMAIN = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,253}[a-z0-9])?")
+_SPIFFE = re.compile(r"spiffe://([a-z0-9._-]{1,255})((?:/[A-Za-z0-9._-]+)+)")
+
+
+def unreadable(message: str, *, hint: str = "", code: str = "PD1108") -> PydanticCustomError:
+    """The error for a scalar that is not what its field asks for; `code` is the finding's.
+
+    The text travels in the context, since pydantic would read braces in a template as placeholders.
+    """
+    return PydanticCustomError("policyd", "{message}", {"message": message, "hint": hint, "code": code})
+
+
+def shown(value: object) -> str:
+    """A value as the user wrote it, shortened to fit a message."""
+    text = json.dumps(value) if value is None or isinstance(value, bool) else str(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def duration_ms(value: object) -> int:
+    """Read `600ms`, `2s`, `5m`, `24h`, `30d`, `4w`, `1y` (365 days) as milliseconds."""
+    match = _DURATION.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        raise unreadable(
+            f"`{shown(value)}` is not a duration",
+            hint="write a whole number and its unit: `600ms`, `2s`, `5m`, `24h`, `30d`, `4w` or `1y`",
+        )
+    return int(match[1]) * _MS[match[2]]
+
+
+def openslo_seconds(value: object) -> int:
+    """Read OpenSLO's shorthand (`5m`, `12h`, `30d`, `4w`, `1M` = 30 days, `1Q` = 90, `1Y` = 365) as seconds."""
+    match = _OPENSLO_DURATION.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        raise unreadable(
+            f"`{shown(value)}` is not an OpenSLO duration",
+            hint="write a whole number and its unit: `5m`, `12h`, `30d`, `4w`, `1M`, `1Q` or `1Y`",
+        )
+    return int(match[1]) * _OPENSLO_S[match[2]]
+
+
+def share_bp(value: object) -> int:
+    """Read `20%` or `0.5%` as basis points (2,000 and 50)."""
+    match = _PERCENT.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        raise unreadable(f"`{shown(value)}` is not a percentage", hint="write it with its sign: `20%` or `0.5%`")
+    points = int(Decimal(match[1]) * 100)
+    if not 0 < points <= 10_000:
+        raise unreadable(f"`{shown(value)}` is not above 0% and at most 100%", code="PD1109")
+    return points
+
+
+def step_bp(value: object) -> int:
+    """Read a step of a canary, a number in per cent such as `5` or `0.5`, as basis points."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise unreadable(f"`{shown(value)}` is not a step", hint="write a number of per cent: `5`, `25`, `100`")
+    points = Decimal(repr(value)) * 100
+    if not 0 < points <= 10_000 or points != int(points):
+        raise unreadable(
+            f"step `{shown(value)}` is not above 0 and at most 100",
+            hint="steps are per cent of requests, with at most two decimals",
+            code="PD1109",
+        )
+    return int(points)
+
+
+def objective(value: object) -> float:
+    """Read a target in per cent (`99.9`) as the share of events that must be good (0.999, without float dust)."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise unreadable(f"`{shown(value)}` is not a target", hint="write a number of per cent: `99.9`")
+    if not 0 < value < 100:
+        raise unreadable(
+            f"target `{shown(value)}` is not above 0 and below 100",
+            hint="a target of 100 leaves no error budget, so every release would be refused",
+            code="PD1109",
+        )
+    return float(Decimal(repr(value)) / 100)
+
+
+def instant(value: object) -> datetime:
+    """Read `2027-03-31` (its first moment, UTC) or `2027-03-31T12:00:00Z` as an instant."""
+    try:
+        if isinstance(value, str) and _DATE.fullmatch(value):
+            day = date.fromisoformat(value)
+            return datetime(day.year, day.month, day.day, tzinfo=UTC)
+        if isinstance(value, str) and _INSTANT.fullmatch(value):
+            return datetime.fromisoformat(value.upper()).astimezone(UTC)
+    except (ValueError, OverflowError):
+        pass
+    raise unreadable(
+        f"`{shown(value)}` is not a date or an instant",
+        hint="write a date `2027-03-31` or an instant with its zone `2027-03-31T12:00:00Z`",
+    )
+
+
+def address(value: object) -> str:
+    """Read an IP address; returned in its canonical spelling."""
+    try:
+        if isinstance(value, str):
+            return str(ipaddress.ip_address(value))
+    except ValueError:
+        pass
+    raise unreadable(
+        f"`{shown(value)}` is not an IP address", hint="static endpoints are addresses, such as `10.0.1.11`"
+    )
+
+
+def app_address(value: object) -> tuple[str, int]:
+    """Read `127.0.0.1:9000`, where an instance's application listens: plain traffic stays on loopback."""
+    host, colon, port = value.rpartition(":") if isinstance(value, str) else ("", "", "")
+    try:
+        ip = ipaddress.ip_address(host.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        colon = ""
+        ip = ipaddress.IPv4Address(0)
+    if not colon or not port.isascii() or not port.isdigit() or not 0 < int(port[:6]) < 65_536:
+        raise unreadable(f"`{shown(value)}` is not an address with a port", hint="for example `127.0.0.1:9000`")
+    if not ip.is_loopback:
+        raise unreadable(
+            f"`{shown(value)}` is not a loopback address",
+            hint="traffic between sidecar and application is not encrypted, so it must not leave the host",
+            code="PD1109",
+        )
+    return str(ip), int(port)
+
+
+def label(value: object) -> str:
+    """Read a name: a DNS label of lower-case letters, digits and `-`, up to 63 of them."""
+    if isinstance(value, str) and _LABEL.fullmatch(value):
+        return value
+    raise unreadable(
+        f"`{shown(value)}` is not a name",
+        hint="use lower-case letters, digits and `-`, starting and ending with a letter or digit, 63 at most",
+        code="PD1107",
+    )
+
+
+def reference(value: object) -> str:
+    """Read a reference: `name`, or `namespace/name`."""
+    if isinstance(value, str):
+        parts = value.split("/")
+        if len(parts) <= 2 and all(_LABEL.fullmatch(part) for part in parts):
+            return value
+    raise unreadable(f"`{shown(value)}` is not a reference", hint="write `name` or `namespace/name`", code="PD1107")
+
+
+def trust_domain(value: object) -> str:
+    """Read a SPIFFE trust domain: lower-case letters, digits, `.`, `-` and `_`. Source: SPIFFE-ID, 2.1."""
+    if isinstance(value, str) and _TRUST_DOMAIN.fullmatch(value):
+        return value
+    raise unreadable(
+        f"`{shown(value)}` is not a trust domain", hint="for example `shop.example`, in lower case", code="PD1107"
+    )
+
+
+def identity(value: object) -> str:
+    """Read a whole SPIFFE ID. Source: SPIFFE-ID specification, sections 2.1 to 2.4."""
+    match = _SPIFFE.fullmatch(value) if isinstance(value, str) and len(value) <= 2_048 else None
+    if match is None or any(part in {".", ".."} for part in match[2].split("/")):
+        raise unreadable(
+            f"`{shown(value)}` is not a SPIFFE ID",
+            hint="for example `spiffe://partner.example/ns/pay/svc/settle`",
+            code="PD1107",
+        )
+    return match[0]
+
+
+def path_pattern(value: object) -> PathPattern:
+    """Read a pattern of the one path grammar."""
+    if not isinstance(value, str):
+        raise unreadable(f"`{shown(value)}` is not a path", hint="for example `/v1/orders/{id}`", code="PD1110")
+    try:
+        return PathPattern.parse(value)
+    except PathSyntaxError as problem:
+        raise unreadable(
+            str(problem),
+            hint="literal segments, `{name}` for one segment, a last `/**` for the rest",
+            code="PD1110",
+        ) from None
+
+
+def _text(pattern: str, **extra: Any) -> WithJsonSchema:
+    return WithJsonSchema({"type": "string", "pattern": pattern, **extra})
+
+
+Milliseconds = Annotated[int, PlainValidator(duration_ms), _text(r"^[0-9]+(ms|s|m|h|d|w|y)$")]
+OpensloSeconds = Annotated[int, PlainValidator(openslo_seconds), _text(r"^[0-9]+[mhdwMQY]$")]
+Share = Annotated[int, PlainValidator(share_bp), _text(r"^[0-9]{1,3}(\.[0-9]{1,2})?%$")]
+Step = Annotated[
+    int, PlainValidator(step_bp), WithJsonSchema({"type": "number", "exclusiveMinimum": 0, "maximum": 100})
+]
+Objective = Annotated[
+    float,
+    PlainValidator(objective),
+    WithJsonSchema({"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 100}),
+]
+Instant = Annotated[datetime, PlainValidator(instant), _text(r"^[0-9]{4}-[0-9]{2}-[0-9]{2}([Tt ].*)?$")]
+Address = Annotated[str, PlainValidator(address), WithJsonSchema({"type": "string"})]
+AppAddress = Annotated[tuple[str, int], PlainValidator(app_address), _text(r"^.+:[0-9]{1,5}$")]
+Label = Annotated[str, PlainValidator(label), _text(r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
+Reference = Annotated[
+    str, PlainValidator(reference), _text(r"^([a-z0-9]([a-z0-9-]*[a-z0-9])?/)?[a-z0-9]([a-z0-9-]*[a-z0-9])?$")
+]
+TrustDomain = Annotated[str, PlainValidator(trust_domain), _text(r"^[a-z0-9]([a-z0-9._-]*[a-z0-9])?$")]
+Identity = Annotated[str, PlainValidator(identity), _text(r"^spiffe://[a-z0-9._-]+(/[A-Za-z0-9._-]+)+$")]
+Path = Annotated[PathPattern, PlainValidator(path_pattern), _text(r"^/")]
