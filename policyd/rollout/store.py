@@ -1,0 +1,286 @@
+"""Remembers across restarts, in one SQLite file: what is promoted, what is in flight, what may not come back.
+
+State is written before it is acted on, so whatever instant the controller is killed at, the same stage goes on. One
+process writes; every method is one transaction, in WAL mode with full synchronisation: when it returns, it is on
+disk. Values are JSON beside their content digest, which is verified when they are read back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from policyd.base.content import digest
+from policyd.base.errors import Retry, Stalled
+from policyd.model.access import Access
+from policyd.model.mesh import Mesh, Settings
+from policyd.model.names import Name
+from policyd.model.service import Service
+from policyd.plan.change import Unit
+from policyd.rollout.content import Value, content_digest
+from policyd.rollout.migrations import migrate
+from policyd.rollout.record import Evidence
+from policyd.rollout.release import Release
+
+KNOWN_GOOD = 10
+"""How many promotions of one unit back its content still counts as known good."""
+VERDICTS = 2_000
+"""How many verdicts of one release are kept; older ones go first."""
+HISTORY = 500
+"""How many releases that are over, and how many commits, are kept."""
+
+UnitKey = tuple[Unit, Name]
+
+_RELEASE = TypeAdapter(Release)
+_EVIDENCE = TypeAdapter(Evidence)
+_VALUES: Mapping[Unit, TypeAdapter[Value]] = {
+    Unit.SETTINGS: TypeAdapter(Settings),
+    Unit.SERVICE: TypeAdapter(Service),
+    Unit.ACCESS: TypeAdapter(Access),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SeenCommit:
+    """A commit that was judged. `findings` are lines for people."""
+
+    commit: str
+    author: str
+    taken: bool
+    at: datetime
+    findings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StoredVerdict:
+    """One tick's decision about one release."""
+
+    at: datetime
+    verdict: str
+    reason: str
+    evidence: Evidence
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """All that a controller needs to go on where it was."""
+
+    promoted: Mesh | None = None
+    releases: tuple[Release, ...] = ()
+    """Those in flight or waiting, and the newest of those that are over, oldest first."""
+    quarantine: Mapping[str, str] = field(default_factory=dict)
+    """By `content_id`: why."""
+    last_number: int = 0
+    head: str = ""
+    """The last commit that was taken."""
+
+
+class Store:
+    """The file. Every method raises `Retry` while another process holds it and `Stalled` when a person is needed."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        with self._explained():
+            # The driver calls from one task, sometimes by way of a worker thread; never two at once.
+            self._db = sqlite3.connect(path, timeout=2.0, isolation_level=None, check_same_thread=False)
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute("PRAGMA synchronous = FULL")
+            self._db.execute("PRAGMA foreign_keys = ON")
+            migrate(self._db)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    def load(self) -> Remembered:
+        """What was remembered. Raises `Stalled` where a value does not have the digest that it was stored under."""
+        with self._explained():
+            releases = self._db.execute("SELECT value FROM release ORDER BY number").fetchall()
+            last = self._db.execute("SELECT coalesce(max(number), 0) FROM release").fetchone()[0]
+            head = self._db.execute("SELECT id FROM commits WHERE taken ORDER BY seq DESC LIMIT 1").fetchone()
+            return Remembered(
+                promoted=self._promoted(),
+                releases=tuple(_RELEASE.validate_json(value) for (value,) in releases),
+                quarantine=dict(self._db.execute("SELECT content, reason FROM quarantine")),
+                last_number=last,
+                head=head[0] if head else "",
+            )
+
+    def save(self, *releases: Release) -> None:
+        """Write releases as they are now."""
+        with self._transaction():
+            self._save(releases)
+
+    def abort(self, release: Release, content: str) -> None:
+        """Write a release that goes back, with its quarantine (if it has one) in the same transaction."""
+        with self._transaction():
+            self._save((release,))
+            if release.state.quarantine:
+                self._db.execute(
+                    "INSERT OR REPLACE INTO quarantine VALUES (?, ?, ?)",
+                    (content, release.state.quarantine, release.since.isoformat()),
+                )
+
+    def promote(self, values: Mapping[UnitKey, Value], releases: Sequence[Release] = ()) -> None:
+        """Make `values` the promoted ones (`None` = gone) and write the releases that did it, together."""
+        with self._transaction():
+            for (unit, name), value in values.items():
+                self._promote(unit, name, value)
+            self._save(releases)
+            self._db.execute(
+                "DELETE FROM release WHERE over AND number <= (SELECT max(number) FROM release) - ?", (HISTORY,)
+            )
+
+    def verdict(self, release: Release, at: datetime, evidence: Evidence) -> None:
+        """Keep one tick's decision with its evidence."""
+        with self._transaction():
+            decision = release.decision
+            self._db.execute(
+                "INSERT INTO verdict (release, at, verdict, reason, evidence) VALUES (?, ?, ?, ?, ?)",
+                (
+                    release.number,
+                    at.isoformat(),
+                    decision.verdict.value,
+                    decision.reason,
+                    _EVIDENCE.dump_json(evidence).decode(),
+                ),
+            )
+            self._db.execute(
+                "DELETE FROM verdict WHERE release = ? "
+                "AND seq <= (SELECT max(seq) FROM verdict WHERE release = ?) - ?",
+                (release.number, release.number, VERDICTS),
+            )
+
+    def verdicts(self, number: int, last: int = 100) -> tuple[StoredVerdict, ...]:
+        """The newest verdicts of a release, oldest first."""
+        with self._explained():
+            rows = self._db.execute(
+                "SELECT at, verdict, reason, evidence FROM verdict WHERE release = ? ORDER BY seq DESC LIMIT ?",
+                (number, last),
+            ).fetchall()
+        return tuple(
+            StoredVerdict(datetime.fromisoformat(at), verdict, reason, _EVIDENCE.validate_json(evidence))
+            for at, verdict, reason, evidence in reversed(rows)
+        )
+
+    def known_good(self, unit: Unit, name: Name, value: Value) -> bool:
+        """Whether this content was among the last promotions of its unit."""
+        with self._explained():
+            found = self._db.execute(
+                "SELECT 1 FROM known_good WHERE unit = ? AND name = ? AND content = ?",
+                (unit.value, str(name), content_digest(value)),
+            ).fetchone()
+        return found is not None
+
+    def release_quarantine(self, content: str) -> None:
+        """Let this content be tried again."""
+        with self._transaction():
+            self._db.execute("DELETE FROM quarantine WHERE content = ?", (content,))
+
+    def add_commit(self, seen: SeenCommit) -> None:
+        """Remember how a commit was judged."""
+        with self._transaction():
+            self._db.execute(
+                "INSERT INTO commits (id, author, taken, at, findings) VALUES (?, ?, ?, ?, ?)",
+                (seen.commit, seen.author, seen.taken, seen.at.isoformat(), "\n".join(seen.findings)),
+            )
+            self._db.execute("DELETE FROM commits WHERE seq <= (SELECT max(seq) FROM commits) - ?", (HISTORY,))
+
+    def commits(self, last: int = 50) -> tuple[SeenCommit, ...]:
+        """The newest judged commits, oldest first."""
+        with self._explained():
+            rows = self._db.execute(
+                "SELECT id, author, taken, at, findings FROM commits ORDER BY seq DESC LIMIT ?", (last,)
+            ).fetchall()
+        return tuple(
+            SeenCommit(commit, author, bool(taken), datetime.fromisoformat(at), tuple(findings.splitlines()))
+            for commit, author, taken, at, findings in reversed(rows)
+        )
+
+    def _save(self, releases: Iterable[Release]) -> None:
+        self._db.executemany(
+            "INSERT INTO release VALUES (?, ?, ?) ON CONFLICT (number) DO UPDATE SET over = excluded.over, "
+            "value = excluded.value",
+            [(release.number, release.phase.over, _RELEASE.dump_json(release).decode()) for release in releases],
+        )
+
+    def _promote(self, unit: Unit, name: Name, value: Value) -> None:
+        key = (unit.value, str(name))
+        if value is None:
+            self._db.execute("DELETE FROM promoted WHERE unit = ? AND name = ?", key)
+        else:
+            body = _VALUES[unit].dump_json(value).decode()
+            self._db.execute("INSERT OR REPLACE INTO promoted VALUES (?, ?, ?, ?)", (*key, digest(value), body))
+        self._db.execute(
+            "INSERT OR REPLACE INTO known_good (unit, name, content, seq) VALUES "
+            "(?, ?, ?, (SELECT coalesce(max(seq), 0) + 1 FROM known_good))",
+            (*key, content_digest(value)),
+        )
+        self._db.execute(
+            "DELETE FROM known_good WHERE unit = ? AND name = ? AND content NOT IN "
+            "(SELECT content FROM known_good WHERE unit = ? AND name = ? ORDER BY seq DESC LIMIT ?)",
+            (*key, *key, KNOWN_GOOD),
+        )
+
+    def _promoted(self) -> Mesh | None:
+        settings: Settings | None = None
+        services: dict[Name, Service] = {}
+        access: dict[Name, Access] = {}
+        for unit, name, stored, body in self._db.execute("SELECT unit, name, digest, value FROM promoted"):
+            value = _VALUES[Unit(unit)].validate_json(body)
+            if digest(value) != stored:
+                raise self._damaged(f"the {unit} of `{name}` is not what was written")
+            match value:
+                case Settings():
+                    settings = value
+                case Service():
+                    services[value.name] = value
+                case Access():
+                    access[value.to] = value
+                case None:
+                    pass
+        if settings is None:
+            return None
+        return Mesh(settings, dict(sorted(services.items())), dict(sorted(access.items())))
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with self._explained():
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            except BaseException:
+                with contextlib.suppress(sqlite3.Error):
+                    self._db.execute("ROLLBACK")
+                raise
+            self._db.execute("COMMIT")
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Turn SQLite's errors into what can be done about them."""
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+            if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
+                raise Retry(
+                    f"another process holds `{self._path}`", after=1.0, hint="only one controller may use a store"
+                ) from error
+            raise Stalled(
+                f"the store `{self._path}` cannot be used: {error}",
+                hint="check that its folder exists, has room and may be written; forward steps wait until then",
+            ) from error
+        except (sqlite3.DatabaseError, ValidationError) as error:
+            raise self._damaged(str(error)) from error
+
+    def _damaged(self, what: str) -> Stalled:
+        return Stalled(
+            f"the store `{self._path}` is damaged: {what}",
+            hint="move the file away; the head of Git is then served as it is, without a memory of quarantines",
+        )
