@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from policyd.intents.kind import Many, Part
 from policyd.intents.units import Label, Milliseconds, OpensloSeconds, Reference, label, unreadable
@@ -80,19 +80,29 @@ class ProxyMetric(Part):
     """Answers within this time, for example `300ms`."""
 
 
-class MetricSource(Part):
-    """Where a metric comes from."""
+class ProxySource(Part):
+    """`type: policyd`: the proxies themselves."""
+
+    type: Literal["policyd"]
+    """Reads the proxies."""
+    metric_source_ref: str | None = None
+    """Not needed: there is nothing to connect to."""
+    spec: ProxyMetric
+    """What to read."""
+
+
+class ForeignSource(Part):
+    """A metric source that is somebody else's."""
 
     metric_source_ref: str | None = None
     """The name of a `DataSource`."""
     type: str | None = None
     """`policyd` reads the proxies; any other type is somebody else's."""
     spec: Mapping[str, Any] = Field(default_factory=dict)
-    """What to read; for `policyd`: `{service, good: non-5xx}`, `{service, bad: 5xx}` or
-    `{service, threshold: 300ms}`."""
+    """Whatever that source needs, for example `{query: ...}`."""
 
     @model_validator(mode="after")
-    def _says_what_it_is(self) -> MetricSource:
+    def _says_what_it_is(self) -> ForeignSource:
         if self.type is None and self.metric_source_ref is None:
             raise unreadable(
                 "a metric source needs a `type` or a `metricSourceRef`",
@@ -102,11 +112,17 @@ class MetricSource(Part):
         return self
 
 
+def _whose(value: object) -> str:
+    return SOURCE if isinstance(value, dict) and value.get("type") == SOURCE else "other"
+
+
 class Metric(Part):
     """One metric."""
 
-    metric_source: MetricSource
-    """Where it comes from."""
+    metric_source: Annotated[
+        Annotated[ProxySource, Tag("policyd")] | Annotated[ForeignSource, Tag("other")], Discriminator(_whose)
+    ]
+    """Where it comes from; `{type: policyd, spec: {service: checkout, good: non-5xx}}` reads the proxies."""
 
 
 class RatioMetric(Part):
@@ -192,9 +208,9 @@ class Objective(Part):
     """How a `thresholdMetric` is compared with `value`."""
     value: float | None = None
     """What a `thresholdMetric` is compared with."""
-    target: Annotated[float, Field(ge=0, lt=1)] | None = None
+    target: Annotated[float, Field(gt=0, lt=1)] | None = None
     """The share of events that must be good, such as `0.999`. Either this or `targetPercent`."""
-    target_percent: Annotated[float, Field(ge=0, lt=100)] | None = None
+    target_percent: Annotated[float, Field(gt=0, lt=100)] | None = None
     """The same in per cent, such as `99.9`."""
     time_slice_target: Annotated[float, Field(ge=0, le=1)] | None = None
     """For `budgetingMethod: Timeslices`."""
@@ -234,8 +250,10 @@ class AlertConditionSpec(Part):
     """When it fires."""
 
 
-class InlineAlertCondition(Part):
+class AlertCondition(Part):
     """An alert condition inside a policy."""
+
+    unknown_hints: ClassVar[Mapping[str, str]] = {"conditionRef": "write the condition here, inline"}
 
     kind: Literal["AlertCondition"] = "AlertCondition"
     """Always `AlertCondition`."""
@@ -243,13 +261,6 @@ class InlineAlertCondition(Part):
     """What it is called."""
     spec: AlertConditionSpec
     """When it fires, and how loudly."""
-
-
-class NotificationRef(Part):
-    """Who is told."""
-
-    target_ref: str
-    """The name of an `AlertNotificationTarget`; delivering alerts is your alert manager's work."""
 
 
 class AlertPolicySpec(Part):
@@ -263,14 +274,16 @@ class AlertPolicySpec(Part):
     """Tell when it is over."""
     alert_when_breaching: bool = True
     """Tell when it burns."""
-    conditions: Annotated[Many[InlineAlertCondition], Field(min_length=1, max_length=1)]
+    conditions: Annotated[Many[AlertCondition], Field(min_length=1, max_length=1)]
     """The condition; OpenSLO allows exactly one."""
-    notification_targets: Many[NotificationRef] = ()
-    """Who is told."""
+    notification_targets: Many[Mapping[str, Any]] = ()
+    """Who is told. Delivering alerts is your alert manager's work; policyd only keeps this."""
 
 
-class InlineAlertPolicy(Part):
+class AlertPolicy(Part):
     """An alert policy inside an SLO."""
+
+    unknown_hints: ClassVar[Mapping[str, str]] = {"alertPolicyRef": "write the policy here, inline"}
 
     kind: Literal["AlertPolicy"] = "AlertPolicy"
     """Always `AlertPolicy`."""
@@ -299,7 +312,7 @@ class SloSpec(Part):
     """`Occurrences` counts events. `Timeslices` counts slices of time and cannot gate a release."""
     objectives: Annotated[Many[Objective], Field(min_length=1)]
     """The target."""
-    alert_policies: Many[InlineAlertPolicy] = ()
+    alert_policies: Many[AlertPolicy] = ()
     """When somebody is told. The standard burn-rate alerts, unless you say otherwise."""
 
     @model_validator(mode="after")

@@ -1,0 +1,71 @@
+"""Pass: each `CanarySplit` becomes the plan by which its service changes version."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import cast
+
+from policyd.base.diagnostics import Finding
+from policyd.intents import Document
+from policyd.intents.canary_split import CanarySplit
+from policyd.lowering.memo import LoweringMemo, Piece
+from policyd.lowering.work import Work, said_by
+from policyd.model.names import Name
+from policyd.model.release import CanaryPlan, OnFailure, OnInconclusive
+from policyd.model.service import HeaderMatch
+
+MIN_REQUESTS = 50
+"""What a step waits for when the split does not say: enough to tell a broken version from a lucky one."""
+
+
+def canaries(work: Work, memo: LoweringMemo) -> Work:
+    """Fill in `canaries`, by service; a service has one."""
+    plans: dict[Name, CanaryPlan] = {}
+    home: dict[Name, Document] = {}
+    provenance = []
+    findings: list[Finding] = []
+    for document in work.of_kind("CanarySplit"):
+        piece = memo.piece("CanarySplit", _plan, document)
+        provenance.append(piece.provenance)
+        plan = piece.value
+        other = home.setdefault(plan.service, document)
+        if other is not document:
+            findings.append(
+                document.finding(
+                    "PD1213",
+                    f"`{plan.service.name}` already has a split, in {other.locate('metadata', 'name')}",
+                    "spec",
+                    "service",
+                    hint="one split says how every change of the version is taken",
+                )
+            )
+        elif plan.service.namespace == plan.name.namespace:
+            plans[plan.service] = plan
+    return replace(
+        work,
+        canaries=dict(sorted(plans.items())),
+        provenance=(*work.provenance, *provenance),
+        findings=(*work.findings, *findings),
+    )
+
+
+def _plan(document: Document) -> Piece[CanaryPlan]:
+    spec = cast("CanarySplit", document.intent).spec
+    namespace = document.name.namespace
+    first = None
+    if spec.first is not None:
+        ((header, value),) = spec.first.header.items()
+        first = HeaderMatch(header, value)
+    plan = CanaryPlan(
+        name=document.name,
+        service=Name.parse(spec.service, namespace),
+        steps=spec.steps,
+        hold_s=spec.hold / 1_000,
+        gates=tuple(dict.fromkeys(Name.parse(gate, namespace) for gate in spec.gates)),
+        first=first,
+        min_requests=spec.min_requests if spec.min_requests is not None else MIN_REQUESTS,
+        on_failure=OnFailure(spec.on_failure),
+        on_inconclusive=OnInconclusive(spec.on_inconclusive),
+        deadline_s=spec.deadline / 1_000,
+    )
+    return Piece(plan, said_by(document))

@@ -1,0 +1,153 @@
+"""Pass: everything that is named exists, and everything that is aimed at is the team's own.
+
+What is missing was lowered to a value that allows nothing; here it becomes a finding as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import cast
+
+from policyd.base.diagnostics import Finding, Severity
+from policyd.intents import Document
+from policyd.intents.access_rule import AccessRule
+from policyd.intents.canary_split import CanarySplit
+from policyd.intents.openslo import Slo as SloIntent
+from policyd.intents.rollout_strategy import TOUCHED, RolloutStrategy
+from policyd.intents.translate import nearest
+from policyd.lowering.memo import LoweringMemo
+from policyd.lowering.services import short
+from policyd.lowering.work import Work
+from policyd.model.access import ANY_METHOD, Rule, Source
+from policyd.model.names import Name, parse_spiffe_id
+from policyd.model.paths import PathPattern
+from policyd.model.service import Protocol
+from policyd.model.slo import External
+
+EVERY_PATH = PathPattern((), rest=True)
+
+
+def references(work: Work, _memo: LoweringMemo) -> Work:
+    """Add the findings about names; changes no value."""
+    found = [*_access_rules(work), *_splits(work), *_strategies(work), *_slos(work)]
+    return replace(work, findings=(*work.findings, *found))
+
+
+def _access_rules(work: Work) -> Iterator[Finding]:
+    namespaces = {name.namespace for name in work.services}
+    for document, rule, to in work.rules:
+        yield from _target(work, document, to, "to")
+        yield from _conditions(work, document, rule, to)
+        for number, source in enumerate(rule.sources):
+            yield from _source(work, document, number, source, namespaces)
+
+
+def _target(work: Work, document: Document, to: Name, *path: str) -> Iterator[Finding]:
+    """A service that is aimed at: it exists, in the namespace of who aims."""
+    namespace = document.name.namespace
+    if to.namespace != namespace:
+        yield document.finding(
+            "PD1207",
+            f"`{to}` is not in namespace `{namespace}`",
+            "spec",
+            *path,
+            hint="only the team that owns a service says who may call it and how it changes",
+        )
+    elif to not in work.services:
+        yield _no_service(work, document, to, "spec", *path)
+
+
+def _no_service(work: Work, document: Document, name: Name, *path: str | int) -> Finding:
+    namespace = document.name.namespace
+    known = [short(service, namespace) for service in work.services]
+    text = short(name, namespace)
+    close = nearest(text, known) if len(known) <= 10 else nearest(text, known).split(" known here")[0]
+    hint = close if close.startswith("did you") or len(known) <= 10 else ""
+    return document.finding("PD1203", f"there is no service `{text}`", *path, hint=hint)
+
+
+def _source(work: Work, document: Document, number: int, source: Source, namespaces: set[str]) -> Iterator[Finding]:
+    for name in source.services:
+        if name not in work.services:
+            yield _no_service(work, document, name, *_where(document, number, "service"))
+    for namespace in source.namespaces:
+        if namespace not in namespaces:
+            yield document.finding(
+                "PD1220",
+                f"there is no service in namespace `{namespace}`",
+                *_where(document, number, "namespace"),
+                severity=Severity.WARNING,
+                hint=nearest(namespace, sorted(namespaces)) if namespaces else "",
+            )
+    for identity in source.identities:
+        own = parse_spiffe_id(work.settings.trust_domain, identity) if work.settings is not None else None
+        if own is not None and own not in work.services:
+            yield _no_service(work, document, own, *_where(document, number, "identity"))
+
+
+def _where(document: Document, number: int, field: str) -> tuple[str | int, ...]:
+    said = document.raw["spec"]["from"][number]
+    return ("spec", "from", number, field) if isinstance(said, dict) else ("spec", "from", number)
+
+
+def _conditions(work: Work, document: Document, rule: Rule, to: Name) -> Iterator[Finding]:
+    """Rules cannot judge what a destination does not show: paths that are opaque, requests that are none."""
+    service = work.services.get(to)
+    if service is None or not (service.opaque_paths or service.protocol is Protocol.TCP):
+        return
+    spec = cast("AccessRule", document.intent).spec
+    for number, permit in enumerate(spec.allow):
+        any_path = set(permit.paths) == {EVERY_PATH}
+        if service.protocol is Protocol.TCP and not (any_path and set(permit.methods) == {ANY_METHOD}):
+            yield document.finding(
+                "PD1210",
+                f"`{to.name}` speaks `tcp`, which has no methods and paths",
+                *("spec", "allow", number),
+                hint='write `{methods: ["*"], paths: [/**]}`',
+            )
+        elif not any_path:
+            yield document.finding(
+                "PD1209",
+                f"`{to.name}` has `opaquePaths`, so that no rule can tell its paths apart",
+                *("spec", "allow", number, "paths"),
+                hint="write `paths: [/**]`, or take `opaquePaths` away",
+            )
+
+
+def _splits(work: Work) -> Iterator[Finding]:
+    for document in work.of_kind("CanarySplit"):
+        spec = cast("CanarySplit", document.intent).spec
+        yield from _target(work, document, Name.parse(spec.service, document.name.namespace), "service")
+        yield from _gates(work, document, spec.gates)
+
+
+def _strategies(work: Work) -> Iterator[Finding]:
+    for document in work.of_kind("RolloutStrategy"):
+        gates = cast("RolloutStrategy", document.intent).spec.gates
+        if gates != (TOUCHED,):
+            yield from _gates(work, document, gates)
+
+
+def _gates(work: Work, document: Document, gates: tuple[str, ...]) -> Iterator[Finding]:
+    said = document.raw["spec"].get("gates")
+    for number, gate in enumerate(gates):
+        path: tuple[str | int, ...] = ("spec", "gates", number) if isinstance(said, list) else ("spec", "gates")
+        slo = work.slos.get(Name.parse(gate, document.name.namespace))
+        if slo is None:
+            known = [short(name, document.name.namespace) for name in work.slos]
+            hint = nearest(gate, known) if known else "no SLO is defined"
+            yield document.finding("PD1205", f"there is no SLO `{gate}`", *path, hint=hint.split(" known here")[0])
+        elif isinstance(slo.indicator, External):
+            yield document.finding(
+                "PD1215",
+                f"`{gate}` is measured by `{slo.indicator.source}`, which the proxies do not know",
+                *path,
+                hint="gate on an SLO that is measured by `type: policyd`",
+            )
+
+
+def _slos(work: Work) -> Iterator[Finding]:
+    for document in work.of_kind("SLO"):
+        service = cast("SloIntent", document.intent).spec.service
+        yield from _target(work, document, Name.parse(service, document.name.namespace), "service")

@@ -1,0 +1,185 @@
+"""Pass: each `Service` becomes the service that callers and sidecars need to know."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import cast
+
+from policyd.base.diagnostics import Finding
+from policyd.intents import Document
+from policyd.intents.service import Endpoint as EndpointIntent
+from policyd.intents.service import HealthCheck as HealthCheckIntent
+from policyd.intents.service import Resilience as ResilienceIntent
+from policyd.intents.service import Service as ServiceIntent
+from policyd.intents.translate import nearest
+from policyd.lowering.memo import LoweringMemo, Piece
+from policyd.lowering.work import Work, said_by
+from policyd.model.names import Name
+from policyd.model.resilience import Resilience, Retries, Timeouts
+from policyd.model.service import Endpoint, HealthCheck, Protocol, Service, Split, Version
+
+
+def services(work: Work, memo: LoweringMemo) -> Work:
+    """Fill in `services`, sorted by name; every instance has an address of its own."""
+    pieces = [memo.piece("Service", _service, document) for document in work.of_kind("Service")]
+    made = sorted((piece.value for piece in pieces), key=lambda service: service.name)
+    found = [finding for piece in pieces for finding in piece.findings]
+    found.extend(_shared_addresses(work.of_kind("Service")))
+    found.extend(_taken_ports(work))
+    return replace(
+        work,
+        services={service.name: service for service in made},
+        provenance=(*work.provenance, *(piece.provenance for piece in pieces)),
+        findings=(*work.findings, *found),
+    )
+
+
+def _service(document: Document) -> Piece[Service]:
+    spec = cast("ServiceIntent", document.intent).spec
+    value = Service(
+        name=document.name,
+        protocol=Protocol(spec.protocol),
+        port=spec.port,
+        versions=tuple(
+            Version(name, tuple(sorted(_endpoint(endpoint, spec.port) for endpoint in version.endpoints)))
+            for name, version in sorted(spec.versions.items())
+        ),
+        split=Split.all_to(spec.version),
+        resilience=_resilience(spec.resilience),
+        health_check=_health_check(spec.health_check),
+        opaque_paths=spec.opaque_paths,
+    )
+    return Piece(value, said_by(document), tuple(_problems(document)))
+
+
+def _endpoint(endpoint: EndpointIntent, port: int) -> Endpoint:
+    """The instance; without `app`, its application listens on loopback.
+
+    Where the instance's own address is a loopback address (many sidecars on one host), the application has that
+    same address.
+    """
+    if endpoint.app is not None:
+        app_address, app_port = endpoint.app
+    else:
+        loopback = ipaddress.ip_address(endpoint.address).is_loopback
+        app_address, app_port = (endpoint.address if loopback else "127.0.0.1"), port
+    return Endpoint(endpoint.address, app_address, app_port, endpoint.zone or "")
+
+
+def _resilience(intent: ResilienceIntent) -> Resilience:
+    timeouts = Timeouts(
+        connect_ms=intent.timeout.connect,
+        request_ms=intent.timeout.request,
+        per_try_ms=intent.timeout.per_try or 0,
+        idle_ms=intent.timeout.idle,
+    )
+    if intent.retries is None:
+        return Resilience(timeouts)
+    return Resilience(
+        timeouts,
+        Retries(
+            attempts=intent.retries.attempts,
+            on=tuple(sorted(set(intent.retries.on))),
+            methods=tuple(sorted(set(intent.retries.methods))),
+            budget=intent.retries.budget,
+        ),
+    )
+
+
+def _health_check(intent: HealthCheckIntent | None) -> HealthCheck | None:
+    if intent is None:
+        return None
+    return HealthCheck(
+        path=str(intent.path),
+        interval_ms=intent.interval,
+        timeout_ms=intent.timeout,
+        healthy_threshold=intent.healthy,
+        unhealthy_threshold=intent.unhealthy,
+    )
+
+
+def _problems(document: Document) -> Iterator[Finding]:
+    spec = cast("ServiceIntent", document.intent).spec
+    if spec.version not in spec.versions:
+        yield document.finding(
+            "PD1204",
+            f"`{document.name.name}` has no version `{spec.version}`",
+            "spec",
+            "version",
+            hint=nearest(spec.version, sorted(spec.versions)),
+        )
+    if spec.protocol == "tcp" and spec.health_check is not None:
+        yield document.finding(
+            "PD1210", "`healthCheck` asks for a path, and `tcp` has none", "spec", "healthCheck", at_key=True
+        )
+    timeout = spec.resilience.timeout
+    if timeout.per_try is not None and timeout.per_try > timeout.request:
+        yield document.finding(
+            "PD1219",
+            "one try may last longer than the whole call",
+            "spec",
+            "resilience",
+            "timeout",
+            "perTry",
+            hint="`perTry` is at most `request`",
+        )
+
+
+def _shared_addresses(documents: tuple[Document, ...]) -> Iterator[Finding]:
+    """An address belongs to one instance: it is where one sidecar listens."""
+    first: dict[str, tuple[Document, tuple[str | int, ...]]] = {}
+    for document in documents:
+        for version, said in cast("ServiceIntent", document.intent).spec.versions.items():
+            for number, endpoint in enumerate(said.endpoints):
+                here = (document, ("spec", "versions", version, "endpoints", number))
+                other, path = first.setdefault(endpoint.address, here)
+                if other is document and path == here[1]:
+                    continue
+                yield document.finding(
+                    "PD1208",
+                    f"`{endpoint.address}` is already an instance of `{other.name.name}`, in {other.locate(*path)}",
+                    *here[1],
+                    hint="each instance has a sidecar and an address of its own",
+                )
+
+
+def _taken_ports(work: Work) -> Iterator[Finding]:
+    """An application on its sidecar's own address must not want the sidecar's ports."""
+    if work.settings is None:
+        return
+    taken = {work.settings.inbound_port, work.settings.outbound_port}
+    for document in work.of_kind("Service"):
+        spec = cast("ServiceIntent", document.intent).spec
+        if spec.port not in taken and all(e.app is None for v in spec.versions.values() for e in v.endpoints):
+            continue
+        yield from _clashes(document, taken)
+
+
+def _clashes(document: Document, taken: set[int]) -> Iterator[Finding]:
+    spec = cast("ServiceIntent", document.intent).spec
+    for version, said in spec.versions.items():
+        for number, intent in enumerate(said.endpoints):
+            endpoint = _endpoint(intent, spec.port)
+            if endpoint.app_address == endpoint.address and endpoint.app_port in taken:
+                yield document.finding(
+                    "PD1217",
+                    f"`{endpoint.address}:{endpoint.app_port}` is where the sidecar listens",
+                    "spec",
+                    "versions",
+                    version,
+                    "endpoints",
+                    number,
+                    hint="give the application another port: `{address: ..., app: 127.0.0.1:9000}`",
+                )
+
+
+def known_services(work: Work, namespace: str) -> list[str]:
+    """How services are referred to from a namespace, for hints."""
+    return [short(name, namespace) for name in work.services]
+
+
+def short(name: Name, namespace: str) -> str:
+    """A name as it is written inside `namespace`."""
+    return name.name if name.namespace == namespace else str(name)

@@ -1,0 +1,75 @@
+"""Pass: the one `Mesh` becomes the settings that all proxies share."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import cast
+
+from policyd.base.diagnostics import Finding, Location, Severity
+from policyd.intents import Document
+from policyd.intents.mesh import Mesh as MeshIntent
+from policyd.lowering.memo import LoweringMemo, Piece
+from policyd.lowering.work import Work, said_by
+from policyd.model.mesh import DataPlane, Settings
+
+WHOLE_TREE = Location(".")
+
+
+def settings(work: Work, memo: LoweringMemo) -> Work:
+    """Fill in `settings`; exactly one mesh is needed."""
+    documents = work.of_kind("Mesh")
+    if not documents:
+        missing = Finding(
+            "PD1201",
+            Severity.ERROR,
+            "there is no `Mesh`",
+            WHOLE_TREE,
+            hint="one document of `kind: Mesh` names the trust domain and the data planes",
+        )
+        return replace(work, findings=(*work.findings, missing))
+    first, *others = documents
+    found = tuple(
+        other.finding(
+            "PD1202",
+            f"a second `Mesh`; the first is in {first.locate('metadata', 'name')}",
+            "metadata",
+            "name",
+            hint="keep one: a repository describes one mesh",
+        )
+        for other in others
+    )
+    piece = memo.piece("Mesh", _settings, first)
+    return replace(
+        work,
+        settings=piece.value,
+        provenance=(*work.provenance, piece.provenance),
+        findings=(*work.findings, *found, *piece.findings),
+    )
+
+
+def _settings(document: Document) -> Piece[Settings]:
+    spec = cast("MeshIntent", document.intent).spec
+    value = Settings(
+        name=document.name.name,
+        trust_domain=spec.trust_domain,
+        data_planes=tuple(DataPlane(plane.name, plane.compiler) for plane in spec.data_planes),
+        inbound_port=spec.ports.inbound,
+        outbound_port=spec.ports.outbound,
+        leaf_s=spec.identity.leaf // 1_000,
+        root_s=spec.identity.root // 1_000,
+    )
+    findings = []
+    if spec.ports.inbound == spec.ports.outbound:
+        findings.append(document.finding("PD1217", "a sidecar cannot listen on one port twice", "spec", "ports"))
+    if value.leaf_s > value.root_s or value.leaf_s < 60:
+        findings.append(
+            document.finding(
+                "PD1218",
+                "a leaf certificate lives at least a minute and no longer than the root",
+                "spec",
+                "identity",
+                "leaf",
+                hint="for example `identity: {leaf: 24h, root: 1y}`",
+            )
+        )
+    return Piece(value, said_by(document), tuple(findings))
