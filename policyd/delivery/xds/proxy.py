@@ -1,0 +1,207 @@
+"""One proxy as the server knows it, across its connections: what it is assigned, what it refused.
+
+`server` assigns, `stream` brings requests and takes pushes away. A refusal, or silence past the deadline, turns the
+proxy back to its last acknowledged set at once; that holds until another snapshot is assigned.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+
+from policyd.base.clock import Clock
+from policyd.delivery.ledger import Answered, Converged, Ledger
+from policyd.delivery.outcome import NO_ANSWER, Refusal
+from policyd.delivery.resource_types import short_name
+from policyd.delivery.snapshot import NodeSnapshot, ReadReferences
+from policyd.delivery.xds.conversation import Conversation
+from policyd.delivery.xds.subscriptions import Answer, Push, Request
+
+log = structlog.get_logger(__name__)
+
+
+class Proxy:
+    """State of one node id. Every change of it is told to whoever waits in `settled`."""
+
+    def __init__(self, node_id: str, clock: Clock, ledger: Ledger, read: ReadReferences) -> None:
+        self.node_id = node_id
+        self._clock = clock
+        self._ledger = ledger
+        self._read = read
+        self._assigned: NodeSnapshot | None = None
+        self._refusal: Refusal | None = None
+        self._conversation: Conversation | None = None
+        self._close: Callable[[], None] = _nothing
+        self._wake: Callable[[], None] = _nothing
+        self._converged = False
+        self._begun_at = 0.0
+        self._sent_at: dict[str, float] = {}
+        self._changed = asyncio.Event()
+        self.epoch = 0
+        """Counts assignments and connections, so that a deadline knows whether it is still about the same thing."""
+
+    @property
+    def assigned(self) -> NodeSnapshot | None:
+        """What the controller wants the proxy to have."""
+        return self._assigned
+
+    @property
+    def refusal(self) -> Refusal | None:
+        """Why the proxy does not have what is assigned."""
+        return self._refusal
+
+    @property
+    def connected(self) -> bool:
+        """Whether a stream of this proxy is open."""
+        return self._conversation is not None
+
+    @property
+    def converged(self) -> bool:
+        """Whether the connected proxy has acknowledged all of what is assigned."""
+        return self._converged
+
+    async def settled(self, snapshot: NodeSnapshot) -> None:
+        """Return when `snapshot` is acknowledged, refused or superseded, or the proxy is not connected."""
+        while self._assigned is snapshot and self.connected and not (self._converged or self._refusal):
+            await self._changed.wait()
+
+    def assign(self, snapshot: NodeSnapshot) -> None:
+        """Make `snapshot` what the proxy shall have. The same content again changes nothing, refusal included."""
+        if self._assigned is not None and self._assigned.digest == snapshot.digest:
+            self._assigned = snapshot
+            self._tell()
+            return
+        self._assigned = snapshot
+        self._refusal = None
+        record = self._ledger.record(self.node_id)
+        record.known, record.refusal = True, None
+        self._lay_out(snapshot)
+
+    def connect(self, wake: Callable[[], None], close: Callable[[], None]) -> Conversation:
+        """Begin a stream; an older stream of the same node id is closed: the newest wins."""
+        if self._conversation is not None:
+            log.warning("two streams with one node id, closing the older", node=self.node_id)
+            self._close()
+        record = self._ledger.record(self.node_id)
+        conversation = Conversation(self._read, record.suspects)
+        self._conversation, self._wake, self._close = conversation, wake, close
+        self._sent_at.clear()
+        self._ledger.connection(self.node_id, connected=True, at=self._clock.now())
+        if self._assigned is None:
+            log.warning("an unknown node has connected and gets nothing until it is assigned", node=self.node_id)
+        else:
+            # What it refused stays out of its new stream too, or its own memory would bring it back.
+            self._lay_out(record.fallback() if self._refusal else self._assigned)
+        return conversation
+
+    def disconnect(self, conversation: Conversation) -> None:
+        """A stream has ended. Nothing happens if a newer one has taken its place."""
+        if self._conversation is not conversation:
+            return
+        self._conversation, self._wake, self._close = None, _nothing, _nothing
+        self._converged = False
+        self._ledger.connection(self.node_id, connected=False, at=self._clock.now())
+        self._tell()
+
+    def receive(self, conversation: Conversation, request: Request) -> None:
+        """Take in what the proxy says on its current stream."""
+        if self._conversation is not conversation:
+            return
+        answer = conversation.receive(request)
+        if answer is not None:
+            self._judge(conversation, request.nonce, answer)
+        self._wake()
+
+    def pushes(self, conversation: Conversation) -> list[tuple[str, Push]]:
+        """What to send on this stream now."""
+        if self._conversation is not conversation:
+            return []
+        pushes = list(conversation.poll())
+        for nonce, push in pushes:
+            self._sent_at[nonce] = self._clock.monotonic()
+            self._ledger.sent(self.node_id, push.type_url, push.versions, self._clock.now())
+        if not self._converged and conversation.converged:
+            self._arrived()
+        return pushes
+
+    def overdue(self, epoch: int) -> None:
+        """The deadline of what began at `epoch` has passed: what was not answered by now is taken out."""
+        conversation = self._conversation
+        if epoch != self.epoch or conversation is None or self._converged or self._refusal or not self._assigned:
+            return
+        lacking = conversation.lacking()
+        silent = conversation.abandon()
+        for push in silent:
+            self._ledger.silent(self.node_id, push.type_url, push.versions, self._clock.now())
+        type_url = silent[0].type_url if silent else lacking[0][0] if lacking else ""
+        names = silent[0].names if silent else tuple(name for kind, name in lacking if kind == type_url)
+        self._turn_back(Refusal(self.node_id, self._assigned.digest, type_url, names, NO_ANSWER))
+
+    def _judge(self, conversation: Conversation, nonce: str, answer: Answer) -> None:
+        push, now = answer.push, self._clock.monotonic()
+        heard = Answered(
+            node_id=self.node_id,
+            type_url=push.type_url,
+            names=push.names,
+            at=self._clock.now(),
+            seconds=now - self._sent_at.pop(nonce, now),
+            error_detail=answer.error,
+        )
+        if answer.error is None:
+            self._ledger.acknowledged(heard, push.resources, push.removed)
+            return
+        self._ledger.refused(heard, push.versions)
+        if self._refusal is None and self._assigned is not None:
+            named = tuple(name for name in push.names if name in answer.error)
+            refusal = Refusal(self.node_id, self._assigned.digest, push.type_url, named or push.names, answer.error)
+            self._turn_back(refusal)
+        else:
+            log.error(
+                "a node refuses what it had acknowledged before",
+                node=self.node_id,
+                type=short_name(push.type_url),
+                names=push.names,
+                error=answer.error,
+            )
+        conversation.settle_for(push)
+
+    def _turn_back(self, refusal: Refusal) -> None:
+        log.warning(
+            "a node did not take its configuration and returns to the last acknowledged one",
+            node=self.node_id,
+            type=short_name(refusal.type_url),
+            names=refusal.resources,
+            error=refusal.error_detail,
+        )
+        self._refusal = refusal
+        self._ledger.turned_back(refusal)
+        self._lay_out(self._ledger.record(self.node_id).fallback())
+
+    def _lay_out(self, snapshot: NodeSnapshot) -> None:
+        self.epoch += 1
+        self._converged = False
+        self._begun_at = self._clock.monotonic()
+        if self._conversation is not None:
+            self._conversation.assign(snapshot)
+            self._wake()
+        self._tell()
+
+    def _arrived(self) -> None:
+        if self._refusal is not None or self._assigned is None:
+            return
+        self._converged = True
+        done = Converged(
+            self.node_id, self._assigned.digest, self._clock.now(), self._clock.monotonic() - self._begun_at
+        )
+        self._ledger.converged(done, self._assigned)
+        self._tell()
+
+    def _tell(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+
+def _nothing() -> None:
+    """No stream: nobody to wake or close."""
