@@ -1,0 +1,24 @@
+"""Source: Git as the place where the mesh is written down.
+
+    remote ──fetch──> mirror ──objects by id──> snapshot ──> intents
+
+A bare mirror and object ids only: no checkout, no hooks, no submodules, no symbolic links. What a repository
+contains is data to be read, never something to be run.
+"""
+
+from policyd.source.mirror import Mirror
+from policyd.source.snapshot import Limits, Snapshot
+from policyd.source.watch import BranchRewritten, SourceEvent, Unreachable, Watch
+from policyd.source.working_tree import DirectoryTree, tree_at
+
+__all__ = [
+    "BranchRewritten",
+    "DirectoryTree",
+    "Limits",
+    "Mirror",
+    "Snapshot",
+    "SourceEvent",
+    "Unreachable",
+    "Watch",
+    "tree_at",
+]

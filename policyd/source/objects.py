@@ -1,0 +1,148 @@
+"""Reads a repository's objects by id: revisions, trees and blobs, never a working tree."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+
+import git
+
+from policyd.base.errors import Retry, Stalled, UsageError
+from policyd.source.clean_git import CleanGit, CleanRepo
+from policyd.source.snapshot import Entry, Limits, Snapshot, select
+
+_OBJECT_ID = re.compile(r"[0-9a-f]{40}")
+_LS_TREE = re.compile(rb"(\d{6}) (\w+) ([0-9a-f]{40}) +(\d+|-)\t(.*)", re.DOTALL)
+_BLOB: tuple[object, ...] = ("blob", b"blob")  # GitPython says `str` and gives bytes
+RETRY_S = 2.0
+
+
+class Failed(Exception):
+    """A Git command that ended badly: what it said, and whether it ran out of time."""
+
+    def __init__(self, words: str, *, timed_out: bool) -> None:
+        super().__init__(words)
+        self.words = words
+        self.timed_out = timed_out
+
+
+class Objects:
+    """The object store of one repository. Its methods may be called from several threads."""
+
+    def __init__(self, repo: CleanRepo, limits: Limits, environment: Mapping[str, str] | None = None) -> None:
+        self._repo = repo
+        self._limits = limits
+        self._lock = threading.Lock()
+        assert isinstance(repo.git, CleanGit)
+        self._git: CleanGit = repo.git
+        self._git.extra_environment = dict(environment or {})
+
+    @classmethod
+    def open(cls, path: Path, limits: Limits | None = None) -> tuple[Objects, Path]:
+        """The repository that `path` lies in, and `path` relative to its root.
+
+        Raises `UsageError` where there is none.
+        """
+        try:
+            repo = CleanRepo(path, search_parent_directories=True)
+        except (git.InvalidGitRepositoryError, git.NoSuchPathError) as error:
+            raise UsageError(
+                f"`{path}` is not in a Git repository", hint="name a folder inside a clone, or run `git init`"
+            ) from error
+        root = Path(repo.working_tree_dir) if repo.working_tree_dir else Path(repo.git_dir)
+        return cls(repo, limits or Limits()), path.resolve().relative_to(root.resolve())
+
+    def run(self, *words: str) -> bytes:
+        """Output of one Git command, given as separate words. Raises `Failed`."""
+        with self._lock:
+            status, out, err = self._git.execute(
+                ["git", "--git-dir", str(self._repo.git_dir), "--no-pager", "--literal-pathspecs", *words],
+                with_extended_output=True,
+                with_exceptions=False,
+                stdout_as_string=False,
+                strip_newline_in_stdout=False,
+                kill_after_timeout=self._limits.command_s,
+            )
+        if status != 0:
+            said = err.decode(errors="replace").strip()
+            raise Failed(said, timed_out=said.startswith("Timeout:"))
+        return bytes(out)
+
+    def resolve(self, revision: str) -> str:
+        """The 40 hex digits of the commit that a person's words name. Raises `UsageError` for none."""
+        try:
+            out = self.run("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
+        except Failed as error:
+            raise UsageError(
+                f"no commit `{revision}` in `{self._repo.git_dir}`", hint="a branch, a tag or a commit id is meant"
+            ) from error
+        commit = out.decode().strip()
+        if not _OBJECT_ID.fullmatch(commit):
+            raise Stalled(f"`{revision}` is not a SHA-1 commit", hint="repositories in SHA-256 form are not read")
+        return commit
+
+    def snapshot(self, commit: str, subdirectory: str = "") -> Snapshot:
+        """The folder `subdirectory` at a commit given by id. A commit without that folder has no files.
+
+        Raises `Retry` where the object store does not answer.
+        """
+        if not _OBJECT_ID.fullmatch(commit):
+            raise ValueError(f"not a commit id: {commit!r}")
+        with self._lock:
+            about = self._repo.commit(commit)
+            parent = about.parents[0].hexsha if about.parents else None
+            author = f"{about.author.name} <{about.author.email}>"
+            subject = str(about.summary)
+        files, findings = select(self._entries(commit, subdirectory), self._limits)
+        return Snapshot(commit, parent, author, files, self.read, subject, findings)
+
+    def read(self, blob_id: str) -> bytes:
+        """The bytes of a blob. Raises `Retry` where the object cannot be had, `ValueError` for other text."""
+        if not _OBJECT_ID.fullmatch(blob_id):
+            raise ValueError(f"not an object id: {blob_id!r}")
+        with self._lock:
+            try:
+                _, kind, size, body = self._git.get_object_data(blob_id)
+            except (ValueError, OSError) as error:
+                self._git.clear_cache()  # the long-lived `cat-file` may be gone: the next read starts another
+                raise Retry(f"object {blob_id[:12]} cannot be read: {error}", after=RETRY_S) from error
+        if kind not in _BLOB or size > self._limits.file_bytes:
+            raise ValueError(f"{blob_id[:12]} is not a blob within the limits")
+        return body
+
+    def is_ancestor(self, old: str, new: str) -> bool:
+        """Whether `old` is in the history of `new`; False also for a commit that is not there any more."""
+        try:
+            self.run("merge-base", "--is-ancestor", "--end-of-options", old, new)
+        except Failed:
+            return False
+        return True
+
+    def close(self) -> None:
+        """End the long-lived Git processes."""
+        with self._lock:
+            self._repo.close()
+
+    def _entries(self, commit: str, subdirectory: str) -> list[Entry]:
+        tree = f"{commit}:{subdirectory}"
+        try:
+            self.run("rev-parse", "--verify", "--quiet", "--end-of-options", tree)
+        except Failed:
+            return []
+        try:
+            listing = self.run("ls-tree", "-r", "-z", "-l", "--full-tree", "--end-of-options", tree)
+        except Failed as error:
+            raise Retry(f"the tree of {commit[:12]} cannot be read: {error.words}", after=RETRY_S) from error
+        return [_entry(record) for record in listing.split(b"\0") if record]
+
+
+def _entry(record: bytes) -> Entry:
+    fields = _LS_TREE.fullmatch(record)
+    if fields is None:
+        raise ValueError(f"unexpected line from git ls-tree: {record[:80]!r}")
+    mode, _, blob_id, size, path = fields.groups()
+    return Entry(
+        path.decode("utf-8", "surrogateescape"), int(mode, 8), blob_id.decode(), 0 if size == b"-" else int(size)
+    )

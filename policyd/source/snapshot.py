@@ -1,0 +1,119 @@
+"""`Snapshot`: one commit as the stages after `source` see it, a map from path to blob id and a way to read blobs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import PurePosixPath
+
+from policyd.base.diagnostics import Finding, Location, Severity
+
+SUFFIXES = frozenset({".yaml", ".yml", ".rego", ".json"})
+"""What policyd reads from a repository; every other file is somebody else's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one commit may cost. A repository beyond them is a finding, never a full disk or a stuck loop."""
+
+    files: int = 20_000
+    file_bytes: int = 1 << 20
+    total_bytes: int = 128 << 20
+    command_s: float = 60.0
+    """Longest time that one Git command may take, in seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The watched folder at one commit.
+
+    `files` are paths relative to the watched folder; equal blob ids are equal bytes, so later stages key their
+    caches by them. `findings` say what was left out (symbolic links, submodules, files over the limits).
+    """
+
+    commit: str
+    parent: str | None
+    author: str
+    files: Mapping[str, str]
+    blob: Callable[[str], bytes] = field(repr=False, compare=False)
+    subject: str = ""
+    findings: tuple[Finding, ...] = ()
+    seen_at: datetime | None = None
+    """When policyd learnt that the branch had moved; where commit-to-acknowledged starts."""
+
+    def read(self, blob_id: str) -> bytes:
+        """The bytes of a blob. Raises `Retry` where the object store does not answer."""
+        return self.blob(blob_id)
+
+
+def is_watched(path: str) -> bool:
+    """Whether policyd reads this path: a YAML, Rego or JSON file with no hidden folder above it."""
+    parts = path.split("/")
+    if any(part.startswith(".") for part in parts):
+        return False
+    return PurePosixPath(parts[-1]).suffix in SUFFIXES
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry of a tree: a Git file mode, the object's id and its size in bytes (0 for submodules)."""
+
+    path: str
+    mode: int
+    blob_id: str
+    size: int
+
+
+SYMLINK = 0o120000
+SUBMODULE = 0o160000
+
+
+def select(entries: list[Entry], limits: Limits) -> tuple[dict[str, str], tuple[Finding, ...]]:
+    """The files that policyd reads, sorted by path, and what it refuses to read."""
+    files: dict[str, str] = {}
+    findings: list[Finding] = []
+    total = 0
+    for entry in sorted(entries, key=lambda entry: entry.path):
+        refusal = _refusal(entry, limits)
+        if refusal is not None:
+            findings.append(refusal)
+        elif is_watched(entry.path) and entry.mode not in (SYMLINK, SUBMODULE):
+            files[entry.path] = entry.blob_id
+            total += entry.size
+    over = _over(len(files), total, limits)
+    return ({}, (over,)) if over is not None else (files, tuple(findings))
+
+
+def _refusal(entry: Entry, limits: Limits) -> Finding | None:
+    if any(part.startswith(".") for part in entry.path.split("/")):
+        return None
+    if entry.mode == SYMLINK:
+        message, code, hint = "is a symbolic link", "PD3001", "put the file itself into the folder"
+    elif entry.mode == SUBMODULE:
+        message, code, hint = "is a submodule", "PD3002", "copy its files into the folder, or watch its repository"
+    elif not is_watched(entry.path):
+        return None
+    elif entry.size > limits.file_bytes:
+        message, code = f"has {entry.size:,} bytes, more than the {limits.file_bytes:,} that are read", "PD3003"
+        hint = "split the file: one service in a file reads best"
+    elif _undecodable(entry.path):
+        message, code, hint = "has a name that is not UTF-8", "PD3005", "rename the file"
+    else:
+        return None
+    shown = entry.path.encode("utf-8", "replace").decode()
+    return Finding(code, Severity.ERROR, f"`{shown}` {message}", Location(shown), hint)
+
+
+def _undecodable(path: str) -> bool:
+    return any("\udc80" <= character <= "\udcff" for character in path)
+
+
+def _over(files: int, total: int, limits: Limits) -> Finding | None:
+    if files > limits.files:
+        message = f"the watched folder has {files:,} files, more than the {limits.files:,} that are read"
+    elif total > limits.total_bytes:
+        message = f"the watched folder has {total:,} bytes, more than the {limits.total_bytes:,} that are read"
+    else:
+        return None
+    return Finding("PD3004", Severity.ERROR, message, Location("."), "watch a folder with intents only")
