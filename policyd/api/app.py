@@ -1,0 +1,59 @@
+"""Puts the endpoints together to one ASGI application, and serves it on loopback."""
+
+from __future__ import annotations
+
+import ipaddress
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from policyd.api.bodies import BadRequest, refusal
+from policyd.api.control import ControlPlane, Decisions
+from policyd.api.data import DataEndpoint
+from policyd.api.metrics import ControllerMetrics
+from policyd.api.releases import ControlEndpoint
+from policyd.base.errors import UsageError
+
+
+def application(control: ControlPlane, decisions: Decisions, metrics: ControllerMetrics) -> Starlette:
+    """The ASGI application of one controller."""
+    data, own = DataEndpoint(decisions), ControlEndpoint(control, metrics)
+    return Starlette(
+        routes=[
+            Route("/v1/data/{path:path}", data.data, methods=["GET", "POST"]),
+            Route("/v1/explain", data.explain, methods=["POST"]),
+            Route("/v1/status", own.status),
+            Route("/v1/releases", own.releases),
+            Route("/v1/releases/{id}", own.release),
+            Route("/v1/releases/{id}/{verb}", own.command, methods=["POST"]),
+            Route("/v1/events", own.events),
+            Route("/healthz", own.healthz),
+            Route("/readyz", own.readyz),
+            Route("/metrics", own.metrics),
+        ],
+        exception_handlers={HTTPException: _http_error},
+    )
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    words = {404: f"nothing at `{request.url.path}`", 405: f"`{request.method}` is not for `{request.url.path}`"}
+    return refusal(BadRequest(words.get(error.status_code, error.detail), code="not_found", status=error.status_code))
+
+
+def server(app: Starlette, address: str) -> uvicorn.Server:
+    """A server for `address:port`. Raises `UsageError` beyond loopback: there is no authentication yet."""
+    host, _, port = address.rpartition(":")
+    if not ipaddress.ip_address(host).is_loopback:
+        raise UsageError(
+            f"the HTTP API cannot listen on `{address}`: it has no authentication yet",
+            hint="use an address of 127.0.0.0/8, behind a proxy that authenticates if others must reach it",
+        )
+    config = uvicorn.Config(
+        app, host=host, port=int(port), log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=2
+    )
+    return uvicorn.Server(config)

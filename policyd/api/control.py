@@ -1,0 +1,154 @@
+"""What the API needs of a controller, and the values that it shows. The daemon implements both protocols.
+
+Decisions stand behind a protocol of their own, since they are answered by a process of their own where the load asks
+for it; nothing here may assume that they are made beside the controller.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from policyd.base.diagnostics import Finding
+from policyd.rollout.event import Event
+from policyd.rollout.machine import Command
+from policyd.rollout.record import ReleaseRecord
+
+
+@dataclass(frozen=True, slots=True)
+class VersionStatus:
+    """One version of a service: its share now (basis points), and how it did lately at its callers."""
+
+    version: str
+    weight: int
+    instances: int
+    requests_per_s: float = 0.0
+    error_share: float = 0.0
+    p50_ms: float | None = None
+    p99_ms: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceStatus:
+    """One service. `asked` is the version that Git names; `diverged` says why another one serves."""
+
+    service: str
+    asked: str
+    versions: tuple[VersionStatus, ...]
+    diverged: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeStatus:
+    """One proxy: whether it is connected, runs what it should (`in_sync`), and what it refused last."""
+
+    node: str
+    connected: bool
+    in_sync: bool
+    snapshot: str
+    refused: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FindingStatus:
+    """A finding with its place, as plain values."""
+
+    code: str
+    severity: str
+    message: str
+    file: str
+    line: int
+    column: int
+    hint: str
+
+    @classmethod
+    def of(cls, finding: Finding) -> FindingStatus:
+        """The finding as plain values."""
+        where = finding.location
+        return cls(
+            finding.code, str(finding.severity), finding.message, where.path, where.line, where.column, finding.hint
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class CommitStatus:
+    """How the newest commit was judged. `taken` is false while the mesh stays at an older one."""
+
+    commit: str
+    author: str
+    subject: str
+    taken: bool
+    at: str
+    findings: tuple[FindingStatus, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """Everything that `policyd status` prints."""
+
+    mesh: str
+    head: str
+    """The commit that the mesh follows: the newest one that was taken."""
+    commit: CommitStatus | None
+    """The newest one that was seen."""
+    engine: str
+    """Which policy engine judges commits."""
+    stalled: str
+    """Why a person is needed; empty otherwise."""
+    services: tuple[ServiceStatus, ...] = ()
+    nodes: tuple[NodeStatus, ...] = ()
+    releases: tuple[ReleaseRecord, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """May this request pass? `source` is a SPIFFE ID; `service` is `name` or `namespace/name`."""
+
+    source: str
+    service: str
+    method: str
+    path: str
+    host: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The decision, the rule that allowed, and why; `outcome` is `allow`, `deny` or `reject` (400)."""
+
+    allow: bool
+    outcome: str
+    rule: str
+    reasons: tuple[str, ...]
+    place: str = ""
+    """`file:line:column` of the rule."""
+    owner: str = ""
+    commit: str = ""
+
+
+class ControlPlane(Protocol):
+    """A running controller, as seen from outside."""
+
+    def status(self) -> Status:
+        """Everything, as it is now."""
+        ...
+
+    def ready(self) -> str:
+        """Why the controller is not ready to serve proxies; empty when it is."""
+        ...
+
+    async def command(self, release: str, verb: Command) -> ReleaseRecord:
+        """Do what a person asks of a release. Raises `KeyError` for an unknown one, `UsageError` if it is over."""
+        ...
+
+    def events(self) -> AsyncIterator[Event]:
+        """What happens from now on."""
+        ...
+
+
+class Decisions(Protocol):
+    """Where access decisions come from."""
+
+    def decide(self, question: Question) -> Answer:
+        """The answer of the mesh that is promoted now. Raises `Retry` before there is one."""
+        ...
