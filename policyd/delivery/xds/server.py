@@ -74,7 +74,7 @@ class XdsServer:
 
     async def start(self) -> None:
         """Listen. Raises `Stalled` when the address is taken."""
-        server = grpc.aio.server(options=_OPTIONS)
+        server: Any = grpc.aio.server(options=_OPTIONS)
         server.add_generic_rpc_handlers((_Methods(self._serve),))
         try:
             self._port = server.add_insecure_port(self._address)
