@@ -1,0 +1,23 @@
+# METADATA
+# title: A service without an SLO
+# description: |
+#   Without an objective nobody knows what healthy means: releases are not watched and cannot go back by
+#   themselves.
+# custom:
+#   code: PD2202
+#   severity: by-tier
+#   exemptible: true
+package policyd.guardrails.services.slo
+
+_promised := {slo.target | some slo in input.documents.SLO}
+
+deny contains {
+	"msg": sprintf("`%s` has no SLO", [service.name]),
+	"document": service.id,
+	"path": ["metadata", "name"],
+	"hint": "for example `slo: {availability: 99.9, latency: {99: 300ms}}`",
+} if {
+	some service in input.documents.Service
+	not service.spec.slo
+	not service.target in _promised
+}
