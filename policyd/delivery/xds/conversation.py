@@ -68,19 +68,24 @@ class Conversation:
         self._step = 0
         self._offered: dict[str, Mapping[str, Artifact]] = {}
         self._removing: set[str] = set()
+        self._refused: set[tuple[str, str, str]] = set()
         self._nonce = 0
 
     def assign(self, target: NodeSnapshot) -> None:
         """Begin to lay out `target`, from whatever the proxy has now."""
         self._target = target
         self._uses = uses(target, self._read)
+        self._withdraw()
         self._removing.clear()
         self._step = 0
         self._open(_STEPS[0])
 
     def receive(self, request: Request) -> Answer | None:
         """Take a request in; returns what it says about an earlier push, if anything."""
-        return self._subscription(request.type_url).receive(request)
+        answer = self._subscription(request.type_url).receive(request)
+        if answer is not None and answer.error is not None:
+            self._doubt(answer.push)
+        return answer
 
     def poll(self) -> Iterator[tuple[str, Push]]:
         """What to send now, with its nonce, in order. Empty until a snapshot is assigned."""
@@ -111,13 +116,16 @@ class Conversation:
 
     def abandon(self) -> tuple[Push, ...]:
         """Stop waiting for answers; returns what was never answered."""
-        return tuple(push for subscription in self._subscriptions.values() for push in subscription.abandon())
+        pushes = tuple(push for subscription in self._subscriptions.values() for push in subscription.abandon())
+        for push in pushes:
+            self._doubt(push)
+        return pushes
 
     def settle_for(self, push: Push) -> None:
         """Leave refused content of `push` alone where the assigned snapshot asks for just that content."""
-        offered = self._offered.get(push.type_url, {})
-        same = tuple(a for a in push.resources if (o := offered.get(a.name)) is not None and o.version == a.version)
-        gone = tuple(name for name in push.removed if name not in offered)
+        wanted = self._target.of_type(push.type_url) if self._target is not None else {}
+        same = tuple(a for a in push.resources if (w := wanted.get(a.name)) is not None and w.version == a.version)
+        gone = tuple(name for name in push.removed if name not in wanted)
         self._subscription(push.type_url).settle_for(Push(push.type_url, same, gone))
 
     def _lacking(self) -> Iterator[tuple[str, str]]:
@@ -155,6 +163,18 @@ class Conversation:
             else:
                 self._offered[type_url] = {**self._offered.get(type_url, {}), **wanted}
 
+    def _doubt(self, push: Push) -> None:
+        self._refused.update((push.type_url, artifact.name, artifact.version) for artifact in push.resources)
+
+    def _withdraw(self) -> None:
+        """Offer nothing any more that was refused or never answered (the new target may name it again)."""
+        for type_url, name, version in self._refused:
+            offered = dict(self._offered.get(type_url, {}))
+            if name in offered and offered[name].version == version:
+                del offered[name]
+                self._offered[type_url] = offered
+        self._refused.clear()
+
     def _types(self) -> Iterator[str]:
         known = self._subscriptions
         yield from (type_url for type_url in PUSH_ORDER if type_url in known)
@@ -162,7 +182,10 @@ class Conversation:
 
     def _waiting(self, type_url: str) -> bool:
         subscription = self._subscriptions.get(type_url)
-        return subscription is not None and subscription.waiting
+        if subscription is None:
+            # A returning proxy asks for one type after the other; its routes must not overtake its clusters.
+            return type_url in WILDCARD_TYPES and bool(self._target and self._target.of_type(type_url))
+        return subscription.waiting
 
     def _subscription(self, type_url: str) -> Subscription:
         known = self._subscriptions.get(type_url)

@@ -7,6 +7,7 @@ proxy back to its last acknowledged set at once; that holds until another snapsh
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 
 import structlog
@@ -154,7 +155,7 @@ class Proxy:
             return
         self._ledger.refused(heard, push.versions)
         if self._refusal is None and self._assigned is not None:
-            named = tuple(name for name in push.names if name in answer.error)
+            named = tuple(name for name in push.names if _names(answer.error, name))
             refusal = Refusal(self.node_id, self._assigned.digest, push.type_url, named or push.names, answer.error)
             self._turn_back(refusal)
         else:
@@ -201,6 +202,11 @@ class Proxy:
     def _tell(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()
+
+
+def _names(text: str, name: str) -> bool:
+    """Whether the proxy's words name a resource, as a whole word: `web` is not named by `shop/web/v1`."""
+    return re.search(rf"(?<![\w/.-]){re.escape(name)}(?![\w/-])", text) is not None
 
 
 def _nothing() -> None:

@@ -115,7 +115,8 @@ class Subscription:
         """What has to be sent so that the proxy has what is `offered`, or `None`.
 
         Equal content is not sent again, except where it is owed: a name that was asked for is always answered,
-        with the resource or with its removal. Other removals wait until `removals` are allowed.
+        with the resource or with its removal. Other removals wait until `removals` are allowed, but for what was
+        refused or never answered: nothing that works can depend on it, and it may block what comes after.
         """
         wanted = offered.keys() | self._names if self._wildcard else self._names
         resources: list[Artifact] = []
@@ -126,12 +127,13 @@ class Subscription:
                 continue
             if self._owes_all or name in self._owed or self._held.get(name) != artifact.version:
                 resources.append(artifact)
-        if removals:
-            for name in sorted(self._held.keys() - offered.keys() - removed):
-                if self._absence is None:
-                    removed.add(name)
-                elif self._held[name] != (absent := self._absence(name)).version:
-                    resources.append(absent)
+        for name in sorted(self._held.keys() - offered.keys() - removed):
+            if not removals and self._held[name] != _UNCERTAIN:
+                continue
+            if self._absence is None:
+                removed.add(name)
+            elif self._held[name] != (absent := self._absence(name)).version:
+                resources.append(absent)
         if not resources and not removed:
             return None
         return Push(self.type_url, tuple(resources), tuple(sorted(removed)))

@@ -26,6 +26,7 @@ PATIENCE_S = 10.0
 """How long a test waits for something that must happen."""
 QUIET_S = 0.15
 """How long a test watches that nothing happens."""
+_LARGE = (("grpc.max_receive_message_length", 64 * 1024 * 1024),)
 _EOF: object = getattr(grpc.aio, "EOF")  # noqa: B009 -- the stubs do not know it
 
 
@@ -155,7 +156,7 @@ class World:
 
     @asynccontextmanager
     async def client(self, node_id: str = "shop/web/v1/127.0.0.1") -> AsyncIterator[RawClient]:
-        async with grpc.aio.insecure_channel(self.server.address) as channel:
+        async with grpc.aio.insecure_channel(self.server.address, options=_LARGE) as channel:
             call = ads_pb2_grpc.AggregatedDiscoveryServiceStub(channel).DeltaAggregatedResources()
             client = RawClient(call, node_id)
             yield client
