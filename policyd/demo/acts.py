@@ -1,0 +1,206 @@
+"""The acts of the story.
+
+Each makes one commit or call as a person would, waits for what should follow, and says in one sentence what happened.
+An act that ends otherwise raises, and the story says so.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import httpx
+
+from policyd.base.errors import Stalled
+from policyd.demo.client import Json, release_of, weight_of
+from policyd.demo.world import World
+from policyd.model.names import DEFAULT_NAMESPACE, Name, spiffe_id
+
+GOOD, BAD = ("catalog", "v2"), ("checkout", "v2")
+"""The canary that is well, and the one whose application fails one answer in five."""
+FAILING = 0.2
+OPENED = "payments"
+
+
+@dataclass(slots=True)
+class Story:
+    """What one act leaves for the next: the commits that were made."""
+
+    world: World
+    look: Callable[[Json], None]
+    start_load: Callable[[], None]
+    good_commit: str = ""
+    bad_commit: str = ""
+    opened_commit: str = ""
+
+    async def until(self, what: str, so: Callable[[Json], object], within_s: float) -> Json:
+        """Wait for a status, with the screen kept up to date."""
+
+        def look(status: Json) -> None:
+            self.world.check()
+            self.look(status)
+
+        return await self.world.client.until(what, so, within_s=within_s, look=look)
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """A part of the story: `name` for the report, `title` for the screen."""
+
+    name: str
+    title: str
+    play: Callable[[Story], Awaitable[str]]
+
+
+async def goes_live(story: Story) -> str:
+    """The first commit: every proxy connects, is configured, and traffic flows."""
+    commit = story.world.repository.commit("the shop")
+    await story.world.start_sidecars()
+    status = await story.until("every proxy in sync", lambda s: s["head"] == commit and all_in_sync(s), 60)
+    story.start_load()
+    await story.until("traffic on every edge", lambda s: rate(s, "catalog") > 1 and rate(s, "payments") > 1, 30)
+    services, proxies = len(status["services"]), len(status["nodes"])
+    return f"{services} services live on {proxies} Envoys at {commit[:10]}, every call over mutual TLS"
+
+
+async def good_canary(story: Story) -> str:
+    """One line says v2; the split climbs, the SLOs hold, it is promoted."""
+    service, version = GOOD
+    story.good_commit = story.world.repository.serve(service, version)
+    seen: list[float] = []
+
+    def promoted(status: Json) -> bool:
+        weight = weight_of(status, service, version)
+        if weight and (not seen or seen[-1] != weight):
+            seen.append(weight)
+        release = release_of(status, service, story.good_commit)
+        if release is not None and release["phase"] == "aborted":
+            raise Stalled(f"the good canary was aborted: {release['reason']}")
+        return release is not None and release["phase"] == "promoted"
+
+    await story.until(f"{service} {version} promoted", promoted, 180)
+    climbed = " -> ".join(f"{weight:g}" for weight in seen)
+    if len(seen) < 4:
+        raise Stalled(f"the canary was promoted after {climbed} % only")
+    return f"{service} {version} climbed {climbed} % and was promoted; its SLOs held at every step"
+
+
+async def bad_canary(story: Story) -> str:
+    """The same one line for a version that fails one answer in five: back at the first stage."""
+    service, version = BAD
+    story.bad_commit = story.world.repository.serve(service, version)
+
+    def back(status: Json) -> Json | None:
+        release = release_of(status, service, story.bad_commit)
+        if release is not None and release["phase"] == "promoted":
+            raise Stalled("the bad canary was promoted")
+        gone = release is not None and release["phase"] == "aborted" and not weight_of(status, service, version)
+        return release if gone else None
+
+    status = await story.until(f"{service} {version} taken back", back, 180)
+    release = back(status)
+    assert release is not None
+    if release["stage"] != 1:
+        raise Stalled(f"the bad canary came as far as stage {release['stage']}")
+    found = release["evidence"]
+    return (
+        f"{service} {version} went back at its first stage: {found['canary_errors']} of {found['canary_requests']}"
+        f" requests failed against {found['stable_errors']} of {found['stable_requests']} on v1"
+        f" (e-value {found['e_value']:.0f}, limit {found['e_limit']:.0f}); quarantined"
+    )
+
+
+async def dangerous_commit(story: Story) -> str:
+    """A rule that lets everyone in is refused, and nothing that runs is touched."""
+    before = await story.world.client.status()
+    story.world.repository.replace(
+        f"services/{OPENED}.yaml",
+        *opened(story.world.repository.path.joinpath(f"services/{OPENED}.yaml").read_text()),
+    )
+    commit = story.opened_commit = story.world.repository.commit(f"{OPENED}: let everyone in, we are in a hurry")
+    status = await story.until(
+        "the commit judged", lambda s: s["commit"] is not None and s["commit"]["commit"] == commit, 30
+    )
+    if status["commit"]["taken"]:
+        raise Stalled("the dangerous commit was taken")
+    if snapshots(status) != snapshots(before):
+        raise Stalled("the refused commit changed what proxies run")
+    errors = [f for f in status["commit"]["findings"] if f["severity"] == "error"]
+    first = errors[0]
+    where = f"{first['file']}:{first['line']}:{first['column']}"
+    return f"refused with {len(errors)} error(s); {where} {first['code']}: {first['message']}. No proxy noticed"
+
+
+async def denied_call(story: Story) -> str:
+    """A call that no rule allows is denied by the real proxy, and the reason can be asked for."""
+    path = "/v1/charges"
+    async with httpx.AsyncClient(proxy=story.world.proxy("web"), trust_env=False) as web:
+        reply = await web.post(f"http://{OPENED}{path}")
+    if reply.status_code != 403:
+        raise Stalled(f"web's call to {OPENED} was answered {reply.status_code}, not 403")
+    web_id = spiffe_id(story.world.mesh().settings.trust_domain, Name(DEFAULT_NAMESPACE, "web"))
+    answer = await story.world.client.explain(web_id, OPENED, "POST", path)
+    if answer["allow"]:
+        raise Stalled("the proxy denied what the decision allows")
+    return f"web -> POST {OPENED}{path}: 403 by Envoy; explained: {'; '.join(answer['reasons'][:2])}"
+
+
+async def revert(story: Story) -> str:
+    """`git revert`: the refused commit, the bad canary and the promoted one are taken back, without analysis."""
+    repository, (good, version), (bad, _) = story.world.repository, GOOD, BAD
+    repository.revert(story.opened_commit)
+    repository.revert(story.bad_commit)
+    commit = repository.revert(story.good_commit)
+
+    def restored(status: Json) -> bool:
+        settled = all(release["phase"] in {"promoted", "aborted", "superseded"} for release in status["releases"])
+        whole = all(item["versions"] and not item["diverged"] for item in status["services"])
+        return bool(status["head"] == commit and settled and whole and not weight_of(status, good, version))
+
+    status = await story.until("the mesh as it was", restored, 60)
+    if weight_of(status, bad, "v1") != 100:
+        raise Stalled(f"{bad} is not back at v1")
+    release = release_of(status, good, commit)
+    known = release is not None and release["known_good"]
+    how = "known good, so without analysis" if known else "after analysis"
+    return f"three reverts: {good} back at v1 ({how}), {bad}'s quarantine gone, {OPENED} as it was"
+
+
+ACTS: tuple[Act, ...] = (
+    Act("first commit", "The first commit goes live", goes_live),
+    Act("good canary", "A good canary: catalog v1 -> v2, one line", good_canary),
+    Act("bad canary", "A bad canary: checkout v2 fails one answer in five", bad_canary),
+    Act("dangerous commit", "A commit opens payments to everyone", dangerous_commit),
+    Act("denied call", "web calls payments, which no rule allows", denied_call),
+    Act("revert", "git revert, three times", revert),
+)
+
+
+def opened(text: str) -> tuple[str, str]:
+    """The first access rule's `from` in a file, and the same letting everyone in."""
+    found = re.search(r"(?m)^  from: .*$", text)
+    if found is None:
+        raise Stalled("the file has no access rule to open")
+    return found[0], '  from: ["*"]'
+
+
+def all_in_sync(status: Json) -> bool:
+    """Whether every proxy is connected and has acknowledged what it should run."""
+    found = status["nodes"]
+    return bool(found) and all(node["connected"] and node["in_sync"] for node in found)
+
+
+def rate(status: Json, service: str) -> float:
+    """Requests per second that a service gets."""
+    return sum(
+        float(version["requests_per_s"])
+        for item in status["services"]
+        if item["service"].endswith(f"/{service}")
+        for version in item["versions"]
+    )
+
+
+def snapshots(status: Json) -> dict[str, str]:
+    """What each proxy runs, by content."""
+    return {node["node"]: node["snapshot"] for node in status["nodes"]}

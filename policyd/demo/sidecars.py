@@ -1,0 +1,71 @@
+"""Real Envoys, one beside every instance, started from the bootstrap that the compiler writes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from pathlib import Path
+
+from policyd.base.errors import Stalled
+from policyd.compiler.protocol import Compiler
+from policyd.demo.processes import Child, Processes
+from policyd.model.node import Node
+
+ADMIN = "{service}-{version}-{address}.sock"
+"""Each sidecar's admin socket, in the folder of sockets; the controller's settings carry the same template."""
+
+
+class Sidecars:
+    """The proxies of one mesh on this machine."""
+
+    def __init__(self, binary: Path, compiler: Compiler, folder: Path, processes: Processes) -> None:
+        self._binary = binary
+        self._compiler = compiler
+        self._folder = folder
+        self._processes = processes
+        self._running: dict[str, Child] = {}
+
+    @property
+    def admin_template(self) -> str:
+        """The `admin` setting of a controller that watches these sidecars."""
+        return f"unix:{self._folder / ADMIN}"
+
+    async def start(self, nodes: Iterable[Node], xds: str) -> None:
+        """Start an Envoy for each node; they take their configuration from the controller at `xds`."""
+        for node in nodes:
+            await self.start_one(node, xds)
+
+    async def start_one(self, node: Node, xds: str) -> Child:
+        """Start the Envoy of one node."""
+        name = f"{node.service.name}-{node.version}-{node.endpoint.address}"
+        bootstrap = self._folder / f"{name}.yaml"
+        admin = self.admin_template.format(
+            namespace=node.service.namespace,
+            service=node.service.name,
+            version=node.version,
+            address=node.endpoint.address,
+        )
+        text = self._compiler.bootstrap(node, xds=xds, admin=admin)
+        await asyncio.to_thread(bootstrap.write_bytes, text)
+        child = await self._processes.start(
+            f"envoy-{name}",
+            (
+                str(self._binary),
+                *("--config-path", str(bootstrap)),
+                *("--concurrency", "1"),
+                *("--log-level", "warning"),
+                "--disable-hot-restart",
+            ),
+        )
+        self._running[node.id] = child
+        return child
+
+    async def kill(self, node_id: str) -> None:
+        """End one Envoy at once, as a crash would. Raises `Stalled` if it does not run."""
+        child = self._running.pop(node_id, None)
+        if child is None:
+            raise Stalled(f"no sidecar runs for `{node_id}`")
+        await self._processes.stop(child, kill=True)
+
+    def __len__(self) -> int:
+        return len(self._running)

@@ -1,0 +1,155 @@
+"""Everything of a mesh that is not policyd, plus one controller: set up on loopback, torn down without a trace.
+
+The demonstration and the end-to-end tests stand in the same world, so that what people see is what is tested.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import TracebackType
+
+import yaml
+
+from policyd.base.clock import Clock
+from policyd.base.errors import Stalled
+from policyd.compiler import registry
+from policyd.demo.apps import Behaviour, encode
+from policyd.demo.client import Controller
+from policyd.demo.processes import Child, Processes
+from policyd.demo.repository import ShopRepository
+from policyd.demo.sidecars import Sidecars
+from policyd.intents import load
+from policyd.lowering import lower
+from policyd.model.mesh import Mesh
+from policyd.model.node import Node, nodes
+from policyd.source import DirectoryTree
+
+Calls = Mapping[str, tuple[tuple[str, str], ...]]
+"""What each service's application calls before it answers: service name to (method, URL)."""
+
+
+class World:
+    """A repository, applications, sidecars and a controller in one folder. Use as an async context manager."""
+
+    def __init__(self, folder: Path, repository: ShopRepository, envoy: Path, clock: Clock) -> None:
+        self._folder = folder
+        self._clock = clock
+        self.repository = repository
+        logs = folder / "logs"
+        sockets = folder / "run"
+        logs.mkdir()
+        sockets.mkdir()
+        self._processes = Processes(logs)
+        self.sidecars = Sidecars(envoy, registry.load("envoy"), sockets, self._processes)
+        self._xds, self._http = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
+        self._controller: Child | None = None
+        self.client = Controller(f"http://{self._http}", clock)
+
+    async def __aenter__(self) -> World:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.client.close()
+        await self._processes.stop_all()
+        self.repository.close()
+
+    @property
+    def api(self) -> str:
+        """Where the controller answers HTTP."""
+        return f"http://{self._http}"
+
+    def mesh(self) -> Mesh:
+        """The mesh as the working files of the repository say it. Raises `Stalled` where they are not sound."""
+        lowered = lower(load(DirectoryTree(self.repository.path)))
+        if lowered.mesh is None:
+            raise Stalled("the intents are not sound: " + "; ".join(str(f.message) for f in lowered.findings))
+        return lowered.mesh
+
+    async def start_apps(self, calls: Calls, failing: Mapping[tuple[str, str], float]) -> None:
+        """Start the applications of all instances; `failing` is the share of failures by (service, version)."""
+        behaviours = tuple(
+            Behaviour(
+                service=node.service.name,
+                version=node.version,
+                address=node.endpoint.app_address,
+                port=node.endpoint.app_port,
+                proxy=proxy_of(node),
+                calls=calls.get(node.service.name, ()),
+                failing=failing.get((node.service.name, node.version), 0.0),
+            )
+            for node in nodes(self.mesh())
+        )
+        await self._processes.start("apps", (sys.executable, "-m", "policyd.demo.apps", encode(behaviours)))
+        for behaviour in behaviours:
+            await self._listening(behaviour.address, behaviour.port)
+
+    async def start_controller(self, *, vouched: Iterable[str] = (), tick_s: float = 0.5) -> None:
+        """Start `policyd run` on this repository, or start it again after `kill_controller`."""
+        settings = {
+            "source": {"repository": str(self.repository.path), "branch": "main"},
+            "state": str(self._folder / "state"),
+            "xds": self._xds,
+            "http": self._http,
+            "admin": self.sidecars.admin_template,
+            "tick_s": tick_s,
+            "guardrails": {"vouched": list(vouched)},
+            "logs": {"format": "json"},
+        }
+        config = self._folder / "policyd.yaml"
+        await asyncio.to_thread(config.write_text, yaml.safe_dump(settings))
+        command = (sys.executable, "-m", "policyd", "run", "--config", str(config))
+        self._controller = await self._processes.start("controller", command)
+
+    async def kill_controller(self) -> None:
+        """End the controller at once, as a crash would."""
+        assert self._controller is not None
+        await self._processes.stop(self._controller, kill=True)
+
+    async def start_sidecars(self) -> None:
+        """Start an Envoy beside every instance that the intents name."""
+        await self.sidecars.start(nodes(self.mesh()), self._xds)
+
+    def proxy(self, service: str) -> str:
+        """The `HTTP_PROXY` of the first instance of a service."""
+        for node in nodes(self.mesh()):
+            if node.service.name == service:
+                return proxy_of(node)
+        raise Stalled(f"no instance of `{service}`")
+
+    def check(self) -> None:
+        """Raise `Stalled` if anything that was started has ended by itself."""
+        self._processes.check()
+
+    async def _listening(self, address: str, port: int, within_s: float = 10.0) -> None:
+        end = self._clock.monotonic() + within_s
+        while True:
+            try:
+                _, writer = await asyncio.open_connection(address, port)
+            except OSError:
+                self.check()
+                if self._clock.monotonic() > end:
+                    raise Stalled(f"nothing listens on {address}:{port}") from None
+                await self._clock.sleep(0.05)
+            else:
+                writer.close()
+                return
+
+
+def proxy_of(node: Node) -> str:
+    """Where an instance's application finds its sidecar."""
+    address = node.endpoint.address
+    return f"http://{address if address.startswith('127.') else '127.0.0.1'}:15001"
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
