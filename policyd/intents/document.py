@@ -9,7 +9,7 @@ from typing import Any
 
 from policyd.base.diagnostics import Finding, Location, Severity
 from policyd.intents.kinds import AnyIntent
-from policyd.intents.place import Place, Source, Step
+from policyd.intents.place import Place, Source, Step, find, find_key
 from policyd.model.names import Name
 
 
@@ -31,12 +31,14 @@ class Exemption:
 class Document:
     """One intent. `raw` is what the file says as plain JSON-able values, `intent` the same with types.
 
-    Documents are compared by identity: the same blob gives the same object as long as a cache remembers it.
+    `id` is `Kind namespace/name`, what may stand only once in a tree. Documents are compared by identity: the same
+    blob gives the same object as long as a cache remembers it.
     """
 
     path: str
     kind: str
     name: Name
+    id: str
     owner: str
     intent: AnyIntent
     raw: Mapping[str, Any]
@@ -49,11 +51,11 @@ class Document:
 
         Where the file does not go that deep, the place of the nearest value around it.
         """
-        return self.source.location(self.place.find(path))
+        return self.source.location(find(self.place, path))
 
     def locate_key(self, *path: Step) -> Location:
         """Where the key that `path` ends with stands."""
-        return self.source.location(self.place.find_key(path))
+        return self.source.location(find_key(self.place, path))
 
     def finding(
         self,
@@ -65,5 +67,5 @@ class Document:
         at_key: bool = False,
     ) -> Finding:
         """A finding about the value at `path` (or about its key), quoting the line it stands in."""
-        place = self.place.find_key(path) if at_key else self.place.find(path)
-        return self.source.finding(code, message, place, hint=hint, severity=severity)
+        span = find_key(self.place, path) if at_key else find(self.place, path)
+        return self.source.finding(code, message, span, hint=hint, severity=severity)

@@ -13,14 +13,14 @@ from pydantic import ValidationError
 
 from policyd.base.diagnostics import Finding, in_order
 from policyd.intents.document import Document
+from policyd.intents.events import RawDocument
 from policyd.intents.exemptions import exemptions
 from policyd.intents.kinds import API_VERSIONS, KINDS, AnyIntent
-from policyd.intents.place import Source
-from policyd.intents.reader import RawDocument, read
+from policyd.intents.place import Source, find
+from policyd.intents.reader import read
 from policyd.intents.translate import nearest, translate
 from policyd.intents.tree import FileTree
 from policyd.intents.units import shown
-from policyd.model.names import Name
 
 RULES_FOLDER = "rego"
 """At the root of the repository: the team's own guardrails and their test data, never intents."""
@@ -118,16 +118,14 @@ def parse_file(path: str, body: bytes) -> ParsedFile:
 
 def _document(source: Source, raw: RawDocument) -> tuple[Document | None, Iterable[Finding]]:
     if not isinstance(raw.value, dict):
-        return None, (
-            source.finding(
-                "PD1012", "a document is a mapping with `apiVersion`, `kind`, `metadata`, `spec`", raw.place
-            ),
-        )
+        message = "a document is a mapping with `apiVersion`, `kind`, `metadata` and `spec`"
+        hint = "files that are no intents belong outside the watched folders, or into a dot-folder"
+        return None, (source.finding("PD1012", message, find(raw.place, ()), hint=hint),)
     if not raw.sound:
         return None, ()
-    model, problem = _model(source, raw)
+    model, unknown = _model(source, raw)
     if model is None:
-        return None, (problem,) if problem is not None else ()
+        return None, unknown
     waivers, problems = exemptions(source, raw)
     try:
         intent = model.model_validate(raw.value)
@@ -137,6 +135,7 @@ def _document(source: Source, raw: RawDocument) -> tuple[Document | None, Iterab
         path=source.path,
         kind=intent.kind,
         name=intent.name,
+        id=f"{intent.kind} {intent.name}",
         owner=intent.owner,
         intent=intent,
         raw=raw.value,
@@ -147,34 +146,35 @@ def _document(source: Source, raw: RawDocument) -> tuple[Document | None, Iterab
     return document, problems
 
 
-def _model(source: Source, raw: RawDocument) -> tuple[type[AnyIntent] | None, Finding | None]:
+_HINTS = {"apiVersion": f"for example `apiVersion: {API_VERSIONS[0]}`", "kind": "for example `kind: Service`"}
+
+
+def _model(source: Source, raw: RawDocument) -> tuple[type[AnyIntent] | None, tuple[Finding, ...]]:
     value: Mapping[str, Any] = raw.value
-    for field in ("apiVersion", "kind"):
-        if field not in value:
-            hint = (
-                f"for example `apiVersion: {API_VERSIONS[0]}`"
-                if field == "apiVersion"
-                else "for example `kind: Service`"
-            )
-            return None, source.finding("PD1104", f"the document needs `{field}`", raw.place, hint=hint)
+    missing = [field for field in _HINTS if field not in value]
+    if missing:
+        start = find(raw.place, ())
+        here = (start[0], start[1], start[0], start[1] + 1)
+        return None, tuple(
+            source.finding("PD1104", f"the document needs `{field}`", here, hint=_HINTS[field]) for field in missing
+        )
     version, kind = value["apiVersion"], value["kind"]
     if version not in API_VERSIONS:
-        place = raw.place.find(("apiVersion",))
-        return None, source.finding(
-            "PD1101", f"unknown apiVersion `{shown(version)}`", place, hint=nearest(version, API_VERSIONS)
-        )
-    if (version, kind) not in KINDS:
-        known = [name for api_version, name in KINDS if api_version == version]
+        message = f"unknown apiVersion `{shown(version)}`"
+        where = find(raw.place, ("apiVersion",))
+        return None, (source.finding("PD1101", message, where, hint=nearest(version, API_VERSIONS)),)
+    known = {name: model for (api_version, name), model in KINDS.items() if api_version == version}
+    if not isinstance(kind, str) or kind not in known:
         message = f"`{version}` has no kind `{shown(kind)}`"
-        return None, source.finding("PD1102", message, raw.place.find(("kind",)), hint=nearest(kind, known))
-    return KINDS[version, kind], None
+        return None, (source.finding("PD1102", message, find(raw.place, ("kind",)), hint=nearest(kind, list(known))),)
+    return known[kind], ()
 
 
 def _repeated(documents: Iterable[Document]) -> Iterable[Finding]:
     """Two documents of one kind and name: both places are named, neither is taken."""
-    first: dict[tuple[str, Name], Document] = {}
+    first: dict[str, Document] = {}
     for document in documents:
-        other = first.setdefault((document.kind, document.name), document)
+        other = first.setdefault(document.id, document)
         if other is not document:
             yield document.finding(
                 "PD1112",

@@ -1,52 +1,80 @@
-"""Where every value of a document stands in its file."""
+"""Where every value of a document stands in its file.
+
+A mesh has hundreds of thousands of places, so a leaf is a plain tuple of four numbers, which costs the garbage
+collector nothing, and only mappings and lists are objects.
+"""
 
 from __future__ import annotations
 
 from policyd.base.diagnostics import Finding, Location, Severity
 
 Step = str | int
+Span = tuple[int, int, int, int]
+"""Line and column of the beginning, line and column of the end; counted from 0, as the parser counts."""
 
 
-class Place:
-    """A value's span, and the places inside it. Lines and columns count from 0, as the parser counts."""
+class Branch:
+    """The place of a mapping or list: its span, the spans of its keys, and the places inside."""
 
-    __slots__ = ("column", "end_column", "end_line", "items", "keys", "line", "values")
+    __slots__ = ("inside", "keys", "span")
 
-    def __init__(self, line: int, column: int, end_line: int, end_column: int) -> None:
-        self.line = line
-        self.column = column
-        self.end_line = end_line
-        self.end_column = end_column
-        self.keys: dict[str, Place] = {}
-        self.values: dict[str, Place] = {}
-        self.items: list[Place] = []
+    def __init__(self, span: Span, *, is_mapping: bool) -> None:
+        self.span = span
+        self.keys: dict[str, Span] = {}
+        self.inside: dict[str, Place] | list[Place] = {} if is_mapping else []
 
     def child(self, step: Step) -> Place | None:
         """The place of a mapping's value or a list's item."""
-        if isinstance(step, str):
-            return self.values.get(step)
-        return self.items[step] if 0 <= step < len(self.items) else None
+        if isinstance(self.inside, dict):
+            return self.inside.get(step) if isinstance(step, str) else None
+        return self.inside[step] if isinstance(step, int) and 0 <= step < len(self.inside) else None
 
-    def find(self, path: tuple[Step, ...]) -> Place:
-        """The place at `path`; where the file does not go that deep, the key of the nearest value around it."""
-        place, label = self, self
-        for step in path:
-            inner = place.child(step)
-            if inner is None:
-                return label
-            label = place.keys.get(step, inner) if isinstance(step, str) else inner
-            place = inner
-        return place
+    def add(self, key: str | None, place: Place) -> None:
+        """Put a value behind its key, or at the end of the list."""
+        if isinstance(self.inside, dict):
+            self.inside[key or ""] = place
+        else:
+            self.inside.append(place)
 
-    def find_key(self, path: tuple[Step, ...]) -> Place:
-        """The place of the key (or of the list item) that `path` ends with."""
-        if not path:
-            return self
-        around = self.find(path[:-1])
-        last = path[-1]
-        if isinstance(last, str) and last in around.keys:
-            return around.keys[last]
-        return self.find(path)
+    def last(self) -> Place | None:
+        """The place of the last value, if there is one."""
+        values = list(self.inside.values()) if isinstance(self.inside, dict) else self.inside
+        return values[-1] if values else None
+
+
+Place = Span | Branch
+
+
+def span_of(place: Place) -> Span:
+    """From where to where a value goes."""
+    return place.span if isinstance(place, Branch) else place
+
+
+def find(place: Place, path: tuple[Step, ...]) -> Span:
+    """The span at `path`; where the file does not go that deep, the key of the nearest value around it."""
+    label = span_of(place)
+    for step in path:
+        inner = place.child(step) if isinstance(place, Branch) else None
+        if inner is None:
+            return label
+        label = span_of(inner)
+        if isinstance(place, Branch) and isinstance(step, str):
+            label = place.keys.get(step, label)
+        place = inner
+    return span_of(place)
+
+
+def find_key(place: Place, path: tuple[Step, ...]) -> Span:
+    """The span of the key (or of the list item) that `path` ends with."""
+    for step in path[:-1]:
+        inner = place.child(step) if isinstance(place, Branch) else None
+        if inner is None:
+            return find(place, path)
+        place = inner
+    last = path[-1] if path else None
+    if isinstance(place, Branch) and isinstance(last, str) and last in place.keys:
+        return place.keys[last]
+    return find(place, path[-1:])
 
 
 class Source:
@@ -58,22 +86,23 @@ class Source:
         self.path = path
         self.lines = lines
 
-    def location(self, place: Place) -> Location:
+    def location(self, span: Span) -> Location:
         """The place for people, counted from 1."""
-        return Location(self.path, place.line + 1, place.column + 1)
+        return Location(self.path, span[0] + 1, span[1] + 1)
 
     def finding(
-        self, code: str, message: str, place: Place, *, hint: str = "", severity: Severity = Severity.ERROR
+        self, code: str, message: str, span: Span, *, hint: str = "", severity: Severity = Severity.ERROR
     ) -> Finding:
         """A finding about a place, with the line that it stands in."""
-        excerpt = self.lines[place.line] if place.line < len(self.lines) else ""
-        end = place.end_column if place.end_line == place.line else len(excerpt.rstrip())
+        line, column, end_line, end_column = span
+        excerpt = self.lines[line] if line < len(self.lines) else ""
+        end = end_column if end_line == line else len(excerpt.rstrip())
         return Finding(
             code=code,
             severity=severity,
             message=message,
-            location=self.location(place),
+            location=self.location(span),
             hint=hint,
             excerpt=excerpt,
-            width=max(1, end - place.column),
+            width=max(1, end - column),
         )

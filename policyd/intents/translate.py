@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import difflib
-import json
-import types
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Union, get_args, get_origin
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from policyd.base.diagnostics import Finding
-from policyd.intents.kind import Part
-from policyd.intents.place import Source, Step
-from policyd.intents.reader import RawDocument
+from policyd.intents.declared import fields_at, part_at, words_at
+from policyd.intents.events import RawDocument
+from policyd.intents.place import Source, Step, find, find_key
 from policyd.intents.units import shown
+
+Words = tuple[str, str, str]
+"""Code, message and hint of a finding."""
 
 _SHAPES = {
     "string_type": ("text", "write it in quotes"),
@@ -24,20 +26,20 @@ _SHAPES = {
     "float_type": ("a number", ""),
     "bool_type": ("`true` or `false`", ""),
     "tuple_type": ("a list", "write `[...]`, or one item a line after `-`"),
-    "model_type": ("a mapping", ""),
-    "dict_type": ("a mapping", ""),
-    "mapping_type": ("a mapping", ""),
+    "model_type": ("a mapping", "write `{...}`, or one field a line"),
+    "mapping_type": ("a mapping", "write `{...}`, or one field a line"),
 }
 _BOUNDS = {
     "greater_than": "must be above {gt}",
     "greater_than_equal": "must be at least {ge}",
     "less_than": "must be below {lt}",
     "less_than_equal": "must be at most {le}",
-    "too_short": "needs at least {min_length} of them",
-    "too_long": "takes at most {max_length} of them",
+    "too_short": "needs at least {min_length}",
+    "too_long": "takes at most {max_length}",
     "string_too_short": "must not be empty",
     "string_too_long": "takes at most {max_length} characters",
 }
+_BARE = re.compile(r"[A-Za-z0-9./][A-Za-z0-9./*_-]*")
 
 
 def translate(errors: ValidationError, model: type[BaseModel], source: Source, raw: RawDocument) -> Iterator[Finding]:
@@ -46,150 +48,109 @@ def translate(errors: ValidationError, model: type[BaseModel], source: Source, r
         if error["type"] == "too_short" and len(error["input"]) >= error["ctx"]["min_length"]:
             continue  # the items are there, but bad: each has a finding of its own
         path, at_key = _path(error["loc"], raw.value)
-        code, message, hint = _words(error, path, model)
-        where = raw.place.find_key(path) if at_key or error["type"] == "extra_forbidden" else raw.place.find(path)
+        words = _BY_TYPE.get(error["type"], _unread)
+        code, message, hint = words(error, path, model)
+        at_key = at_key or error["type"] == "extra_forbidden"
+        where = find_key(raw.place, path) if at_key else find(raw.place, path)
         yield source.finding(code, message, where, hint=hint)
 
 
-def nearest(word: object, known: Sequence[str]) -> str:
-    """The hint for a word that is not known: the one that was probably meant, and what there is."""
+def nearest(word: object, known: Sequence[str], *, most: int = 12) -> str:
+    """The hint for a word that is not known: the one that was probably meant, and what there is (`most` of it)."""
+    folded = {name.lower(): name for name in reversed(known)}
+    close = difflib.get_close_matches(str(word).lower(), list(folded), n=1, cutoff=0.6)
+    meant = f"did you mean `{folded[close[0]]}`?" if close else ""
     listed = ", ".join(f"`{name}`" for name in known)
-    close = difflib.get_close_matches(str(word), known, n=1, cutoff=0.6)
-    if not close:
-        folded = {name.lower(): name for name in known}
-        close = [folded[match] for match in difflib.get_close_matches(str(word).lower(), list(folded), n=1)]
-    if not close:
-        return f"known here: {listed}"
-    return f"did you mean `{close[0]}`?" + (f" known here: {listed}" if len(known) > 1 else "")
+    if not known or len(known) > most or (close and len(known) == 1):
+        return meant
+    return f"{meant} known here: {listed}".strip()
 
 
 def _path(loc: tuple[int | str, ...], value: Any) -> tuple[tuple[Step, ...], bool]:
-    """The steps of `loc` that lead through the document; others name branches of the model."""
+    """The steps of `loc` that lead through the document, and whether a key is meant.
+
+    Other steps name branches of the model, which no user has heard of.
+    """
     path: list[Step] = []
     for number, step in enumerate(loc):
         if step == "[key]":
             return tuple(path), True
-        last = number == len(loc) - 1
-        inside = (isinstance(value, dict) and step in value) or (
-            isinstance(value, list) and isinstance(step, int) and step < len(value)
-        )
-        if inside:
+        if (isinstance(value, list) and isinstance(step, int)) or (isinstance(value, dict) and step in value):
             path.append(step)
             value = value[step]
-        elif last and isinstance(value, dict):
+        elif number == len(loc) - 1 and isinstance(value, dict):
             path.append(step)
     return tuple(path), False
 
 
-def _words(error: ErrorDetails, path: tuple[Step, ...], model: type[BaseModel]) -> tuple[str, str, str]:
-    kind, context = error["type"], error.get("ctx", {})
-    field = _field_name(path)
-    if kind == "policyd":
-        return context["code"], context["message"], context["hint"]
-    if kind == "missing":
-        around = _fields(model, path[:-1])
-        return "PD1104", f"`{_around(path)}` needs `{field}`", _teach(around.get(str(path[-1])), str(path[-1]))
-    if kind == "extra_forbidden":
-        owner = _part(model, path[:-1])
-        hint = owner.unknown_hints.get(str(path[-1]), "") if owner is not None else ""
-        return (
-            "PD1103",
-            f"unknown field `{field}` in `{_around(path)}`",
-            hint or nearest(field, [*_fields(model, path[:-1])]),
-        )
-    if kind == "literal_error":
-        known = _literals(_annotation(model, path))
-        return "PD1106", f"`{shown(error['input'])}` is not a value of `{field}`", nearest(error["input"], known)
-    if kind in _SHAPES:
-        shape, hint = _SHAPES[kind]
-        if kind == "bool_type" and isinstance(error["input"], str):
-            hint = f"`{shown(error['input'])}` is text in YAML 1.2"
-        return "PD1105", f"`{field}` must be {shape}", hint
-    if kind in _BOUNDS:
-        return "PD1109", f"`{field}` {_BOUNDS[kind].format(**context)}", ""
-    return "PD1105", f"`{field}` cannot be read", ""
+def _ours(error: ErrorDetails, _path: tuple[Step, ...], _model: type[BaseModel]) -> Words:
+    context = error["ctx"]
+    return context["code"], context["message"], context["hint"]
 
 
-def _field_name(path: tuple[Step, ...]) -> str:
-    """The last named step: an item of a list is called by the list's name."""
-    for step in reversed(path):
-        if isinstance(step, str):
-            return step
-    return "document"
+def _missing(_error: ErrorDetails, path: tuple[Step, ...], model: type[BaseModel]) -> Words:
+    name = str(path[-1])
+    return "PD1104", f"`{_named(path[:-1])}` needs `{name}`", _teach(fields_at(model, path[:-1]).get(name), name)
 
 
-def _around(path: tuple[Step, ...]) -> str:
-    return _field_name(path[:-1])
+def _unknown(_error: ErrorDetails, path: tuple[Step, ...], model: type[BaseModel]) -> Words:
+    name, part = str(path[-1]), part_at(model, path[:-1])
+    hint = part.unknown_hints.get(name, "") if part is not None else ""
+    hint = hint or nearest(name, list(fields_at(model, path[:-1])))
+    return "PD1103", f"unknown field `{name}` in `{_named(path[:-1])}`", hint
+
+
+def _not_listed(error: ErrorDetails, path: tuple[Step, ...], model: type[BaseModel]) -> Words:
+    said = error["input"]
+    return "PD1106", f"`{shown(said)}` is not a value of `{_named(path)}`", nearest(said, words_at(model, path))
+
+
+def _shape(error: ErrorDetails, path: tuple[Step, ...], _model: type[BaseModel]) -> Words:
+    shape, hint = _SHAPES[error["type"]]
+    if error["type"] == "bool_type" and isinstance(error["input"], str):
+        hint = f"`{shown(error['input'])}` is text in YAML 1.2: write `true` or `false`"
+    return "PD1105", f"`{_named(path)}` must be {shape}", hint
+
+
+def _bound(error: ErrorDetails, path: tuple[Step, ...], _model: type[BaseModel]) -> Words:
+    return "PD1109", f"`{_named(path)}` {_BOUNDS[error['type']].format(**error['ctx'])}", ""
+
+
+def _unread(_error: ErrorDetails, path: tuple[Step, ...], _model: type[BaseModel]) -> Words:
+    return "PD1105", f"`{_named(path)}` cannot be read", ""
+
+
+_BY_TYPE: Mapping[str, Callable[[ErrorDetails, tuple[Step, ...], type[BaseModel]], Words]] = {
+    "policyd": _ours,
+    "missing": _missing,
+    "extra_forbidden": _unknown,
+    "literal_error": _not_listed,
+    **dict.fromkeys(_SHAPES, _shape),
+    **dict.fromkeys(_BOUNDS, _bound),
+}
+
+
+def _named(path: tuple[Step, ...]) -> str:
+    """What people call the value at `path`: an item of a list goes by the list's name."""
+    return next((step for step in reversed(path) if isinstance(step, str)), "document")
 
 
 def _teach(field: FieldInfo | None, name: str) -> str:
-    """What to write for a missing field: its example, else its description."""
+    """What to write for a missing field: its example, else what it is."""
     if field is None:
         return ""
     if field.examples:
-        return f"`{name}: {json.dumps(field.examples[0])}`"
-    return (field.description or "").replace("\n", " ")
+        return f"`{name}: {_flow(field.examples[0])}`"
+    text = (field.description or "").replace("\n", " ")
+    return f"`{name}`: {text[:1].lower()}{text[1:].removesuffix('.')}" if text else ""
 
 
-def _part(model: type[BaseModel], path: Iterable[Step]) -> type[Part] | None:
-    found = next(_models(_annotation(model, tuple(path))), None)
-    return found if found is not None and issubclass(found, Part) else None
-
-
-def _fields(model: type[BaseModel], path: Iterable[Step]) -> Mapping[str, FieldInfo]:
-    """The fields that are known at a path, by the name that the file uses."""
-    part = _part(model, path)
-    if part is None:
-        return {}
-    return {field.alias or name: field for name, field in part.model_fields.items()}
-
-
-def _annotation(model: type[BaseModel], path: tuple[Step, ...]) -> Any:
-    """The declared type at a path of the document."""
-    current: Any = model
-    for step in path:
-        found = next(_models(current), None)
-        if found is not None:
-            by_alias = {field.alias or name: field.annotation for name, field in found.model_fields.items()}
-            current = by_alias.get(str(step))
-        else:
-            current = _inside(current)
-    return current
-
-
-def _inside(annotation: Any) -> Any:
-    """The type of a list's items or a mapping's values."""
-    return next(
-        (
-            arguments[-1 if len(arguments) == 2 and arguments[1] is not Ellipsis else 0]
-            for arguments in _containers(annotation)
-        ),
-        None,
-    )
-
-
-def _containers(annotation: Any) -> Iterator[tuple[Any, ...]]:
-    origin = get_origin(annotation)
-    if origin in {Union, types.UnionType} or hasattr(annotation, "__metadata__"):
-        for argument in get_args(annotation)[: 1 if hasattr(annotation, "__metadata__") else None]:
-            yield from _containers(argument)
-    elif origin is not None and get_args(annotation):
-        yield get_args(annotation)
-
-
-def _models(annotation: Any) -> Iterator[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
-    elif get_origin(annotation) in {Union, types.UnionType}:
-        for argument in get_args(annotation):
-            yield from _models(argument)
-    elif hasattr(annotation, "__metadata__"):
-        yield from _models(get_args(annotation)[0])
-
-
-def _literals(annotation: Any) -> list[str]:
-    if hasattr(annotation, "__metadata__"):
-        return _literals(get_args(annotation)[0])
-    if get_origin(annotation) in {Union, types.UnionType}:
-        return [value for argument in get_args(annotation) for value in _literals(argument)]
-    return [str(argument) for argument in get_args(annotation) if isinstance(argument, str | bool)]
+def _flow(value: Any) -> str:
+    """A value as YAML in one line."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {_flow(inner)}" for key, inner in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_flow, value)) + "]"
+    if isinstance(value, str) and not _BARE.fullmatch(value):
+        return f'"{value}"'
+    return str(value)

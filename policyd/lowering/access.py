@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import replace
+from operator import attrgetter
 from typing import cast
 
 from policyd.intents import Document
@@ -10,35 +12,36 @@ from policyd.intents.access_rule import AccessRule
 from policyd.intents.access_rule import Permit as PermitIntent
 from policyd.intents.access_rule import Source as SourceIntent
 from policyd.lowering.memo import LoweringMemo, Piece
-from policyd.lowering.work import Work, said_by
+from policyd.lowering.work import Aimed, Work, said_by
 from policyd.model.access import ANY_METHOD, Access, Mode, Permit, Rule, Source
 from policyd.model.names import Name
 
 
 def access(work: Work, memo: LoweringMemo) -> Work:
     """Fill in `rules` and `access`. Rules of a destination that does not exist, or is not theirs, allow nothing."""
-    pieces = [memo.piece("AccessRule", _rule, document) for document in work.of_kind("AccessRule")]
-    by_destination: dict[Name, list[Rule]] = {}
-    rules: list[tuple[Document, Rule, Name]] = []
-    for document, piece in zip(work.of_kind("AccessRule"), pieces, strict=True):
-        to, rule = piece.value
-        rules.append((document, rule, to))
-        if to.namespace == rule.name.namespace:
-            by_destination.setdefault(to, []).append(rule)
-    return replace(
-        work,
-        rules=tuple(rules),
-        access={name: _access(name, by_destination.get(name, []), memo) for name in work.services},
-        provenance=(*work.provenance, *(piece.provenance for piece in pieces)),
-    )
+    pieces = memo.pieces("AccessRule", work.of_kind("AccessRule"), _rule)
+    destinations = memo.kept("destinations", tuple(work.services))
+    by_destination = memo.value("access", (destinations, *pieces), lambda: _access(destinations, pieces, memo))
+    return replace(work, rules=pieces, access=by_destination).with_pieces(memo, "AccessRule", pieces)
 
 
-def _access(to: Name, rules: list[Rule], memo: LoweringMemo) -> Access:
-    ordered = tuple(sorted(rules, key=lambda rule: rule.name))
+def _access(
+    destinations: tuple[Name, ...], pieces: tuple[Piece[Aimed], ...], memo: LoweringMemo
+) -> dict[Name, Access]:
+    rules: defaultdict[Name, list[Rule]] = defaultdict(list)
+    for piece in pieces:
+        aimed = piece.value
+        if aimed.to.namespace == aimed.rule.name.namespace:
+            rules[aimed.to].append(aimed.rule)
+    return {to: _of(to, rules.get(to, []), memo) for to in destinations}
+
+
+def _of(to: Name, rules: list[Rule], memo: LoweringMemo) -> Access:
+    ordered = tuple(sorted(rules, key=attrgetter("name")))
     return memo.value(("Access", to), ordered, lambda: Access(to, ordered))
 
 
-def _rule(document: Document) -> Piece[tuple[Name, Rule]]:
+def _rule(document: Document) -> Piece[Aimed]:
     spec = cast("AccessRule", document.intent).spec
     namespace = document.name.namespace
     rule = Rule(
@@ -48,7 +51,7 @@ def _rule(document: Document) -> Piece[tuple[Name, Rule]]:
         mode=Mode(spec.mode),
         expires=spec.expires,
     )
-    return Piece((Name.parse(spec.to, namespace), rule), said_by(document))
+    return Piece(Aimed(Name.parse(spec.to, namespace), rule), said_by(document))
 
 
 def _source(source: SourceIntent, namespace: str) -> Source:

@@ -20,32 +20,29 @@ MIN_REQUESTS = 50
 
 def canaries(work: Work, memo: LoweringMemo) -> Work:
     """Fill in `canaries`, by service; a service has one."""
+    documents = work.of_kind("CanarySplit")
+    pieces = memo.pieces("CanarySplit", documents, _plan)
     plans: dict[Name, CanaryPlan] = {}
     home: dict[Name, Document] = {}
-    provenance = []
     findings: list[Finding] = []
-    for document in work.of_kind("CanarySplit"):
-        piece = memo.piece("CanarySplit", _plan, document)
-        provenance.append(piece.provenance)
+    for document, piece in zip(documents, pieces, strict=True):
         plan = piece.value
         other = home.setdefault(plan.service, document)
         if other is not document:
-            findings.append(
-                document.finding(
-                    "PD1213",
-                    f"`{plan.service.name}` already has a split, in {other.locate('metadata', 'name')}",
-                    "spec",
-                    "service",
-                    hint="one split says how every change of the version is taken",
-                )
-            )
+            findings.append(_second(document, other, plan.service))
         elif plan.service.namespace == plan.name.namespace:
             plans[plan.service] = plan
-    return replace(
-        work,
-        canaries=dict(sorted(plans.items())),
-        provenance=(*work.provenance, *provenance),
-        findings=(*work.findings, *findings),
+    done = replace(work, canaries=dict(sorted(plans.items())))
+    return done.with_pieces(memo, "CanarySplit", pieces).with_findings(findings)
+
+
+def _second(document: Document, other: Document, service: Name) -> Finding:
+    return document.finding(
+        "PD1213",
+        f"`{service.name}` already has a split, in {other.locate('metadata', 'name')}",
+        "spec",
+        "service",
+        hint="one split says how every change of the version is taken",
     )
 
 

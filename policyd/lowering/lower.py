@@ -46,10 +46,7 @@ def lower(loaded: Loaded, memo: LoweringMemo | None = None) -> Lowered:
     for step in PASSES:
         work = step(work, memo)
     findings = in_order((*loaded.findings, *work.findings))
-    provenance: dict[Key, Provenance] = {}
-    for said in work.provenance:
-        provenance.update(said)
-    return Lowered(None if has_errors(findings) else _mesh(work), findings, provenance)
+    return Lowered(None if has_errors(findings) else _mesh(work), findings, work.provenance)
 
 
 def _mesh(work: Work) -> Mesh:

@@ -1,16 +1,16 @@
 """What lowering remembers between two commits, so that its cost follows the change.
 
 The caller owns the memo and passes it again. What a document alone says is remembered by the document itself (the
-loader gives the same object for the same blob); what several make together, by the identity of the parts. Where a
+loader gives the same object for the same blob); what many say together, by the identity of the parts. Where a
 changed file still says the same, the value of before is kept, so that an edited comment changes no object.
 """
 
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast
 
 from policyd.base.diagnostics import Finding
 from policyd.intents import Document
@@ -31,40 +31,46 @@ class Piece(Generic[T]):
 @dataclass(frozen=True, slots=True)
 class _Made:
     inputs: tuple[object, ...]
-    value: object
+    value: Any
 
 
 class LoweringMemo:
-    """Two generations: what neither of the last two calls of `lower` used is forgotten. `built` counts the misses."""
+    """Remembers the last two calls of `lower` (the promoted tree and the head may take turns).
+
+    `built` counts what really had to be made.
+    """
 
     def __init__(self) -> None:
         self._young: dict[Hashable, _Made] = {}
         self._old: dict[Hashable, _Made] = {}
+        self._pieces: dict[str, tuple[Mapping[Document, Any], Mapping[Document, Any]]] = {}
         self.built = 0
 
-    def piece(self, role: str, build: Callable[..., Piece[T]], document: Document, *more: Document) -> Piece[T]:
-        """What `build` makes of a document (and of those that it refers to).
+    def pieces(
+        self, role: str, documents: Sequence[Document], build: Callable[[Document], Piece[T]]
+    ) -> tuple[Piece[T], ...]:
+        """What `build` makes of each document, in their order.
 
         `role` tells apart several values made of the same document.
         """
-        slot = (role, document.name)
-        inputs = (document, *more)
-        known = self._known(slot)
-        if known is not None and _same(known.inputs, inputs):
-            return cast("Piece[T]", known.value)
-        made = build(document, *more)
-        self.built += 1
-        if known is not None:
-            before = cast("Piece[T]", known.value)
-            if before.value == made.value:
-                made = Piece(before.value, made.provenance, made.findings)
-        self._young[slot] = _Made(inputs, made)
-        return made
+        last, before = self._pieces.get(role, ({}, {}))
+        known: dict[Document, Piece[T] | None] = {document: last.get(document) for document in documents}
+        missing = [document for document, piece in known.items() if piece is None]
+        if missing:
+            by_name = {document.name: piece for document, piece in last.items()}
+            for document in missing:
+                known[document] = before.get(document) or self._build(build, document, by_name.get(document.name))
+        if missing or len(known) != len(last):
+            self._pieces[role] = (known, last)
+        return tuple(cast("dict[Document, Piece[T]]", known).values())
 
     def value(self, slot: Hashable, inputs: tuple[object, ...], build: Callable[[], T]) -> T:
-        """What `build` makes of `inputs`, which are compared by identity."""
-        known = self._known(slot)
+        """What `build` makes of `inputs`, which are compared by identity; an equal result keeps its identity."""
+        known = self._young.get(slot)
+        if known is None:
+            known = self._old.get(slot)
         if known is not None and _same(known.inputs, inputs):
+            self._young[slot] = known
             return cast("T", known.value)
         made = build()
         self.built += 1
@@ -73,17 +79,24 @@ class LoweringMemo:
         self._young[slot] = _Made(inputs, made)
         return made
 
+    def kept(self, slot: Hashable, value: T) -> T:
+        """`value`, or the equal object that was there before: it can then be an input of `value`."""
+        known = self._young.get(slot) or self._old.get(slot)
+        if known is None or known.value != value:
+            known = _Made((), value)
+        self._young[slot] = known
+        return cast("T", known.value)
+
     def age(self) -> None:
         """Begin a new generation; `lower` does this once."""
         self._old, self._young = self._young, {}
 
-    def _known(self, slot: Hashable) -> _Made | None:
-        known = self._young.get(slot)
-        if known is None:
-            known = self._old.get(slot)
-            if known is not None:
-                self._young[slot] = known
-        return known
+    def _build(self, build: Callable[[Document], Piece[T]], document: Document, before: Piece[T] | None) -> Piece[T]:
+        self.built += 1
+        made = build(document)
+        if before is not None and before.value == made.value:
+            return Piece(before.value, made.provenance, made.findings)
+        return made
 
 
 def _same(some: tuple[object, ...], others: tuple[object, ...]) -> bool:

@@ -6,7 +6,6 @@ What is missing was lowered to a value that allows nothing; here it becomes a fi
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import cast
 
 from policyd.base.diagnostics import Finding, Severity
@@ -22,25 +21,38 @@ from policyd.lowering.work import Work
 from policyd.model.access import ANY_METHOD, Rule, Source
 from policyd.model.names import Name, parse_spiffe_id
 from policyd.model.paths import PathPattern
-from policyd.model.service import Protocol
+from policyd.model.service import Protocol, Service
 from policyd.model.slo import External
 
 EVERY_PATH = PathPattern((), rest=True)
 
 
-def references(work: Work, _memo: LoweringMemo) -> Work:
+def references(work: Work, memo: LoweringMemo) -> Work:
     """Add the findings about names; changes no value."""
-    found = [*_access_rules(work), *_splits(work), *_strategies(work), *_slos(work)]
-    return replace(work, findings=(*work.findings, *found))
+    return work.with_findings([*_access_rules(work, memo), *_splits(work), *_strategies(work), *_slos(work)])
 
 
-def _access_rules(work: Work) -> Iterator[Finding]:
+def _access_rules(work: Work, memo: LoweringMemo) -> tuple[Finding, ...]:
+    """Checked again only where a rule changed, or what rules can refer to did."""
+    names = memo.kept("destinations", tuple(work.services))
+    blind = memo.kept("blind", tuple(service for service in work.services.values() if _is_blind(service)))
+    inputs = (work.settings, names, blind, *work.of_kind("AccessRule"))
+    return memo.value("access rules checked", inputs, lambda: tuple(_check_rules(work)))
+
+
+def _check_rules(work: Work) -> Iterator[Finding]:
     namespaces = {name.namespace for name in work.services}
-    for document, rule, to in work.rules:
+    for document, piece in zip(work.of_kind("AccessRule"), work.rules, strict=True):
+        to, rule = piece.value.to, piece.value.rule
         yield from _target(work, document, to, "to")
         yield from _conditions(work, document, rule, to)
         for number, source in enumerate(rule.sources):
             yield from _source(work, document, number, source, namespaces)
+
+
+def _is_blind(service: Service) -> bool:
+    """Whether rules cannot judge the requests to a service by their paths."""
+    return service.opaque_paths or service.protocol is Protocol.TCP
 
 
 def _target(work: Work, document: Document, to: Name, *path: str) -> Iterator[Finding]:
@@ -62,9 +74,7 @@ def _no_service(work: Work, document: Document, name: Name, *path: str | int) ->
     namespace = document.name.namespace
     known = [short(service, namespace) for service in work.services]
     text = short(name, namespace)
-    close = nearest(text, known) if len(known) <= 10 else nearest(text, known).split(" known here")[0]
-    hint = close if close.startswith("did you") or len(known) <= 10 else ""
-    return document.finding("PD1203", f"there is no service `{text}`", *path, hint=hint)
+    return document.finding("PD1203", f"there is no service `{text}`", *path, hint=nearest(text, known))
 
 
 def _source(work: Work, document: Document, number: int, source: Source, namespaces: set[str]) -> Iterator[Finding]:
@@ -94,7 +104,7 @@ def _where(document: Document, number: int, field: str) -> tuple[str | int, ...]
 def _conditions(work: Work, document: Document, rule: Rule, to: Name) -> Iterator[Finding]:
     """Rules cannot judge what a destination does not show: paths that are opaque, requests that are none."""
     service = work.services.get(to)
-    if service is None or not (service.opaque_paths or service.protocol is Protocol.TCP):
+    if service is None or not _is_blind(service):
         return
     spec = cast("AccessRule", document.intent).spec
     for number, permit in enumerate(spec.allow):
@@ -136,8 +146,8 @@ def _gates(work: Work, document: Document, gates: tuple[str, ...]) -> Iterator[F
         slo = work.slos.get(Name.parse(gate, document.name.namespace))
         if slo is None:
             known = [short(name, document.name.namespace) for name in work.slos]
-            hint = nearest(gate, known) if known else "no SLO is defined"
-            yield document.finding("PD1205", f"there is no SLO `{gate}`", *path, hint=hint.split(" known here")[0])
+            hint = nearest(gate, known) if known else "no SLO is defined; `slo:` in a service makes some"
+            yield document.finding("PD1205", f"there is no SLO `{gate}`", *path, hint=hint)
         elif isinstance(slo.indicator, External):
             yield document.finding(
                 "PD1215",

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from operator import attrgetter
 from typing import cast
 
 from policyd.base.diagnostics import Finding
@@ -21,24 +22,35 @@ from policyd.model.resilience import Resilience, Retries, Timeouts
 from policyd.model.service import Endpoint, HealthCheck, Protocol, Service, Split, Version
 
 
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """A service, and what it takes for itself alone: addresses, and ports on its sidecars' own addresses."""
+
+    service: Service
+    addresses: tuple[str, ...]
+    ports: frozenset[int]
+
+
 def services(work: Work, memo: LoweringMemo) -> Work:
     """Fill in `services`, sorted by name; every instance has an address of its own."""
-    pieces = [memo.piece("Service", _service, document) for document in work.of_kind("Service")]
-    made = sorted((piece.value for piece in pieces), key=lambda service: service.name)
-    found = [finding for piece in pieces for finding in piece.findings]
-    found.extend(_shared_addresses(work.of_kind("Service")))
-    found.extend(_taken_ports(work))
-    return replace(
-        work,
-        services={service.name: service for service in made},
-        provenance=(*work.provenance, *(piece.provenance for piece in pieces)),
-        findings=(*work.findings, *found),
-    )
+    documents = work.of_kind("Service")
+    pieces = memo.pieces("Service", documents, _service)
+    made = sorted((piece.value.service for piece in pieces), key=attrgetter("name"))
+    found: list[Finding] = []
+    if _any_shared(piece.value.addresses for piece in pieces):
+        found.extend(_shared_addresses(documents))
+    if work.settings is not None:
+        taken = {work.settings.inbound_port, work.settings.outbound_port}
+        for document, piece in zip(documents, pieces, strict=True):
+            if not piece.value.ports.isdisjoint(taken):
+                found.extend(_clashes(document, taken))
+    done = replace(work, services={service.name: service for service in made})
+    return done.with_pieces(memo, "Service", pieces).with_findings(found)
 
 
-def _service(document: Document) -> Piece[Service]:
+def _service(document: Document) -> Piece[_Said]:
     spec = cast("ServiceIntent", document.intent).spec
-    value = Service(
+    service = Service(
         name=document.name,
         protocol=Protocol(spec.protocol),
         port=spec.port,
@@ -51,7 +63,13 @@ def _service(document: Document) -> Piece[Service]:
         health_check=_health_check(spec.health_check),
         opaque_paths=spec.opaque_paths,
     )
-    return Piece(value, said_by(document), tuple(_problems(document)))
+    endpoints = [endpoint for version in service.versions for endpoint in version.endpoints]
+    said = _Said(
+        service,
+        tuple(endpoint.address for endpoint in endpoints),
+        frozenset(endpoint.app_port for endpoint in endpoints if endpoint.app_address == endpoint.address),
+    )
+    return Piece(said, said_by(document), tuple(_problems(document)))
 
 
 def _endpoint(endpoint: EndpointIntent, port: int) -> Endpoint:
@@ -127,6 +145,12 @@ def _problems(document: Document) -> Iterator[Finding]:
         )
 
 
+def _any_shared(groups: Iterable[tuple[str, ...]]) -> bool:
+    """Whether some address stands twice; the places are looked for only then."""
+    every = [address for group in groups for address in group]
+    return len(set(every)) < len(every)
+
+
 def _shared_addresses(documents: tuple[Document, ...]) -> Iterator[Finding]:
     """An address belongs to one instance: it is where one sidecar listens."""
     first: dict[str, tuple[Document, tuple[str | int, ...]]] = {}
@@ -145,18 +169,6 @@ def _shared_addresses(documents: tuple[Document, ...]) -> Iterator[Finding]:
                 )
 
 
-def _taken_ports(work: Work) -> Iterator[Finding]:
-    """An application on its sidecar's own address must not want the sidecar's ports."""
-    if work.settings is None:
-        return
-    taken = {work.settings.inbound_port, work.settings.outbound_port}
-    for document in work.of_kind("Service"):
-        spec = cast("ServiceIntent", document.intent).spec
-        if spec.port not in taken and all(e.app is None for v in spec.versions.values() for e in v.endpoints):
-            continue
-        yield from _clashes(document, taken)
-
-
 def _clashes(document: Document, taken: set[int]) -> Iterator[Finding]:
     spec = cast("ServiceIntent", document.intent).spec
     for version, said in spec.versions.items():
@@ -173,11 +185,6 @@ def _clashes(document: Document, taken: set[int]) -> Iterator[Finding]:
                     number,
                     hint="give the application another port: `{address: ..., app: 127.0.0.1:9000}`",
                 )
-
-
-def known_services(work: Work, namespace: str) -> list[str]:
-    """How services are referred to from a namespace, for hints."""
-    return [short(name, namespace) for name in work.services]
 
 
 def short(name: Name, namespace: str) -> str:

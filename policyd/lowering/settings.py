@@ -26,7 +26,7 @@ def settings(work: Work, memo: LoweringMemo) -> Work:
             WHOLE_TREE,
             hint="one document of `kind: Mesh` names the trust domain and the data planes",
         )
-        return replace(work, findings=(*work.findings, missing))
+        return work.with_findings([missing])
     first, *others = documents
     found = tuple(
         other.finding(
@@ -38,13 +38,9 @@ def settings(work: Work, memo: LoweringMemo) -> Work:
         )
         for other in others
     )
-    piece = memo.piece("Mesh", _settings, first)
-    return replace(
-        work,
-        settings=piece.value,
-        provenance=(*work.provenance, piece.provenance),
-        findings=(*work.findings, *found, *piece.findings),
-    )
+    pieces = memo.pieces("Mesh", [first], _settings)
+    done = replace(work, settings=pieces[0].value).with_pieces(memo, "Mesh", pieces)
+    return done.with_findings(found)
 
 
 def _settings(document: Document) -> Piece[Settings]:

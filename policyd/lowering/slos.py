@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any, cast
@@ -26,36 +26,24 @@ Indicator = Availability | Latency | External
 
 
 def slos(work: Work, memo: LoweringMemo) -> Work:
-    """Fill in `slos`, sorted by name: those of the short form first, then OpenSLO's own."""
-    short = [
-        (document, memo.piece("short SLO", _short_form, document))
-        for document in work.of_kind("Service")
-        if cast("ServiceIntent", document.intent).spec.slo is not None
-    ]
-    made: dict[Name, Slo] = {slo.name: slo for _, piece in short for slo in piece.value}
-    home = {slo.name: document for document, piece in short for slo in piece.value}
-    provenance = [piece.provenance for _, piece in short]
-    findings: list[Finding] = []
+    """Fill in `slos`, sorted by name: those of the short form, and OpenSLO's own."""
+    short = memo.pieces("short SLO", work.of_kind("Service"), _short_form)
     indicators = {document.name: document for document in work.of_kind("SLI")}
-    for document in work.of_kind("SLO"):
-        piece = _openslo(document, indicators, memo)
-        findings.extend(piece.findings)
-        if document.name in home:
-            findings.append(_repeated(document, home[document.name]))
-        elif piece.value is not None:
-            made[document.name] = piece.value
-            provenance.append(piece.provenance)
-    return replace(
-        work,
-        slos=dict(sorted(made.items())),
-        provenance=(*work.provenance, *provenance),
-        findings=(*work.findings, *findings),
-    )
+    own = [_openslo(document, indicators, memo) for document in work.of_kind("SLO")]
+    made = {slo.name: slo for piece in short for slo in piece.value}
+    repeated = [
+        _repeated(document, work.of_kind("Service")) for document in work.of_kind("SLO") if document.name in made
+    ]
+    made.update((piece.value.name, piece.value) for piece in own if piece.value is not None)
+    done = replace(work, slos=dict(sorted(made.items())))
+    done = done.with_pieces(memo, "short SLO", short).with_pieces(memo, "SLO", own)
+    return done.with_findings(repeated)
 
 
 def _short_form(document: Document) -> Piece[tuple[Slo, ...]]:
     said = cast("ServiceIntent", document.intent).spec.slo
-    assert said is not None
+    if said is None:
+        return Piece((), ())
     window_s = said.window // 1_000
     made: list[Slo] = []
     provenance: list[tuple[Key, Provenance]] = []
@@ -76,7 +64,7 @@ def _short_form(document: Document) -> Piece[tuple[Slo, ...]]:
 def _openslo(document: Document, indicators: Mapping[Name, Document], memo: LoweringMemo) -> Piece[Slo | None]:
     spec = cast("SloIntent", document.intent).spec
     if spec.indicator_ref is None:
-        return memo.piece("SLO", _slo, document)
+        return memo.value(("SLO", document.name), (document,), lambda: _slo(document))
     name = Name.parse(spec.indicator_ref, document.name.namespace)
     indicator = indicators.get(name)
     if indicator is None:
@@ -88,7 +76,7 @@ def _openslo(document: Document, indicators: Mapping[Name, Document], memo: Lowe
             hint=nearest(name.name, [known.name for known in indicators]) if indicators else "",
         )
         return Piece(None, said_by(document), (missing,))
-    return memo.piece("SLO", _slo, document, indicator)
+    return memo.value(("SLO", document.name), (document, indicator), lambda: _slo(document, indicator))
 
 
 def _slo(document: Document, referred: Document | None = None) -> Piece[Slo | None]:
@@ -205,10 +193,17 @@ def _metrics(ratio: RatioMetric) -> Iterator[tuple[str, Metric]]:
             yield field, metric
 
 
-def _repeated(document: Document, home: Document) -> Finding:
+def _repeated(document: Document, services: Iterable[Document]) -> Finding:
+    """An SLO that the short form of some service makes as well."""
+    name = document.name
+    home = next(
+        service
+        for service in services
+        if service.name.namespace == name.namespace and any(slo.name == name for slo in _short_form(service).value)
+    )
     return document.finding(
         "PD1211",
-        f"`{document.name.name}` is already an SLO, by `slo` in {home.locate('spec', 'slo')}",
+        f"`{name.name}` is already an SLO, by `slo` in {home.locate('spec', 'slo')}",
         "metadata",
         "name",
         hint="rename it, or take it out of the short form",

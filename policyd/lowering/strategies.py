@@ -20,16 +20,11 @@ BUILT_IN = IMMEDIATE.name.name
 
 def strategies(work: Work, memo: LoweringMemo) -> Work:
     """Fill in `strategies` and the mesh's own `strategy`."""
-    pieces = [memo.piece("RolloutStrategy", _strategy, document) for document in work.of_kind("RolloutStrategy")]
+    pieces = memo.pieces("RolloutStrategy", work.of_kind("RolloutStrategy"), _strategy)
     made = {piece.value.name: piece.value for piece in pieces}
     chosen, problems = _chosen(work, made)
-    return replace(
-        work,
-        strategies=dict(sorted(made.items())),
-        strategy=chosen,
-        provenance=(*work.provenance, *(piece.provenance for piece in pieces)),
-        findings=(*work.findings, *(finding for piece in pieces for finding in piece.findings), *problems),
-    )
+    done = replace(work, strategies=dict(sorted(made.items())), strategy=chosen)
+    return done.with_pieces(memo, "RolloutStrategy", pieces).with_findings(problems)
 
 
 def _strategy(document: Document) -> Piece[Strategy]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from policyd.base.diagnostics import Finding
 from policyd.intents import Document
-from policyd.lowering.memo import LoweringMemo
+from policyd.lowering.memo import LoweringMemo, Piece
 from policyd.model.access import Access, Rule
 from policyd.model.mesh import Settings
 from policyd.model.names import Name
@@ -18,39 +20,61 @@ from policyd.model.slo import Slo
 
 
 @dataclass(frozen=True, slots=True)
+class Aimed:
+    """A rule, and the service that it opens."""
+
+    to: Name
+    rule: Rule
+
+
+@dataclass(frozen=True, slots=True)
 class Work:
     """Each pass returns a new one with its part filled in (`dataclasses.replace`).
 
-    `documents` are those of each kind, in order of place. `rules` are by document, so that later passes can point
-    at what they check. `provenance` and `findings` are shared lists that passes only append to.
+    `documents` are those of each kind, in order of place. `rules` stand in the order of the
+    `AccessRule` documents, so that a later pass can point at what it checks.
     """
 
     documents: Mapping[str, tuple[Document, ...]]
     settings: Settings | None = None
     services: Mapping[Name, Service] = field(default_factory=dict)
-    rules: tuple[tuple[Document, Rule, Name], ...] = ()
+    rules: tuple[Piece[Aimed], ...] = ()
     access: Mapping[Name, Access] = field(default_factory=dict)
     slos: Mapping[Name, Slo] = field(default_factory=dict)
     canaries: Mapping[Name, CanaryPlan] = field(default_factory=dict)
     strategies: Mapping[Name, Strategy] = field(default_factory=dict)
     strategy: Strategy | None = None
-    provenance: tuple[tuple[tuple[Key, Provenance], ...], ...] = ()
+    provenance: Mapping[Key, Provenance] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
 
     def of_kind(self, kind: str) -> tuple[Document, ...]:
         """The documents of one kind."""
         return self.documents.get(kind, ())
 
+    def with_pieces(self, memo: LoweringMemo, role: str, pieces: Sequence[Piece[Any]]) -> Work:
+        """The same, with what these pieces bring along: provenance and findings."""
+
+        def brought() -> tuple[Mapping[Key, Provenance], tuple[Finding, ...]]:
+            provenance = dict(said for piece in pieces for said in piece.provenance)
+            return provenance, tuple(finding for piece in pieces for finding in piece.findings)
+
+        provenance, findings = memo.value(("brought", role), tuple(pieces), brought)
+        return replace(self, provenance={**self.provenance, **provenance}, findings=(*self.findings, *findings))
+
+    def with_findings(self, findings: Iterable[Finding]) -> Work:
+        """The same, with more findings."""
+        return replace(self, findings=(*self.findings, *findings))
+
 
 Pass = Callable[[Work, LoweringMemo], Work]
 
 
 def by_kind(documents: Iterable[Document]) -> Mapping[str, tuple[Document, ...]]:
-    """Documents grouped by kind, each kind and name once: of two that share a name the first is kept."""
-    groups: dict[str, dict[Name, Document]] = {}
+    """Documents grouped by kind, in order of place."""
+    groups: defaultdict[str, list[Document]] = defaultdict(list)
     for document in documents:
-        groups.setdefault(document.kind, {}).setdefault(document.name, document)
-    return {kind: tuple(group.values()) for kind, group in groups.items()}
+        groups[document.kind].append(document)
+    return {kind: tuple(group) for kind, group in groups.items()}
 
 
 def said_by(

@@ -1,0 +1,121 @@
+"""What the findings of lowering mean: `PD12xx`, about what intents say together."""
+
+from __future__ import annotations
+
+from policyd.base.codes import Explanation, table
+
+CODES = table(
+    Explanation(
+        "PD1201",
+        "no mesh",
+        "A repository describes one mesh, and one document of `kind: Mesh` names its trust domain and data planes. "
+        "Without it no identity can be formed, so nothing is compiled.",
+    ),
+    Explanation(
+        "PD1202",
+        "two meshes",
+        "A repository describes one mesh. Two meshes are two repositories, each with its own controller, joined by "
+        "`identity` sources in access rules.",
+    ),
+    Explanation(
+        "PD1203",
+        "no such service",
+        "A rule, split or objective names a service that no document defines. It compiles to deny, and the commit is "
+        "refused, since a slip in a name would otherwise cut off a caller. When a service is removed, the rules that "
+        "name it go in the same commit.",
+    ),
+    Explanation(
+        "PD1204",
+        "no such version",
+        "`version` names the version that should serve, and `versions` has none of that name: nobody would serve.",
+    ),
+    Explanation(
+        "PD1205",
+        "no such SLO",
+        "A gate names an SLO that does not exist. The short form `slo:` of a service `checkout` makes "
+        "`checkout-availability` and, for `latency: {99: 300ms}`, `checkout-latency-99`.",
+    ),
+    Explanation(
+        "PD1206",
+        "no such strategy",
+        "The mesh names a `RolloutStrategy` that does not exist. `immediate` is built in.",
+    ),
+    Explanation(
+        "PD1207",
+        "not your own",
+        "Access rules, splits and objectives may only aim at services of their own namespace (`from` may name any). "
+        "Otherwise a team could grant itself access to another team's service, or hold up its releases.",
+    ),
+    Explanation(
+        "PD1208",
+        "address used twice",
+        "An address is where one sidecar listens. Two instances with one address would answer for each other, under "
+        "one identity.",
+    ),
+    Explanation(
+        "PD1209",
+        "path rule for opaque paths",
+        "A service with `opaquePaths` carries escapes such as `%2F` that two programs may read as two different "
+        "paths, so no rule can tell its paths apart. Its rules allow every path, or none.",
+    ),
+    Explanation(
+        "PD1210",
+        "request rule for TCP",
+        "A `tcp` service has connections, no requests. Its rules can only say who may connect, and a health check "
+        "cannot ask for a path.",
+    ),
+    Explanation(
+        "PD1211",
+        "SLO defined twice",
+        "The short form of a service already makes an SLO of this name.",
+    ),
+    Explanation(
+        "PD1212",
+        "no such SLI",
+        "`indicatorRef` names an `SLI` that no document defines in this namespace.",
+    ),
+    Explanation(
+        "PD1213",
+        "two splits for one service",
+        "One `CanarySplit` says how every change of a service's version is taken. With two, nobody could tell which.",
+    ),
+    Explanation(
+        "PD1214",
+        "objective that cannot be measured",
+        "policyd's own metric source counts answers: `{service, good: non-5xx}`, `{service, bad: 5xx}` or `{service, "
+        "threshold: 300ms}` of `{service}`. One SLO has one objective and reads the service that it is about.",
+    ),
+    Explanation(
+        "PD1215",
+        "gate without data",
+        "The gate's SLO is measured by a source that the proxies do not know, so no release could ever pass it. Gate "
+        "on an SLO of `type: policyd`; others are kept for reports.",
+    ),
+    Explanation(
+        "PD1216",
+        "built-in name",
+        "`immediate` is the built-in strategy: everywhere at once, without analysis. A document cannot change it.",
+    ),
+    Explanation(
+        "PD1217",
+        "port used twice",
+        "Two listeners would want the same port of one address: the sidecar's two, or the sidecar's and its "
+        "application's where both share a loopback address.",
+    ),
+    Explanation(
+        "PD1218",
+        "certificate lifetimes do not fit",
+        "A leaf certificate lives at least a minute, since it is renewed at half its life, and cannot outlive the root "
+        "that signed it.",
+    ),
+    Explanation(
+        "PD1219",
+        "try longer than the call",
+        "`perTry` bounds each try and `request` the whole call, so a try that may last longer never ends by itself.",
+    ),
+    Explanation(
+        "PD1220",
+        "empty namespace",
+        "A rule lets in a namespace without services. That is no error, since services may come later, but often a slip.",
+    ),
+)
