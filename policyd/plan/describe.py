@@ -1,0 +1,99 @@
+"""A change in plain words, for status, logs and reviews."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from policyd.model.access import Access, Rule
+from policyd.model.mesh import Settings
+from policyd.model.names import DEFAULT_NAMESPACE, Name
+from policyd.model.release import Wave
+from policyd.model.service import WHOLE, Service
+from policyd.plan.change import Change, Stage, WaveStage, WeightStage
+
+
+def describe(change: Change) -> str:
+    """One line: `checkout: v1 -> v2`, `access to payments: +rule web-pays, -rule ops-pays`."""
+    name = _short(change.name)
+    match change.base, change.target:
+        case None, Service() as target:
+            return f"{name}: new service, {target.serving} serves"
+        case Service(), None:
+            return f"{name}: removed"
+        case Service() as base, Service() as target:
+            return f"{name}: {', '.join(_service(base, target)) or 'unchanged'}"
+        case ((None | Access()), (None | Access())):
+            rules = ", ".join(_rules(change.base, change.target))
+            return f"access to {name}: {rules or 'unchanged'}"
+        case Settings() as base, Settings() as target:
+            return f"settings: {', '.join(_fields(base, target)) or 'unchanged'}"
+        case _:
+            return f"settings: {name}"
+
+
+def describe_stage(stage: Stage) -> str:
+    """A stage in words: `25 % of requests`, `1 instance of each service`."""
+    match stage:
+        case WeightStage(weight=0, first=first) if first is not None:
+            return f"requests with `{first.name}: {first.value}`"
+        case WeightStage(weight=weight):
+            return f"{_percent(weight)} of requests"
+        case WaveStage(count=count, share=share):
+            return describe_wave(Wave(count, share))
+
+
+def describe_wave(wave: Wave) -> str:
+    """A wave in words; with a count and a share, whichever is more."""
+    if wave.share >= WHOLE:
+        return "every proxy"
+    parts = []
+    if wave.count:
+        parts.append(f"{wave.count} instance{'s' if wave.count > 1 else ''} of each service")
+    if wave.share:
+        parts.append(f"{_percent(wave.share)} of proxies")
+    return " or ".join(parts) or "1 instance of each service"
+
+
+def _service(base: Service, target: Service) -> Iterator[str]:
+    if base.split != target.split:
+        yield f"{base.serving} -> {target.serving}"
+    if base.protocol is not target.protocol:
+        yield f"protocol {base.protocol.value} -> {target.protocol.value}"
+    if base.port != target.port:
+        yield f"port {base.port} -> {target.port}"
+    if base.resilience.timeouts != target.resilience.timeouts:
+        yield "timeouts"
+    if base.resilience.retries != target.resilience.retries:
+        yield "retries"
+    if base.health_check != target.health_check:
+        yield "health check"
+    if base.opaque_paths != target.opaque_paths:
+        yield "opaque paths" if target.opaque_paths else "judged paths"
+
+
+def _rules(base: Access | Service | Settings | None, target: Access | Service | Settings | None) -> Iterator[str]:
+    before, after = _by_name(base), _by_name(target)
+    for name in sorted(before.keys() | after.keys()):
+        old, new = before.get(name), after.get(name)
+        if old == new:
+            continue
+        sign = "+" if old is None else "-" if new is None else "~"
+        yield f"{sign}rule {_short(name)}"
+
+
+def _by_name(access: Access | Service | Settings | None) -> dict[Name, Rule]:
+    return {rule.name: rule for rule in access.rules} if isinstance(access, Access) else {}
+
+
+def _fields(base: Settings, target: Settings) -> Iterator[str]:
+    for field in ("name", "trust_domain", "data_planes", "inbound_port", "outbound_port", "leaf_s", "root_s"):
+        if getattr(base, field) != getattr(target, field):
+            yield field.removesuffix("_s").replace("_", " ")
+
+
+def _short(name: Name) -> str:
+    return name.name if name.namespace in {"", DEFAULT_NAMESPACE} else str(name)
+
+
+def _percent(points: int) -> str:
+    return f"{points / 100:g} %"

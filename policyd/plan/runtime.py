@@ -1,0 +1,59 @@
+"""Facts beside decisions: which versions have instances, and where, is what the head of Git (later: the agents) says.
+
+Facts hold at once and are never rolled out. So services are compared without their versions, and whatever is
+promoted or in flight is shown with the instances of now. Only a version that a split still sends requests to is
+kept after the head has dropped it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from policyd.model.mesh import Mesh
+from policyd.model.service import Service, Version
+
+
+def same_decision(left: Service, right: Service) -> bool:
+    """Whether two services differ in nothing but their versions and instances."""
+    if left is right or left.digest == right.digest:
+        return True
+    return (
+        left.split == right.split
+        and left.resilience == right.resilience
+        and left.health_check == right.health_check
+        and (left.protocol, left.port, left.opaque_paths) == (right.protocol, right.port, right.opaque_paths)
+    )
+
+
+def live(service: Service, *facts: Service | None) -> Service:
+    """`service` with the versions of the first of `facts` that is there, and each that its split names besides.
+
+    The versions that are missing there come from `service` itself, then from the other `facts`. The very same
+    object where nothing differs.
+    """
+    known = next((fact for fact in facts if fact is not None), service)
+    if known is service:
+        return service
+    versions = known.versions
+    missing = [name for name in service.split.versions if known.version(name) is None]
+    if missing:
+        kept = [_kept(name, (service, *facts)) for name in missing]
+        versions = tuple(sorted((*versions, *kept), key=lambda version: version.name))
+    return service if versions == service.versions else replace(service, versions=versions)
+
+
+def _kept(name: str, candidates: tuple[Service | None, ...]) -> Version:
+    found = (candidate.version(name) for candidate in candidates if candidate is not None)
+    return next((version for version in found if version is not None), Version(name))
+
+
+def refreshed(promoted: Mesh, head: Mesh) -> Mesh:
+    """The promoted mesh with the instances of the head; the same object where nothing differs."""
+    moved = {}
+    for name, service in promoted.services.items():
+        now = live(service, head.services.get(name))
+        if now is not service:
+            moved[name] = now
+    if not moved:
+        return promoted
+    return replace(promoted, services={**promoted.services, **moved})
