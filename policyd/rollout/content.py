@@ -1,7 +1,7 @@
-"""What counts as the same content for a quarantine and for known-good: the value without its endpoints.
+"""What counts as the same content for a quarantine and for known-good: the value without its versions' instances.
 
-Endpoints are runtime. An instance that moved makes a bad version no better and a good one no worse, so neither a
-quarantine nor a known-good content may depend on addresses.
+Which versions have instances, and where, is runtime. An instance that moved makes a bad version no better and a good
+one no worse, so neither a quarantine nor a known-good content may depend on addresses.
 """
 
 from __future__ import annotations
@@ -9,19 +9,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 from policyd.base.content import digest
-from policyd.model.access import Access
-from policyd.model.mesh import Settings
 from policyd.model.service import Service
-from policyd.plan.change import Change
-
-Value = Service | Access | Settings | None
+from policyd.plan.change import Change, Value
 
 
 def content_digest(value: Value) -> str:
-    """The name of a unit's value by content, whatever its endpoints."""
-    if isinstance(value, Service):
-        value = replace(value, versions=tuple(replace(version, endpoints=()) for version in value.versions))
-    return digest(value)
+    """The name of a unit's value by content, wherever its instances are."""
+    return digest(replace(value, versions=()) if isinstance(value, Service) else value)
 
 
 def content_id(change: Change) -> str:

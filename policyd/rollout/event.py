@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import enum
 from collections import deque
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -65,7 +65,7 @@ class EventLog:
         """What is remembered, oldest first."""
         return tuple(self._events)
 
-    async def follow(self) -> AsyncIterator[Event]:
+    async def follow(self) -> AsyncGenerator[Event, None]:
         """Every event from now on, until the caller stops asking."""
         queue: asyncio.Queue[Event] = asyncio.Queue(self._queue_size)
         self._followers.add(queue)

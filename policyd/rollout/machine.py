@@ -76,6 +76,8 @@ class Observation:
     """Nodes that refused the configuration, each with what it said."""
     max_refused: int = 0
     known_good: bool = False
+    frozen: str = ""
+    """Why no step forward may be taken now, whatever else is true; going back is never frozen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,10 @@ def decide(state: State, seen: Observation, way: Way) -> Outcome:
     if state.phase.over or state.phase is Phase.ABORTING:
         return state, Decision(Verdict.CONTINUE, state.phase.value)
     state = _absorb(state, seen, way)
-    return _back(state, seen, way) or _asked(state, seen, way) or _by_phase(state, seen, way)
+    after, decision = _back(state, seen, way) or _asked(state, seen, way) or _by_phase(state, seen, way)
+    if decision.verdict is Verdict.PROMOTE and seen.frozen:
+        return state, Decision(Verdict.HOLD, seen.frozen)
+    return after, decision
 
 
 def finished(state: State) -> State:

@@ -29,6 +29,8 @@ class Release:
     blocked_by: tuple[str, ...] = ()
     audience: int = 0
     known_good: bool = False
+    replaced: bool = False
+    """Aborted, and Git has asked for something else since: it no longer explains what differs from Git."""
 
     @property
     def id(self) -> str:
@@ -51,6 +53,13 @@ class Release:
         """The release after a step; `since` is kept while phase and stage are."""
         same = (state.phase, state.stage) == (self.state.phase, self.state.stage)
         return replace(self, state=state, decision=decision, since=self.since if same else at)
+
+    def superseded(self, at: datetime) -> Release:
+        """The release once Git asks for something else: it ends, or stays the aborted one that it was."""
+        if self.phase.over:
+            return replace(self, replaced=True)
+        state = replace(self.state, phase=Phase.SUPERSEDED)
+        return self.moved(state, Decision(Verdict.ABORT, "Git asks for something else now"), at)
 
 
 def title_of(change: Change) -> str:

@@ -22,8 +22,8 @@ from policyd.model.access import Access
 from policyd.model.mesh import Mesh, Settings
 from policyd.model.names import Name
 from policyd.model.service import Service
-from policyd.plan.change import Unit
-from policyd.rollout.content import Value, content_digest
+from policyd.plan.change import Unit, Value
+from policyd.rollout.content import content_digest
 from policyd.rollout.migrations import migrate
 from policyd.rollout.record import Evidence
 from policyd.rollout.release import Release
@@ -117,10 +117,17 @@ class Store:
         with self._transaction():
             self._save(releases)
 
-    def abort(self, release: Release, content: str) -> None:
-        """Write a release that goes back, with its quarantine (if it has one) in the same transaction."""
+    def step(self, release: Release, at: datetime, evidence: Evidence) -> None:
+        """Write a release as it is now and the verdict that led there, together."""
         with self._transaction():
             self._save((release,))
+            self._verdict(release, at, evidence)
+
+    def abort(self, release: Release, content: str, at: datetime, evidence: Evidence) -> None:
+        """Write a release that goes back, its verdict, and its quarantine if it has one, together."""
+        with self._transaction():
+            self._save((release,))
+            self._verdict(release, at, evidence)
             if release.state.quarantine:
                 self._db.execute(
                     "INSERT OR REPLACE INTO quarantine VALUES (?, ?, ?)",
@@ -131,30 +138,11 @@ class Store:
         """Make `values` the promoted ones (`None` = gone) and write the releases that did it, together."""
         with self._transaction():
             for (unit, name), value in values.items():
-                self._promote(unit, name, value)
+                self._put(unit, name, value)
+                self._remember_good(unit, name, value)
             self._save(releases)
             self._db.execute(
                 "DELETE FROM release WHERE over AND number <= (SELECT max(number) FROM release) - ?", (HISTORY,)
-            )
-
-    def verdict(self, release: Release, at: datetime, evidence: Evidence) -> None:
-        """Keep one tick's decision with its evidence."""
-        with self._transaction():
-            decision = release.decision
-            self._db.execute(
-                "INSERT INTO verdict (release, at, verdict, reason, evidence) VALUES (?, ?, ?, ?, ?)",
-                (
-                    release.number,
-                    at.isoformat(),
-                    decision.verdict.value,
-                    decision.reason,
-                    _EVIDENCE.dump_json(evidence).decode(),
-                ),
-            )
-            self._db.execute(
-                "DELETE FROM verdict WHERE release = ? "
-                "AND seq <= (SELECT max(seq) FROM verdict WHERE release = ?) - ?",
-                (release.number, release.number, VERDICTS),
             )
 
     def verdicts(self, number: int, last: int = 100) -> tuple[StoredVerdict, ...]:
@@ -169,12 +157,18 @@ class Store:
             for at, verdict, reason, evidence in reversed(rows)
         )
 
+    def refresh(self, values: Mapping[UnitKey, Value]) -> None:
+        """Write promoted values of which only the runtime part (endpoints) changed: no promotion."""
+        with self._transaction():
+            for (unit, name), value in values.items():
+                self._put(unit, name, value)
+
     def known_good(self, unit: Unit, name: Name, value: Value) -> bool:
         """Whether this content was among the last promotions of its unit."""
         with self._explained():
             found = self._db.execute(
                 "SELECT 1 FROM known_good WHERE unit = ? AND name = ? AND content = ?",
-                (unit.value, str(name), content_digest(value)),
+                (*_key(unit, name), content_digest(value)),
             ).fetchone()
         return found is not None
 
@@ -203,6 +197,23 @@ class Store:
             for commit, author, taken, at, findings in reversed(rows)
         )
 
+    def _verdict(self, release: Release, at: datetime, evidence: Evidence) -> None:
+        decision = release.decision
+        self._db.execute(
+            "INSERT INTO verdict (release, at, verdict, reason, evidence) VALUES (?, ?, ?, ?, ?)",
+            (
+                release.number,
+                at.isoformat(),
+                decision.verdict.value,
+                decision.reason,
+                _EVIDENCE.dump_json(evidence).decode(),
+            ),
+        )
+        self._db.execute(
+            "DELETE FROM verdict WHERE release = ? AND seq <= (SELECT max(seq) FROM verdict WHERE release = ?) - ?",
+            (release.number, release.number, VERDICTS),
+        )
+
     def _save(self, releases: Iterable[Release]) -> None:
         self._db.executemany(
             "INSERT INTO release VALUES (?, ?, ?) ON CONFLICT (number) DO UPDATE SET over = excluded.over, "
@@ -210,13 +221,17 @@ class Store:
             [(release.number, release.phase.over, _RELEASE.dump_json(release).decode()) for release in releases],
         )
 
-    def _promote(self, unit: Unit, name: Name, value: Value) -> None:
-        key = (unit.value, str(name))
+    def _put(self, unit: Unit, name: Name, value: Value) -> None:
         if value is None:
-            self._db.execute("DELETE FROM promoted WHERE unit = ? AND name = ?", key)
+            self._db.execute("DELETE FROM promoted WHERE unit = ? AND name = ?", _key(unit, name))
         else:
             body = _VALUES[unit].dump_json(value).decode()
-            self._db.execute("INSERT OR REPLACE INTO promoted VALUES (?, ?, ?, ?)", (*key, digest(value), body))
+            self._db.execute(
+                "INSERT OR REPLACE INTO promoted VALUES (?, ?, ?, ?)", (*_key(unit, name), digest(value), body)
+            )
+
+    def _remember_good(self, unit: Unit, name: Name, value: Value) -> None:
+        key = _key(unit, name)
         self._db.execute(
             "INSERT OR REPLACE INTO known_good (unit, name, content, seq) VALUES "
             "(?, ?, ?, (SELECT coalesce(max(seq), 0) + 1 FROM known_good))",
@@ -284,3 +299,8 @@ class Store:
             f"the store `{self._path}` is damaged: {what}",
             hint="move the file away; the head of Git is then served as it is, without a memory of quarantines",
         )
+
+
+def _key(unit: Unit, name: Name) -> tuple[str, str]:
+    """The row of a unit. A mesh has one set of settings, whatever it is called."""
+    return unit.value, "" if unit is Unit.SETTINGS else str(name)

@@ -4,21 +4,20 @@
 - Waves: nodes that have the target against nodes of the same service that do not. For a service, the final outcomes
   of calls to it; for access, requests that the rules denied; for settings, all of both.
 
-Nodes that were not connected when the stage was taken, and were not read either, do not count.
+Where some node could tell and none was read there is no comparison at all: silence is not good news.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from policyd.model.mesh import Mesh
 from policyd.model.names import Name
 from policyd.model.node import Node
-from policyd.model.scope import Scope
-from policyd.model.service import Service
+from policyd.model.service import WHOLE, Service
 from policyd.plan.change import Change, Stage, Unit, WeightStage
-from policyd.rollout.content import Value, content_digest
+from policyd.plan.membership import members, touched
 from policyd.rollout.way import Gate, Way
 from policyd.telemetry.counters import NodeTick, Outcomes, Tick
 from policyd.telemetry.windows import (
@@ -44,14 +43,9 @@ class Watch:
     wave: frozenset[str] = frozenset()
     outside: frozenset[str] = frozenset()
 
-    def audience(self, tick: Tick | None, absent: Collection[str]) -> int:
-        """How many nodes can tell: those that measure, without those that were away and stayed silent."""
-        read = tick.nodes.keys() if tick is not None else ()
-        return sum(node not in absent or node in read for node in self.measuring)
-
-    def strata(self, tick: Tick | None, absent: Collection[str]) -> tuple[Stratum, ...] | None:
+    def strata(self, tick: Tick | None) -> tuple[Stratum, ...] | None:
         """The comparison of this tick; `None` where some node could tell and none was read."""
-        if not self.audience(tick, absent):
+        if not self.measuring:
             return ()
         if tick is None or not self.measuring & tick.nodes.keys():
             return None
@@ -67,7 +61,7 @@ class Watch:
         if gate.service != self.change.name or self.change.unit is Unit.SETTINGS:
             return _all_calls(tick, gate.service)
         if isinstance(self.stage, WeightStage):
-            strata = self.strata(tick, ()) or ()
+            strata = self.strata(tick) or ()
         else:
             strata = by_wave(tick, self.wave, self.outside, calls_to(gate.service))
         return together(stratum.canary for stratum in strata)
@@ -79,40 +73,26 @@ class Watch:
         return tuple(self.gate(tick, gate) for gate in way.gates)
 
 
-def watch(change: Change, stage: Stage, meshes: Mapping[Node, Mesh]) -> Watch:
-    """Whom to look at, from the mesh that each node runs at this stage."""
-    touched = _touched(change, meshes)
+def watch(
+    change: Change, stage: Stage, mesh: Mesh, in_flight: Iterable[Change], connected: Collection[str] | None
+) -> Watch:
+    """Whom to look at, by the same arguments that `plan.effective` found the members of the stage with."""
+    services = touched(change, mesh, in_flight)
     if isinstance(stage, WeightStage):
-        return Watch(change, stage, frozenset(node.id for node, calls in touched.items() if calls))
-    wanted = content_digest(change.target)
-    verdicts: dict[int, bool] = {}  # few distinct meshes are shared by many nodes
-    for node in touched:
-        mesh = meshes[node]
-        if id(mesh) not in verdicts:
-            verdicts[id(mesh)] = content_digest(value_in(mesh, change)) == wanted
-    wave = frozenset(node.id for node in touched if verdicts[id(meshes[node])])
-    return Watch(change, stage, wave, wave, frozenset(node.id for node in touched) - wave)
+        callers = _ids(mesh, (service for service in services if service != change.name))
+        return Watch(change, stage, callers)
+    everyone = _ids(mesh, services)
+    wave = everyone if stage.share >= WHOLE else members(change, stage, services, mesh, connected)
+    return Watch(change, stage, wave, wave, everyone - wave)
 
 
-def value_in(mesh: Mesh, change: Change) -> Value:
-    """What a mesh holds for the unit that a change is about."""
-    match change.unit:
-        case Unit.SETTINGS:
-            return mesh.settings
-        case Unit.SERVICE:
-            return mesh.services.get(change.name)
-        case Unit.ACCESS:
-            return mesh.access.get(change.name)
-
-
-def _touched(change: Change, meshes: Mapping[Node, Mesh]) -> dict[Node, bool]:
-    """Nodes that the change can matter to, each with whether it may call the changed service."""
-    touched: dict[Node, bool] = {}
-    for node, mesh in meshes.items():
-        calls = change.name in Scope.of(mesh).destinations(node.service)
-        if calls or change.unit is Unit.SETTINGS or node.service == change.name:
-            touched[node] = calls
-    return touched
+def _ids(mesh: Mesh, services: Iterable[Name]) -> frozenset[str]:
+    return frozenset(
+        Node(service, version.name, endpoint).id
+        for service in services
+        for version in mesh.services[service].versions
+        for endpoint in version.endpoints
+    )
 
 
 def _compared(change: Change) -> Counted:

@@ -51,7 +51,7 @@ class Way:
     deadline_s: float
     """How long, after the hold, a stage may stay without a verdict; from then on `on_inconclusive` decides."""
     min_requests: int = 0
-    """Least number of requests to the target at each stage."""
+    """Least number of requests to the new version at each stage that gives it a weight."""
     gates: tuple[Gate, ...] = ()
     on_failure: OnFailure = OnFailure.ABORT
     on_inconclusive: OnInconclusive = OnInconclusive.ABORT
@@ -62,9 +62,9 @@ class Way:
         return self.hold_s + self.deadline_s
 
     def requests_at(self, stage: int) -> int:
-        """The least number of requests at a stage; none where only callers with the header come by themselves."""
+        """The least number of requests at a stage; none in waves, or where only callers with the header come."""
         at = self.stages[stage]
-        return 0 if isinstance(at, WeightStage) and at.first_only else self.min_requests
+        return self.min_requests if isinstance(at, WeightStage) and not at.first_only else 0
 
 
 def way_of(change: Change, stages: tuple[Stage, ...], releases: Releases) -> Way:

@@ -1,0 +1,389 @@
+"""Drives releases: reads, decides (by `machine`), writes, then acts. The one place of the rollout that does I/O.
+
+One tick: read telemetry -> apply what is runtime -> for each release: observe, decide, write, move. A new head, a
+command and a tick exclude each other. State is written before it is acted on (`book`); what nodes run is always
+derived from the promoted mesh and the positions (`serving`), never remembered by hand.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+
+from policyd.base.clock import Clock
+from policyd.base.errors import PolicydError
+from policyd.model.mesh import Mesh
+from policyd.plan.change import Position, WaveStage
+from policyd.plan.changes import advance, changes
+from policyd.plan.effective import Effective, effective
+from policyd.plan.floor import next_expiry
+from policyd.plan.stages import stages
+from policyd.rollout.assembly import Assembly
+from policyd.rollout.book import Book
+from policyd.rollout.commands import check
+from policyd.rollout.event import EventLog
+from policyd.rollout.lineup import blocked
+from policyd.rollout.machine import Command, Observation, Verdict, decide, finished
+from policyd.rollout.ports import Delivery
+from policyd.rollout.reconcile import reconcile
+from policyd.rollout.record import Phase, ReleaseRecord
+from policyd.rollout.release import Release, record_of, title_of
+from policyd.rollout.reporter import Reporter
+from policyd.rollout.serving import Moved, Serving
+from policyd.rollout.status import Status
+from policyd.rollout.store import SeenCommit, Store
+from policyd.rollout.watching import watch
+from policyd.rollout.way import way_of
+from policyd.telemetry.counters import Tick, difference
+from policyd.telemetry.rates import Rates
+from policyd.telemetry.source import MetricSource, Reading
+
+TICK_S = 1.0
+"""How often counters are read and releases decided."""
+RETURN_S = 10.0
+"""How long after a start proxies may take to come back before those that are away stop counting for waves."""
+
+
+class Driver:
+    """Owns the releases of one mesh. `events` is what happened; `records` and `status` are pictures of now.
+
+    Raises what the store raises (`Stalled`, `Retry`) when it is built on one that cannot be read.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        clock: Clock,
+        assembly: Assembly,
+        delivery: Delivery,
+        metrics: MetricSource,
+        tick_s: float = TICK_S,
+        max_refused: int = 0,
+    ) -> None:
+        self._reporter = Reporter(clock)
+        self._store = store
+        self._clock = clock
+        self._delivery = delivery
+        self._metrics = metrics
+        self._tick_s = tick_s
+        self._max_refused = max_refused
+        self._book = Book(store)
+        self._serving = Serving(assembly, delivery)
+        self._head: Mesh | None = None
+        self._commit = self._book.head
+        self._author = ""
+        self._seen_at = clock.monotonic()
+        self._reading: Reading | None = None
+        self._rates = Rates()
+        self._started = clock.monotonic()
+        self._counted: frozenset[str] | None = None
+        self._unsettled: set[int] = set()
+        self._clocked: dict[int, float] = {}
+        self._runtime_due = True
+        self._expiry: datetime | None = None
+        self._stalled = ""
+        self._lock = asyncio.Lock()
+        self._wake = asyncio.Event()
+
+    # What others call.
+
+    @property
+    def events(self) -> EventLog:
+        """What happened, and a live feed of it."""
+        return self._reporter.events
+
+    async def accept(self, commit: str, mesh: Mesh, author: str = "") -> None:
+        """Take a new head that passed every check. Raises `Retry` or `Stalled` where it cannot be written."""
+        async with self._lock:
+            self._store.add_commit(SeenCommit(commit, author, taken=True, at=self._clock.now()))
+            self._head, self._commit, self._author = mesh, commit, author
+            self._seen_at = self._clock.monotonic()
+            self._runtime_due = True
+            if self._book.promoted is None:
+                await self._serve_first(mesh)
+            else:
+                self._book.refresh(mesh)
+                await self._reconcile(mesh)
+        self._wake.set()
+
+    def refuse(self, commit: str, author: str, findings: tuple[str, ...]) -> None:
+        """Remember a head that did not pass its checks; what is live stays."""
+        self._store.add_commit(SeenCommit(commit, author, taken=False, at=self._clock.now(), findings=findings))
+
+    async def command(self, ref: str, command: Command) -> ReleaseRecord:
+        """Do what a person asks of a release (`r7` or its name). Raises `UsageError` where it makes no sense."""
+        async with self._lock:
+            release = self._book.find(ref)
+            if release.phase is Phase.ABORTED and command is Command.RESUME:
+                return record_of(self._try_again(release))
+            check(release, command)
+            self._reporter.commanded(release, command)
+            await self._advance(release, Observation(command=command))
+            return record_of(self._known(release.number))
+
+    def runtime_changed(self) -> None:
+        """Secrets were renewed: let nodes have them with the next tick, which begins at once."""
+        self._runtime_due = True
+        self._wake.set()
+
+    def records(self) -> tuple[ReleaseRecord, ...]:
+        """Every current release and the newest of those that are over, by number."""
+        known = {release.number: release for release in (*self._book.history, *self._book.current.values())}
+        return tuple(record_of(known[number]) for number in sorted(known))
+
+    def status(self) -> Status:
+        """A picture of this instant."""
+        current = self._book.current.values()
+        nodes = self._serving.nodes()
+        return Status(
+            head=self._commit,
+            serving=self._serving.effective is not None,
+            settled=not current,
+            nodes=len(nodes),
+            connected=len(self._delivery.connected().intersection(nodes)),
+            degraded=dict(self._serving.degraded),
+            diverged=tuple(
+                f"{title_of(release.change)}: {release.state.quarantine or release.decision.reason}"
+                for release in current
+                if release.phase is Phase.ABORTED
+            ),
+            stalled=self._stalled,
+            rates=self._rates.table(),
+        )
+
+    def serving(self) -> Effective | None:
+        """What nodes run now; `None` before anything does."""
+        return self._serving.effective
+
+    @property
+    def promoted(self) -> Mesh | None:
+        """The promoted mesh: what decisions are answered for."""
+        return self._book.promoted
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Tick until `stop` is set; at once after a new head or a renewal, else every `tick_s`."""
+        while not stop.is_set():
+            self._wake.clear()
+            try:
+                await self.tick()
+            except PolicydError as error:
+                self._stalled = str(error)
+                self._reporter.stalled(error)
+            await self._rest(stop)
+
+    async def tick(self) -> None:
+        """One round. Raises `Retry` or `Stalled` where the store cannot be written; what goes back does so."""
+        async with self._lock:
+            if self._book.promoted is None:
+                return
+            tick = await self._read()
+            unsettled, self._unsettled = self._unsettled, set()
+            await self._apply_runtime()
+            await self._decide_all(self._observations(tick, unsettled))
+            self._book.write_what_is_left(self._clock.now())
+            await self._begin()
+            self._stalled = ""
+
+    # A new head.
+
+    async def _serve_first(self, mesh: Mesh) -> None:
+        self._book.serve_first(mesh)
+        moved = await self._move()
+        self._runtime_due = bool(moved.refused)
+        self._reporter.served(self._commit, len(mesh.services), moved, self._since_commit())
+
+    async def _reconcile(self, mesh: Mesh) -> None:
+        assert self._book.promoted is not None
+        found = reconcile(tuple(self._book.current.values()), changes(self._book.promoted, mesh), self._commit)
+        for release in found.kept:
+            self._book.current[release.number] = release
+        in_flight = any(release.phase.in_flight for release in found.ended)
+        self._book.supersede(found.ended, self._clock.now())
+        self._reporter.superseded(found.ended)
+        if in_flight:
+            await self._move()
+        for change in found.fresh:
+            way = way_of(change, stages(change, mesh.releases), mesh.releases)
+            self._book.begin(change, way, self._commit, self._author, self._clock.now())
+        await self._begin()
+
+    def _try_again(self, release: Release) -> Release:
+        self._book.try_again(release, self._clock.now())
+        fresh = self._book.begin(release.change, release.way, self._commit, release.author, self._clock.now())
+        self._reporter.commanded(fresh, Command.RESUME)
+        self._wake.set()
+        return fresh
+
+    # One tick.
+
+    async def _read(self) -> Tick | None:
+        before = self._reading
+        self._reading = await self._metrics.read(self._serving.nodes())
+        if before is None:
+            return None
+        tick = difference(before, self._reading)
+        self._rates.add(tick)
+        return tick
+
+    async def _apply_runtime(self) -> None:
+        """Endpoints, secrets and expired rules reach every node at once, without a release."""
+        now = self._clock.now()
+        expired = self._expiry is not None and now >= self._expiry
+        if not (self._runtime_due or expired or self._members_changed()):
+            return
+        first = self._serving.effective is None
+        moved = await self._move()
+        self._runtime_due = bool(moved.refused)
+        if moved.changed:
+            # Memberships may have changed for anyone: nobody's next tick counts.
+            self._unsettled |= self._book.current.keys()
+            self._reporter.runtime(moved, self._since_commit(), resumed=first)
+
+    def _members_changed(self) -> bool:
+        """Whether a wave is under way and its shares would be taken of other nodes now."""
+        waves = any(
+            isinstance(release.way.stages[release.state.stage], WaveStage)
+            for release in self._book.current.values()
+            if release.phase.in_flight and release.state.stage >= 0
+        )
+        return waves and self._countable() != self._counted
+
+    def _observations(self, tick: Tick | None, unsettled: set[int]) -> dict[int, Observation]:
+        """What this tick brought each release that is on its way, forward or back."""
+        now = self._clock.monotonic()
+        seen: dict[int, Observation] = {}
+        for number, release in self._book.current.items():
+            if release.phase.in_flight:
+                elapsed = now - self._clocked.get(number, now)
+                self._clocked[number] = now
+                seen[number] = replace(
+                    self._observe(release, tick), elapsed_s=elapsed, settled=number not in unsettled
+                )
+        return seen
+
+    def _observe(self, release: Release, tick: Tick | None) -> Observation:
+        position, served = release.position(), self._serving.effective
+        if position is None or position.stage is None or served is None:
+            return Observation()
+        in_flight = [other.change for other in self._book.current.values() if other.phase.in_flight]
+        who = watch(release.change, position.stage, served.common, in_flight, self._counted)
+        audience = len(who.measuring)
+        self._book.hold(replace(release, audience=audience))
+        return Observation(
+            strata=who.strata(tick),
+            gates=who.gates(tick, release.way),
+            audience=audience,
+            max_refused=self._max_refused,
+        )
+
+    async def _decide_all(self, observations: Mapping[int, Observation]) -> None:
+        """Every release gets its turn, even if the store fails for one: one of them may have to go back."""
+        failed: PolicydError | None = None
+        for number, seen in observations.items():
+            try:
+                await self._advance(self._known(number), seen)
+            except PolicydError as error:
+                failed = failed or error
+        if failed is not None:
+            raise failed
+
+    async def _begin(self) -> None:
+        """Let every release begin that waits for nothing any more."""
+        for number, waits_for in blocked(tuple(self._book.current.values())).items():
+            release = replace(self._known(number), blocked_by=waits_for)
+            if waits_for and release.phase is Phase.WAITING and waits_for == self._known(number).blocked_by:
+                continue
+            await self._advance(release, Observation(blocked_by=waits_for, known_good=release.known_good))
+
+    # One step of one release.
+
+    async def _advance(self, release: Release, seen: Observation) -> None:
+        state, decision = decide(release.state, seen, release.way)
+        after = release.moved(state, decision, self._clock.now())
+        if after.phase is Phase.ABORTING:
+            self._reporter.step(release, after)
+            await self._go_back(after)
+            return
+        try:
+            self._book.write(after, self._clock.now())
+        except PolicydError as error:
+            # What was seen counts all the same: the abort gate must not go blind with the store.
+            state, decision = decide(release.state, replace(seen, frozen=str(error)), release.way)
+            self._book.hold(release.moved(state, decision, self._clock.now()))
+            raise
+        self._reporter.step(release, after)
+        if after.phase is Phase.PROMOTING or decision.verdict is Verdict.PROMOTE:
+            await self._go_forward(after)
+
+    async def _go_forward(self, release: Release) -> None:
+        moved = await self._move()
+        self._unsettled.add(release.number)
+        self._clocked[release.number] = self._clock.monotonic()
+        if len(moved.refused) > self._max_refused:
+            self._reporter.refused(release, moved.refused)
+            await self._advance(release, Observation(refused=moved.refused, max_refused=self._max_refused))
+        elif release.phase is Phase.PROMOTING:
+            promoted = release.moved(finished(release.state), release.decision, self._clock.now())
+            self._book.promote(promoted)
+            self._clocked.pop(release.number, None)
+            self._reporter.promoted(promoted, self._since_commit())
+        else:
+            self._reporter.stage(release, self._since_commit())
+        self._wake.set()
+
+    async def _go_back(self, release: Release) -> None:
+        """Written if it can be, done in any case. Nodes that refuse even the base are shown as degraded."""
+        self._book.write_back(release, self._clock.now())
+        moved = await self._move()
+        self._runtime_due = self._runtime_due or bool(moved.refused)
+        aborted = release.moved(finished(release.state), release.decision, self._clock.now())
+        self._book.write_back(aborted, self._clock.now())
+        self._clocked.pop(release.number, None)
+        self._reporter.aborted(aborted)
+
+    async def _move(self) -> Moved:
+        """Let nodes run what the promoted mesh and the positions come to now."""
+        now, promoted = self._clock.now(), self._book.promoted
+        assert promoted is not None
+        positions: list[Position] = []
+        for release in self._book.current.values():
+            position = release.position() if release.phase.in_flight else None
+            if position is not None and release.phase is Phase.PROMOTING:
+                promoted = advance(promoted, release.change)
+            elif position is not None:
+                positions.append(position)
+        runtime = self._head if self._head is not None else promoted
+        self._counted = self._countable()
+        wanted = effective(promoted, positions, runtime, now, self._counted)
+        expiries = (next_expiry(mesh, now) for mesh in (promoted, runtime))
+        self._expiry = min((instant for instant in expiries if instant is not None), default=None)
+        return await self._serving.move(wanted)
+
+    def _countable(self) -> frozenset[str] | None:
+        """The nodes that waves are taken of; `None` = all, while proxies still come back after a start."""
+        connected = self._delivery.connected()
+        returning = self._clock.monotonic() - self._started < RETURN_S
+        return None if returning or not connected else connected
+
+    def _known(self, number: int) -> Release:
+        return self._book.current[number]
+
+    def _since_commit(self) -> float:
+        return self._clock.monotonic() - self._seen_at
+
+    async def _rest(self, stop: asyncio.Event) -> None:
+        """Until the next tick is due: time, a new head, a renewal, or the end."""
+        waits = [
+            asyncio.ensure_future(self._clock.sleep(self._tick_s)),
+            asyncio.ensure_future(self._wake.wait()),
+            asyncio.ensure_future(stop.wait()),
+        ]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for waiting in waits:
+                waiting.cancel()
+            await asyncio.gather(*waits, return_exceptions=True)

@@ -1,0 +1,59 @@
+"""`FakeDelivery`: the sibling of the xDS server whose proxies acknowledge at once, unless a test says otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from policyd.delivery.outcome import Applied, Refusal, Refused
+from policyd.delivery.snapshot import NodeSnapshot
+
+Judge = Callable[[NodeSnapshot], str]
+"""What a proxy says about a snapshot; empty accepts it."""
+
+
+def accept_all(snapshot: NodeSnapshot) -> str:
+    """A proxy that takes everything."""
+    return ""
+
+
+class FakeDelivery:
+    """Every node in `assigned` is connected save those in `away`; `judge` decides for all of them.
+
+    `assigned` is what each node was given last, `live` what it acknowledged last, `barriers` every call in order.
+    """
+
+    def __init__(self, judge: Judge = accept_all) -> None:
+        self.judge = judge
+        self.away: set[str] = set()
+        self.assigned: dict[str, NodeSnapshot] = {}
+        self.live: dict[str, NodeSnapshot] = {}
+        self.barriers: list[dict[str, NodeSnapshot]] = []
+
+    async def apply(self, assignment: Mapping[str, NodeSnapshot], deadline_s: float) -> Applied | Refused:
+        """Take the snapshots that `judge` accepts; a node that refuses keeps what it had."""
+        self.barriers.append(dict(assignment))
+        self.assigned.update(assignment)
+        refusals: list[Refusal] = []
+        acknowledged: set[str] = set()
+        for node_id, snapshot in sorted(assignment.items()):
+            if node_id in self.away:
+                continue
+            said = self.judge(snapshot)
+            if said:
+                refusals.append(Refusal(node_id, snapshot.digest, "", (), said))
+            else:
+                self.live[node_id] = snapshot
+                acknowledged.add(node_id)
+        absent = frozenset(assignment.keys() & self.away)
+        if refusals:
+            return Refused(tuple(refusals), frozenset(acknowledged), absent)
+        return Applied(frozenset(acknowledged), absent)
+
+    def connected(self) -> frozenset[str]:
+        """Every known node that is not away."""
+        return frozenset(self.assigned.keys() - self.away)
+
+    def forget(self, node_id: str) -> None:
+        """Drop what is known of a node."""
+        self.assigned.pop(node_id, None)
+        self.live.pop(node_id, None)

@@ -1,0 +1,310 @@
+"""The driver over fakes of the world: a release from its commit to its end, and everything that can come between."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from policyd.base.errors import Retry, UsageError
+from policyd.compiler.artifact import Artifact
+from policyd.delivery.snapshot import NodeSnapshot
+from policyd.model.access import Access
+from policyd.rollout.event import Kind
+from policyd.rollout.machine import Command
+from policyd.rollout.record import Phase
+from tests.rollout.world import CHECKOUT, PAYMENTS, WEB, World, mesh, rule, service
+
+
+async def begun(world: World) -> None:
+    """The mesh is live and checkout v2 has been asked for."""
+    await world.driver.accept("c1", mesh())
+    await world.ticks(2)
+    await world.driver.accept("c2", mesh(service(CHECKOUT, "v2")), "ada")
+
+
+async def test_the_first_head_is_served_at_once(world: World) -> None:
+    await world.driver.accept("c1", mesh())
+    assert world.split() == {"v1": 10_000}
+    assert len(world.delivery.live) == 18
+    assert world.driver.status().settled
+    assert world.driver.records() == ()
+    assert world.kinds() == ["served"]
+
+
+async def test_a_good_canary_climbs_and_is_promoted(world: World) -> None:
+    await begun(world)
+    seen = [world.split()]
+    for _ in range(30):
+        await world.ticks(1)
+        if world.split() != seen[-1]:
+            seen.append(world.split())
+        if world.phase() is Phase.PROMOTED:
+            break
+    assert seen == [{"v1": 9_500, "v2": 500}, {"v1": 5_000, "v2": 5_000}, {"v2": 10_000}]
+    record = world.record()
+    assert (record.phase, record.title, record.author) == (Phase.PROMOTED, "default/checkout v1 -> v2", "ada")
+    assert world.driver.status().settled
+    assert world.driver.promoted is not None
+    assert world.driver.promoted.services[CHECKOUT].serving == "v2"
+    assert world.store.load().promoted == replace(world.driver.promoted, releases=mesh().releases.__class__())
+
+
+async def test_each_stage_is_held_for_its_time(world: World) -> None:
+    await begun(world)
+    await world.ticks(3)  # the tick in which the weight moved is dropped
+    assert world.record().stage == 1
+    await world.ticks(1)
+    assert world.record().stage == 2
+
+
+async def test_a_bad_canary_goes_back_and_stays_away(world: World) -> None:
+    world.bad.add("default/checkout/v2")
+    await begun(world)
+    await world.ticks(3)
+    record = world.record()
+    assert record.phase is Phase.ABORTED
+    assert "requests failed" in record.quarantine
+    assert record.evidence.e_value >= 100
+    assert world.split() == {"v1": 10_000}
+    diverged = world.driver.status().diverged
+    assert len(diverged) == 1
+    assert diverged[0].startswith("default/checkout v1 -> v2: ")
+    # The same content from another commit is not tried again, not even after Git had gone back.
+    await world.driver.accept("c3", mesh(service(CHECKOUT, "v2"), service(PAYMENTS, request_ms=9_000)))
+    await world.ticks(3)
+    await world.driver.accept("c4", mesh())
+    await world.driver.accept("c5", mesh(service(CHECKOUT, "v2")))
+    await world.ticks(3)
+    assert world.split() == {"v1": 10_000}
+    assert world.phase() is Phase.ABORTED
+    # Other content is another matter.
+    await world.driver.accept("c6", mesh(service(CHECKOUT, "v3")))
+    assert world.split() == {"v1": 9_500, "v3": 500}
+
+
+async def test_a_person_can_have_quarantined_content_tried_again(world: World) -> None:
+    await begun(world)
+    await world.driver.command("checkout", Command.ABORT)
+    assert world.split() == {"v1": 10_000}
+    record = await world.driver.command("checkout", Command.RESUME)
+    assert record.phase is Phase.PENDING
+    await world.ticks(1)
+    assert world.split() == {"v1": 9_500, "v2": 500}
+    assert world.store.load().quarantine == {}
+
+
+async def test_a_revert_is_known_good_and_not_analysed(world: World) -> None:
+    await begun(world)
+    await world.ticks(30)
+    assert world.phase() is Phase.PROMOTED
+    await world.driver.accept("c3", mesh())
+    assert world.split() == {"v1": 10_000}
+    assert world.record().known_good
+    assert world.phase() is Phase.PROMOTED
+
+
+async def test_a_commit_that_alters_a_change_in_flight_starts_it_over(world: World) -> None:
+    await begun(world)
+    await world.ticks(5)
+    assert world.record().stage == 2
+    await world.driver.accept("c3", mesh(service(CHECKOUT, "v3")))
+    assert world.split() == {"v1": 9_500, "v3": 500}
+    assert [record.phase for record in world.driver.records()] == [Phase.SUPERSEDED, Phase.PROGRESSING]
+
+
+async def test_other_commits_leave_a_change_in_flight_alone(world: World) -> None:
+    await begun(world)
+    await world.ticks(5)
+    moved = service(CHECKOUT, "v2", instances=3)
+    await world.driver.accept("c3", mesh(moved, service(PAYMENTS, request_ms=9_000)))
+    assert (world.record().stage, world.record().commit) == (2, "c2")
+    assert world.phase(PAYMENTS) is Phase.PROGRESSING
+
+
+async def test_git_going_back_in_flight_takes_the_mesh_back_at_once(world: World) -> None:
+    await begun(world)
+    await world.driver.accept("c3", mesh())
+    assert world.split() == {"v1": 10_000}
+    assert world.phase() is Phase.SUPERSEDED
+    assert world.driver.status().settled
+
+
+async def test_endpoints_are_runtime_and_no_release(world: World) -> None:
+    await world.driver.accept("c1", mesh())
+    await world.driver.accept("c2", mesh(service(CHECKOUT, instances=3)))
+    await world.ticks(1)
+    assert world.driver.records() == ()
+    assert "default/checkout/v1/127.0.1.12" in world.delivery.live
+    assert world.store.load().promoted is not None
+
+
+async def test_renewed_secrets_reach_every_node_of_their_service(world: World) -> None:
+    await world.driver.accept("c1", mesh())
+    before = len(world.delivery.barriers)
+    world.secrets[WEB] = (Artifact("secret", "svid", b"renewed"),)
+    world.driver.runtime_changed()
+    await world.ticks(1)
+    assert [set(barrier) for barrier in world.delivery.barriers[before:]] == [
+        {node for node in world.delivery.live if node.startswith("default/web/")}
+    ]
+
+
+async def test_an_expired_rule_is_gone_with_the_next_tick(world: World) -> None:
+    ends = world.clock.now() + timedelta(seconds=30)
+    short = replace(rule("for-a-while", WEB), expires=ends)
+    await world.driver.accept("c1", mesh(access=(Access(PAYMENTS, (short,)),)))
+    node = "default/payments/v1/127.0.2.10"
+    assert world.access(node) == ["default/for-a-while"]
+    world.clock.advance(30)
+    await world.driver.tick()
+    assert world.access(node) == []
+
+
+async def test_access_goes_in_waves_and_a_rise_of_denials_takes_it_back(world: World) -> None:
+    await world.driver.accept("c1", mesh())
+    await world.ticks(2)
+    await world.driver.accept("c2", mesh(access=(Access(CHECKOUT, (rule("ops-only", PAYMENTS),)),)))
+    release = world.record()
+    assert (release.unit, release.phase, release.stage_text) == (
+        "access",
+        Phase.PROGRESSING,
+        "1 instance of each service",
+    )
+    nodes = [node for node in world.delivery.live if node.startswith("default/checkout/")]
+    wave = [node for node in nodes if world.access(node) == ["default/ops-only"]]
+    assert len(wave) == 1
+    for _ in range(4):
+        world.metrics.arrive(wave[0], 20, denied=20)
+        await world.ticks(1)
+    assert world.phase() is Phase.ABORTED
+    assert all(world.access(node) == ["default/web-checks-out"] for node in nodes)
+
+
+async def test_changes_of_one_service_run_one_after_another(world: World) -> None:
+    await world.driver.accept("c1", mesh())
+    access = (Access(CHECKOUT, (rule("web-checks-out", WEB), rule("ops", PAYMENTS))),)
+    await world.driver.accept("c2", mesh(service(CHECKOUT, "v2"), access=access))
+    first, second = world.driver.records()
+    assert (first.phase, second.phase) == (Phase.PROGRESSING, Phase.WAITING)
+    assert second.blocked_by == ("service default/checkout",)
+    await world.ticks(30)
+    assert [record.phase for record in world.driver.records()] == [Phase.PROMOTED, Phase.PROMOTED]
+
+
+async def test_a_refusal_takes_the_change_back_and_quarantines_it(world: World) -> None:
+    await world.driver.accept("c1", mesh())
+
+    def judge(snapshot: NodeSnapshot) -> str:
+        (view,) = snapshot.resources["view"].values()
+        return "no such thing" if b'"v2": 500' in view.body and "web" in snapshot.node_id else ""
+
+    world.delivery.judge = judge
+    await world.driver.accept("c2", mesh(service(CHECKOUT, "v2")))
+    assert world.phase() is Phase.ABORTED
+    assert "no such thing" in world.record().quarantine
+    assert world.split() == {"v1": 10_000}
+    assert world.driver.status().degraded == {}
+
+
+async def test_what_cannot_be_measured_is_held_and_given_up_without_quarantine(world: World) -> None:
+    await begun(world)
+    world.metrics.silent.update(world.delivery.live)
+    await world.ticks(5)
+    assert world.record().verdict == "hold"
+    assert "no metrics" in world.record().reason
+    await world.ticks(30)
+    assert (world.phase(), world.record().quarantine) == (Phase.ABORTED, "")
+    world.metrics.silent.clear()
+    await world.ticks(5)
+    assert world.split() == {"v1": 10_000}
+    # The next commit, whatever it is about, gives it another try.
+    await world.driver.accept("c3", mesh(service(CHECKOUT, "v2")))
+    assert world.split() == {"v1": 9_500, "v2": 500}
+
+
+async def test_commands_that_make_no_sense_are_refused_with_words(world: World) -> None:
+    await begun(world)
+    with pytest.raises(UsageError, match="no release is meant by `nothing`"):
+        await world.driver.command("nothing", Command.ABORT)
+    with pytest.raises(UsageError, match="r1 is progressing: it cannot be resumed"):
+        await world.driver.command("r1", Command.RESUME)
+    assert (await world.driver.command("r1", Command.PAUSE)).phase is Phase.PAUSED
+    await world.ticks(50)
+    assert world.record().stage == 1
+    assert (await world.driver.command("default/checkout", Command.PROMOTE)).stage == 2
+
+
+@pytest.mark.parametrize("ticks", [0, 2, 4, 6, 9])
+async def test_a_crash_at_any_stage_goes_on_there(world: World, ticks: int) -> None:
+    await begun(world)
+    await world.ticks(ticks)
+    before, split = world.record(), world.split()
+    world.crash()
+    await world.ticks(1)
+    after = world.record()
+    assert (after.id, after.stage, after.phase) == (before.id, before.stage, before.phase)
+    assert world.split() == split
+    await world.driver.accept("c2", mesh(service(CHECKOUT, "v2")))
+    assert world.split() == split
+    await world.ticks(30)
+    assert world.phase() is Phase.PROMOTED
+
+
+async def test_a_canary_is_taken_back_though_the_store_cannot_be_written(world: World) -> None:
+    await begun(world)
+    await world.ticks(1)
+    world.bad.add("default/checkout/v2")
+    blocker = sqlite3.connect(world.path, isolation_level=None)
+    blocker.execute("BEGIN IMMEDIATE")
+    world.store._db.execute("PRAGMA busy_timeout = 0")
+    for _ in range(3):
+        with pytest.raises(Retry):
+            await world.ticks(1)
+    assert world.split() == {"v1": 10_000}
+    assert world.phase() is Phase.ABORTED
+    blocker.execute("ROLLBACK")
+    blocker.close()
+    await world.ticks(1)
+    assert world.store.load().releases[0].phase is Phase.ABORTED
+    assert world.store.load().quarantine
+
+
+async def test_nothing_goes_forward_while_the_store_cannot_be_written(world: World) -> None:
+    await begun(world)
+    blocker = sqlite3.connect(world.path, isolation_level=None)
+    blocker.execute("BEGIN IMMEDIATE")
+    world.store._db.execute("PRAGMA busy_timeout = 0")
+    for _ in range(10):
+        with pytest.raises(Retry):
+            await world.ticks(1)
+    assert world.record().stage == 1
+    assert world.record().verdict == "hold"
+    blocker.execute("ROLLBACK")
+    blocker.close()
+    await world.ticks(1)
+    assert world.record().stage == 2
+
+
+async def test_the_loop_runs_until_it_is_stopped_and_shows_what_stalls_it(world: World) -> None:
+    stop = asyncio.Event()
+    events = world.driver.events.follow()
+    running = asyncio.create_task(world.driver.run(stop))
+    following = asyncio.ensure_future(anext(events))
+    await asyncio.sleep(0)
+    await world.driver.accept("c1", mesh())
+    assert (await following).kind is Kind.SERVED
+    stop.set()
+    await asyncio.wait_for(running, 5)
+    await events.aclose()
+
+
+async def test_verdicts_are_kept_with_their_evidence(world: World) -> None:
+    await begun(world)
+    await world.ticks(3)
+    verdicts = world.store.verdicts(1)
+    assert [one.verdict for one in verdicts] == ["promote", "continue", "continue", "continue"]
+    assert verdicts[-1].evidence.canary_requests == world.record().evidence.canary_requests > 0
