@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from policyd.compiler.artifact import Artifact, Compiled
 from policyd.compiler.memo import Memo
@@ -64,4 +64,22 @@ class Compiler(Protocol):
 
     def validation(self, compiled: Compiled, node: Node) -> Validation:
         """What to hand to the real proxy so that it judges this configuration without starting."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ListenAddress:
+    """Where a server listens: a host and a port, or a Unix socket when `path` is set."""
+
+    host: str = ""
+    port: int = 0
+    path: str = ""
+
+
+@runtime_checkable
+class Bootstraps(Protocol):
+    """A compiler whose proxies are started with a small file of their own and fetch the rest."""
+
+    def bootstrap(self, node: Node, xds: ListenAddress, admin: ListenAddress) -> bytes:
+        """What the proxy of `node` is started with; its resources come from the control plane at `xds`."""
         ...

@@ -1,0 +1,55 @@
+"""One JSON line on standard output for each request: who called what, which rule decided, what became of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from envoy.config.accesslog.v3 import accesslog_pb2
+from envoy.config.core.v3 import substitution_format_string_pb2
+from envoy.extensions.access_loggers.stream.v3 import stream_pb2
+
+from policyd_compilers.envoy.proto import pack, struct
+from policyd_compilers.envoy.rbac import FILTER, SHADOW_PREFIX
+
+_COMMON: dict[str, object] = {
+    "start": "%START_TIME%",
+    "method": "%REQ(:METHOD)%",
+    "host": "%REQ(:AUTHORITY)%",
+    "path": "%REQ(:PATH)%",
+    "status": "%RESPONSE_CODE%",
+    "details": "%RESPONSE_CODE_DETAILS%",
+    "flags": "%RESPONSE_FLAGS%",
+    "route": "%ROUTE_NAME%",
+    "request_id": "%REQ(X-REQUEST-ID)%",
+    "duration_ms": "%DURATION%",
+    "bytes_in": "%BYTES_RECEIVED%",
+    "bytes_out": "%BYTES_SENT%",
+}
+_INBOUND: dict[str, object] = {
+    "caller": "%DOWNSTREAM_PEER_URI_SAN%",
+    "rule": f"%DYNAMIC_METADATA({FILTER}:enforced_effective_policy_id)%",
+    "observed": f"%DYNAMIC_METADATA({FILTER}:{SHADOW_PREFIX}shadow_engine_result)%",
+    "observed_rule": f"%DYNAMIC_METADATA({FILTER}:{SHADOW_PREFIX}shadow_effective_policy_id)%",
+}
+_OUTBOUND: dict[str, object] = {
+    "upstream": "%UPSTREAM_CLUSTER%",
+    "upstream_host": "%UPSTREAM_HOST%",
+    "attempts": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
+}
+
+
+def inbound() -> Any:
+    """The log of calls received: `rule` is the policy that decided, `observed` what the observed set would say."""
+    return _stdout({"listener": "inbound", **_COMMON, **_INBOUND})
+
+
+def outbound() -> Any:
+    """The log of calls made: `route` says why a host was refused, `upstream` which version answered."""
+    return _stdout({"listener": "outbound", **_COMMON, **_OUTBOUND})
+
+
+def _stdout(fields: dict[str, object]) -> Any:
+    log = stream_pb2.StdoutAccessLog(
+        log_format=substitution_format_string_pb2.SubstitutionFormatString(json_format=struct(fields))
+    )
+    return accesslog_pb2.AccessLog(name="envoy.access_loggers.stdout", typed_config=pack(log))

@@ -1,0 +1,139 @@
+"""Upstreams: one cluster for each version of a destination, and `app`, the sidecar's own application.
+
+A version's cluster depends neither on the split nor on the instances: weights live in routes and instances in
+EDS, since a changed cluster resets the counters that a canary is judged by. It is the same, byte for byte, for
+every caller.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from envoy.config.cluster.v3 import circuit_breaker_pb2, cluster_pb2
+from envoy.config.core.v3 import protocol_pb2
+from envoy.config.endpoint.v3 import endpoint_components_pb2, endpoint_pb2
+from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2
+from envoy.type.v3 import percent_pb2
+
+from policyd.compiler.naming import APP, cluster_name
+from policyd.model.mesh import Settings
+from policyd.model.names import dns_name, spiffe_id
+from policyd.model.resilience import Resilience
+from policyd.model.service import WHOLE, Endpoint, Protocol, Service, Version
+from policyd_compilers.envoy import tls
+from policyd_compilers.envoy.endpoints import socket_address
+from policyd_compilers.envoy.health import active_check
+from policyd_compilers.envoy.proto import boolean, milliseconds, pack, seconds, uint32
+from policyd_compilers.envoy.sources import ads
+
+UNBOUNDED = 2**32 - 1
+"""No limit. Envoy's own 1024/1024/1024/3 would refuse traffic that nobody asked it to refuse."""
+APP_IDLE_MS = 1_000
+"""Idle connections to the application are closed first by us: a common server closes its own after 2 to 5 s, and a
+request sent at that instant is lost. A new loopback connection costs some 50 us."""
+_HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+_MULTIPLEXED = frozenset({Protocol.HTTP2, Protocol.GRPC})
+
+
+def destination(settings: Settings, service: Service, version: Version) -> Any:
+    """The cluster of one version of `service`, as every caller holds it."""
+    name = cluster_name(service.name, version.name)
+    message = cluster_pb2.Cluster(
+        name=name,
+        type=cluster_pb2.Cluster.EDS,
+        eds_cluster_config=cluster_pb2.Cluster.EdsClusterConfig(eds_config=ads(), service_name=name),
+        connect_timeout=milliseconds(service.resilience.timeouts.connect_ms),
+        transport_socket=tls.upstream(
+            spiffe_id(settings.trust_domain, service.name), dns_name(settings.trust_domain, service.name)
+        ),
+        # An instance that left is gone, whatever its last health check said.
+        ignore_health_on_host_removal=True,
+    )
+    _balance(message, panic=0.0)
+    _limits(message, service.resilience)
+    if service.health_check is not None:
+        message.health_checks.append(
+            active_check(service.health_check, host=dns_name(settings.trust_domain, service.name), mark=True)
+        )
+    options = _options(service.protocol, idle_ms=service.resilience.timeouts.idle_ms, alpn=True)
+    options.common_http_protocol_options.max_connection_duration.CopyFrom(seconds(settings.leaf_s // 2))
+    message.typed_extension_protocol_options[_HTTP_OPTIONS].CopyFrom(pack(options))
+    return message
+
+
+def application(service: Service, endpoint: Endpoint) -> Any:
+    """The cluster `app`: the one instance beside this sidecar, in the clear, on loopback."""
+    message = cluster_pb2.Cluster(
+        name=APP,
+        type=cluster_pb2.Cluster.STATIC,
+        connect_timeout=milliseconds(service.resilience.timeouts.connect_ms),
+        load_assignment=endpoint_pb2.ClusterLoadAssignment(
+            cluster_name=APP,
+            endpoints=[
+                endpoint_components_pb2.LocalityLbEndpoints(
+                    lb_endpoints=[
+                        endpoint_components_pb2.LbEndpoint(
+                            endpoint=endpoint_components_pb2.Endpoint(
+                                address=socket_address(endpoint.app_address, endpoint.app_port)
+                            )
+                        )
+                    ]
+                )
+            ],
+        ),
+    )
+    # Panic at 100 %: the check of our own application answers callers' checks and never cuts requests off here.
+    _balance(message, panic=100.0)
+    _limits(message, service.resilience)
+    if service.health_check is not None:
+        message.health_checks.append(active_check(service.health_check, host=service.name.name, mark=False))
+    options = _options(service.protocol, idle_ms=APP_IDLE_MS, alpn=False)
+    message.typed_extension_protocol_options[_HTTP_OPTIONS].CopyFrom(pack(options))
+    return message
+
+
+def _balance(message: Any, *, panic: float) -> None:
+    """Two random choices, the less loaded wins; explicit, with the panic threshold beside it."""
+    message.lb_policy = cluster_pb2.Cluster.LEAST_REQUEST
+    message.least_request_lb_config.choice_count.CopyFrom(uint32(2))
+    message.common_lb_config.healthy_panic_threshold.CopyFrom(percent_pb2.Percent(value=panic))
+
+
+def _limits(message: Any, resilience: Resilience) -> None:
+    """Bounds on what is open at once. Retries are bounded by a share of the active requests, as the intent says."""
+    message.circuit_breakers.thresholds.append(
+        circuit_breaker_pb2.CircuitBreakers.Thresholds(
+            max_connections=uint32(UNBOUNDED),
+            max_pending_requests=uint32(UNBOUNDED),
+            max_requests=uint32(UNBOUNDED),
+            retry_budget=circuit_breaker_pb2.CircuitBreakers.Thresholds.RetryBudget(
+                budget_percent=percent_pb2.Percent(value=resilience.retries.budget * 100 / WHOLE),
+                min_retry_concurrency=uint32(3),
+            ),
+        )
+    )
+
+
+def _options(protocol: Protocol, *, idle_ms: int, alpn: bool) -> Any:
+    """HTTP/2 where the service speaks it; else what ALPN finds between sidecars, and HTTP/1.1 to the application."""
+    options = http_protocol_options_pb2.HttpProtocolOptions(
+        common_http_protocol_options=protocol_pb2.HttpProtocolOptions(idle_timeout=milliseconds(idle_ms))
+    )
+    if protocol in _MULTIPLEXED:
+        options.explicit_http_config.http2_protocol_options.CopyFrom(_http2())
+    elif alpn:
+        options.auto_config.http_protocol_options.SetInParent()
+        options.auto_config.http2_protocol_options.CopyFrom(_http2())
+    else:
+        options.explicit_http_config.http_protocol_options.SetInParent()
+    return options
+
+
+def _http2() -> Any:
+    """HTTP/2 that notices a dead peer: a ping after 30 s without a frame, 5 s to answer."""
+    return protocol_pb2.Http2ProtocolOptions(
+        connection_keepalive=protocol_pb2.KeepaliveSettings(
+            interval=seconds(30), timeout=seconds(5), connection_idle_interval=seconds(30)
+        ),
+        override_stream_error_on_invalid_http_message=boolean(True),
+    )

@@ -1,0 +1,41 @@
+"""The instances of a version.
+
+A version without instances has an *empty* assignment: Envoy keeps the old hosts of a removed one.
+"""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import Any
+
+from envoy.config.core.v3 import address_pb2, base_pb2
+from envoy.config.endpoint.v3 import endpoint_components_pb2, endpoint_pb2
+
+from policyd.model.service import Endpoint, Version
+
+
+def socket_address(address: str, port: int) -> Any:
+    """An IP address and a TCP port."""
+    return address_pb2.Address(socket_address=address_pb2.SocketAddress(address=address, port_value=port))
+
+
+def load_assignment(cluster: str, version: Version, inbound_port: int) -> Any:
+    """Where the sidecars of `version` listen, grouped by zone, in a stable order."""
+    ordered = sorted(version.endpoints, key=lambda endpoint: (endpoint.zone, endpoint.address))
+    return endpoint_pb2.ClusterLoadAssignment(
+        cluster_name=cluster,
+        endpoints=[
+            endpoint_components_pb2.LocalityLbEndpoints(
+                locality=base_pb2.Locality(zone=zone) if zone else None,
+                lb_endpoints=[lb_endpoint(member, inbound_port) for member in members],
+            )
+            for zone, members in groupby(ordered, key=lambda endpoint: endpoint.zone)
+        ],
+    )
+
+
+def lb_endpoint(endpoint: Endpoint, inbound_port: int) -> Any:
+    """One instance, reached at its sidecar."""
+    return endpoint_components_pb2.LbEndpoint(
+        endpoint=endpoint_components_pb2.Endpoint(address=socket_address(endpoint.address, inbound_port))
+    )

@@ -1,0 +1,109 @@
+"""What peers reach: mutual TLS, canonical requests only, access rules, then the application."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from envoy.config.core.v3 import protocol_pb2
+from envoy.config.listener.v3 import listener_components_pb2, listener_pb2
+from envoy.config.route.v3 import route_components_pb2, route_pb2
+from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2
+
+from policyd.compiler.naming import APP, INBOUND
+from policyd.model.access import Access
+from policyd.model.mesh import Settings
+from policyd.model.names import Name
+from policyd.model.service import Service
+from policyd_compilers.envoy import access_log, canonical, health, manager, rbac, replies, tls
+from policyd_compilers.envoy.endpoints import socket_address
+from policyd_compilers.envoy.proto import boolean, milliseconds, pack, seconds, uint32
+
+_Manager = http_connection_manager_pb2.HttpConnectionManager
+IDLE_GRACE_MS = 10_000
+"""How much longer than its callers a callee keeps an idle connection: the caller closes first, and no request
+meets a closing connection."""
+
+
+def route_config_name(service: Name) -> str:
+    """The RDS resource with a service's access rules: `inbound/namespace/service`."""
+    return f"{INBOUND}/{service}"
+
+
+def filter_chain(settings: Settings, service: Service) -> Any:
+    """The one filter chain of a service's inbound listeners; equal for all its instances."""
+    return listener_components_pb2.FilterChain(
+        name=INBOUND,
+        filters=[
+            listener_components_pb2.Filter(
+                name="envoy.filters.network.http_connection_manager",
+                typed_config=pack(connection_manager(settings, service)),
+            )
+        ],
+        transport_socket=tls.downstream(),
+        transport_socket_connect_timeout=seconds(5),
+    )
+
+
+def connection_manager(settings: Settings, service: Service) -> Any:
+    """The manager: `not-canonical` first, the health answer, the access rules, the router."""
+    timeouts = service.resilience.timeouts
+    message = manager.base(
+        INBOUND,
+        route_config_name(service.name),
+        idle_ms=timeouts.idle_ms + IDLE_GRACE_MS if timeouts.idle_ms else 0,
+        stream_idle_ms=timeouts.idle_ms,
+    )
+    options = message.common_http_protocol_options
+    options.headers_with_underscores_action = protocol_pb2.HttpProtocolOptions.REJECT_REQUEST
+    # A live connection keeps the certificate that it began with: half a leaf's life is as old as one may get.
+    options.max_connection_duration.CopyFrom(seconds(settings.leaf_s // 2))
+    message.path_with_escaped_slashes_action = (
+        _Manager.KEEP_UNCHANGED if service.opaque_paths else _Manager.REJECT_REQUEST
+    )
+    message.forward_client_cert_details = _Manager.SANITIZE_SET
+    message.set_current_client_cert_details.uri = True
+    message.local_reply_config.CopyFrom(replies.inbound())
+    message.access_log.append(access_log.inbound())
+    manager.add_filter(message, "policyd.canonical", canonical.filter_config(opaque_paths=service.opaque_paths))
+    if service.health_check is not None:
+        manager.add_filter(message, "envoy.filters.http.health_check", health.answer(service.health_check))
+    manager.add_filter(message, rbac.FILTER, rbac.deny_all())
+    manager.add_router(message)
+    return message
+
+
+def listener(chain: Any, address: str, port: int) -> Any:
+    """The inbound listener of one instance."""
+    return listener_pb2.Listener(
+        name=INBOUND,
+        stat_prefix=INBOUND,
+        address=socket_address(address, port),
+        filter_chains=[chain],
+        per_connection_buffer_limit_bytes=uint32(1 << 20),
+        traffic_direction="INBOUND",
+    )
+
+
+def routes(settings: Settings, service: Service, access: Access) -> Any:
+    """The route configuration: every path to the application, under the rules of this service.
+
+    The bound of the call as a whole holds here too, so that no attempt outlives the callers' patience.
+    """
+    host = route_components_pb2.VirtualHost(
+        name=INBOUND,
+        domains=["*"],
+        routes=[
+            route_components_pb2.Route(
+                name=APP,
+                match=route_components_pb2.RouteMatch(prefix="/"),
+                route=route_components_pb2.RouteAction(
+                    cluster=APP,
+                    timeout=milliseconds(service.resilience.timeouts.request_ms),
+                ),
+            )
+        ],
+        typed_per_filter_config={rbac.FILTER: pack(rbac.per_route(access, settings.trust_domain))},
+    )
+    return route_pb2.RouteConfiguration(
+        name=route_config_name(service.name), virtual_hosts=[host], validate_clusters=boolean(False)
+    )

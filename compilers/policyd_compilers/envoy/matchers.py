@@ -1,0 +1,135 @@
+"""Predicates of Envoy's matching API, in the few shapes that access rules need.
+
+A matcher sees the `:path` header with its query, so each path predicate says where the query may begin.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from envoy.extensions.matching.common_inputs.ssl.v3 import ssl_inputs_pb2
+from envoy.type.matcher.v3 import http_inputs_pb2
+from xds.core.v3 import extension_pb2
+from xds.type.matcher.v3 import cel_pb2 as cel_matcher_pb2
+from xds.type.matcher.v3 import http_inputs_pb2 as cel_inputs_pb2
+from xds.type.matcher.v3 import matcher_pb2, regex_pb2, string_pb2
+from xds.type.v3 import cel_pb2
+
+from policyd.model.paths import PathPattern
+from policyd_compilers.envoy.expressions import request_before
+from policyd_compilers.envoy.proto import pack
+
+Predicate = Any
+OnMatch = Any
+_List = matcher_pb2.Matcher.MatcherList
+_Single = _List.Predicate.SinglePredicate
+
+
+def method_is(method: str) -> Predicate:
+    """The method, exactly: `GET` is not `HEAD`."""
+    return _header(":method", string_pb2.StringMatcher(exact=method))
+
+
+def path_in(pattern: PathPattern) -> Predicate:
+    """The path, without its query, is in the pattern's set; the request is canonical already."""
+    if pattern.rest and not pattern.segments:
+        return _path(string_pb2.StringMatcher(prefix="/"))
+    if None in pattern.segments:
+        return _path(string_pb2.StringMatcher(safe_regex=_re2(path_regex(pattern))))
+    literal = "/" + "/".join(segment or "" for segment in pattern.segments)
+    starts = [literal + "?"] + ([literal + "/"] if pattern.rest else [])
+    exact = _path(string_pb2.StringMatcher(exact=literal))
+    return any_of([exact, *(_path(string_pb2.StringMatcher(prefix=start)) for start in starts)])
+
+
+def path_regex(pattern: PathPattern) -> str:
+    """The pattern as RE2, for a match of the whole `:path`. Literals are quoted byte by byte."""
+    body = "".join("/" + ("[^/?]+" if segment is None else re.escape(segment)) for segment in pattern.segments)
+    return body + (r"(?:[/?].*)?" if pattern.rest else r"(?:\?.*)?")
+
+
+def before(instant: datetime) -> Predicate:
+    """The request began before `instant`."""
+    expression = cel_pb2.CelExpression(cel_expr_parsed=request_before(instant))
+    single = _Single(
+        input=extension("envoy.matching.inputs.cel_data_input", cel_inputs_pb2.HttpAttributesCelMatchInput()),
+        custom_match=extension(
+            "envoy.matching.matchers.cel_matcher", cel_matcher_pb2.CelMatcher(expr_match=expression)
+        ),
+    )
+    return _List.Predicate(single_predicate=single)
+
+
+def any_of(predicates: Sequence[Predicate]) -> Predicate:
+    """One of them holds."""
+    if len(predicates) == 1:
+        return predicates[0]
+    return _List.Predicate(or_matcher=_List.Predicate.PredicateList(predicate=predicates))
+
+
+def all_of(predicates: Sequence[Predicate]) -> Predicate:
+    """All of them hold."""
+    if len(predicates) == 1:
+        return predicates[0]
+    return _List.Predicate(and_matcher=_List.Predicate.PredicateList(predicate=predicates))
+
+
+def first_of(entries: Sequence[tuple[Predicate, OnMatch]], otherwise: OnMatch) -> Any:
+    """The matcher that takes the first entry whose predicate holds."""
+    if not entries:
+        return matcher_pb2.Matcher(on_no_match=otherwise)
+    fields = [_List.FieldMatcher(predicate=predicate, on_match=on_match) for predicate, on_match in entries]
+    return matcher_pb2.Matcher(matcher_list=_List(matchers=fields), on_no_match=otherwise)
+
+
+def by_identity(exact: dict[str, OnMatch], otherwise: OnMatch) -> Any:
+    """The matcher that looks the caller's SPIFFE ID up: one hash, however many callers there are."""
+    tree = matcher_pb2.Matcher.MatcherTree
+    return matcher_pb2.Matcher(
+        matcher_tree=tree(input=_identity(), exact_match_map=tree.MatchMap(map=exact)), on_no_match=otherwise
+    )
+
+
+def by_identity_prefix(prefixes: dict[str, OnMatch], otherwise: OnMatch) -> Any:
+    """The matcher that takes the longest prefix of the caller's SPIFFE ID."""
+    tree = matcher_pb2.Matcher.MatcherTree
+    return matcher_pb2.Matcher(
+        matcher_tree=tree(input=_identity(), prefix_match_map=tree.MatchMap(map=prefixes)), on_no_match=otherwise
+    )
+
+
+def then(matcher: Any) -> OnMatch:
+    """Go on with another matcher."""
+    return matcher_pb2.Matcher.OnMatch(matcher=matcher)
+
+
+def act(name: str, action: Any) -> OnMatch:
+    """End with an action."""
+    return matcher_pb2.Matcher.OnMatch(action=extension(name, action))
+
+
+def extension(name: str, message: Any) -> Any:
+    """An extension's name and configuration."""
+    return extension_pb2.TypedExtensionConfig(name=name, typed_config=pack(message))
+
+
+def _identity() -> Any:
+    return extension("envoy.matching.inputs.uri_san", ssl_inputs_pb2.UriSanInput())
+
+
+def _path(match: Any) -> Predicate:
+    return _header(":path", match)
+
+
+def _header(name: str, match: Any) -> Predicate:
+    source = extension(
+        "envoy.matching.inputs.request_headers", http_inputs_pb2.HttpRequestHeaderMatchInput(header_name=name)
+    )
+    return _List.Predicate(single_predicate=_Single(input=source, value_match=match))
+
+
+def _re2(expression: str) -> Any:
+    return regex_pb2.RegexMatcher(regex=expression, google_re2=regex_pb2.RegexMatcher.GoogleRE2())

@@ -1,0 +1,146 @@
+"""What the application reaches: the destinations that its identity may call, each by its names, and nothing else."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from ipaddress import ip_address
+from typing import Any
+
+from envoy.config.core.v3 import base_pb2
+from envoy.config.listener.v3 import listener_components_pb2, listener_pb2
+from envoy.config.route.v3 import route_components_pb2, route_pb2
+from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2
+from envoy.type.matcher.v3 import string_pb2
+
+from policyd.compiler.naming import OUTBOUND, cluster_name
+from policyd.model.mesh import Settings
+from policyd.model.names import Name, dns_name
+from policyd.model.service import HeaderMatch, Service
+from policyd_compilers.envoy import access_log, manager, replies, retries
+from policyd_compilers.envoy.endpoints import socket_address
+from policyd_compilers.envoy.proto import boolean, milliseconds, pack, uint32
+
+_Manager = http_connection_manager_pb2.HttpConnectionManager
+NOT_IN_SCOPE = "denied-not-in-scope"
+LOOPBACK = "127.0.0.1"
+IDLE_MS = 300_000
+
+
+def route_config_name(caller: Name) -> str:
+    """The RDS resource with what a service may call: `outbound/namespace/service`."""
+    return f"{OUTBOUND}/{caller}"
+
+
+def filter_chain(caller: Name) -> Any:
+    """The one filter chain of a service's outbound listeners."""
+    message = manager.base(OUTBOUND, route_config_name(caller), idle_ms=IDLE_MS, stream_idle_ms=IDLE_MS)
+    message.path_with_escaped_slashes_action = _Manager.KEEP_UNCHANGED
+    message.forward_client_cert_details = _Manager.SANITIZE
+    message.local_reply_config.CopyFrom(replies.outbound())
+    message.access_log.append(access_log.outbound())
+    manager.add_router(message)
+    return listener_components_pb2.FilterChain(
+        name=OUTBOUND,
+        filters=[
+            listener_components_pb2.Filter(
+                name="envoy.filters.network.http_connection_manager", typed_config=pack(message)
+            )
+        ],
+    )
+
+
+def listen_address(instance: str) -> str:
+    """Where an instance's own application finds its sidecar: loopback, never an address that other hosts reach.
+
+    An instance whose address is itself loopback (many sidecars on one host) has its own.
+    """
+    return instance if ip_address(instance).is_loopback else LOOPBACK
+
+
+def listener(chain: Any, address: str, port: int) -> Any:
+    """The outbound listener of one instance."""
+    return listener_pb2.Listener(
+        name=OUTBOUND,
+        stat_prefix=OUTBOUND,
+        address=socket_address(listen_address(address), port),
+        filter_chains=[chain],
+        per_connection_buffer_limit_bytes=uint32(1 << 20),
+        traffic_direction="OUTBOUND",
+    )
+
+
+def routes(settings: Settings, caller: Name, destinations: Iterable[Service]) -> Any:
+    """The route configuration of a caller: one virtual host for each destination, a refusal for every other host."""
+    hosts = [
+        virtual_host(settings, service, local=service.name.namespace == caller.namespace) for service in destinations
+    ]
+    return route_pb2.RouteConfiguration(
+        name=route_config_name(caller),
+        virtual_hosts=[*hosts, _refusal(caller)],
+        validate_clusters=boolean(False),
+    )
+
+
+def virtual_host(settings: Settings, service: Service, *, local: bool) -> Any:
+    """The names of a destination and the way to its versions. Only its own namespace calls it by the short name."""
+    names = [f"{service.name.name}.{service.name.namespace}", dns_name(settings.trust_domain, service.name)]
+    split = service.split
+    found = []
+    if split.first is not None:
+        found.append(_route("first", service, [(split.first_version, 1)], split.first))
+    found.append(_route("split", service, split.weights, None))
+    return route_components_pb2.VirtualHost(
+        name=str(service.name), domains=[service.name.name, *names] if local else names, routes=found
+    )
+
+
+def _route(name: str, service: Service, weights: Sequence[tuple[str, int]], header: HeaderMatch | None) -> Any:
+    timeouts = service.resilience.timeouts
+    action = route_components_pb2.RouteAction(
+        timeout=milliseconds(timeouts.request_ms),
+        idle_timeout=milliseconds(timeouts.idle_ms),
+        retry_policy=retries.policy(service.resilience),
+        cluster_not_found_response_code=route_components_pb2.RouteAction.SERVICE_UNAVAILABLE,
+    )
+    if len(weights) == 1:
+        action.cluster = cluster_name(service.name, weights[0][0])
+    else:
+        action.weighted_clusters.clusters.extend(
+            route_components_pb2.WeightedCluster.ClusterWeight(
+                name=cluster_name(service.name, version), weight=uint32(weight)
+            )
+            for version, weight in weights
+        )
+    match = route_components_pb2.RouteMatch(prefix="/")
+    if header is not None:
+        match.headers.append(
+            route_components_pb2.HeaderMatcher(
+                name=header.name, string_match=string_pb2.StringMatcher(exact=header.value)
+            )
+        )
+    return route_components_pb2.Route(name=name, match=match, route=action)
+
+
+def _refusal(caller: Name) -> Any:
+    """Every other host: 403 with the reason, counted under its own virtual cluster's name in the log."""
+    body = {
+        "error": {
+            "reason": NOT_IN_SCOPE,
+            "caller": str(caller),
+            "message": "no access rule lets this service call this host",
+        }
+    }
+    return route_components_pb2.VirtualHost(
+        name=NOT_IN_SCOPE,
+        domains=["*"],
+        routes=[
+            route_components_pb2.Route(
+                name=NOT_IN_SCOPE,
+                match=route_components_pb2.RouteMatch(prefix="/"),
+                direct_response=route_components_pb2.DirectResponseAction(
+                    status=403, body=base_pb2.DataSource(inline_string=json.dumps(body))
+                ),
+            )
+        ],
+    )
