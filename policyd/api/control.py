@@ -137,6 +137,10 @@ class ControlPlane(Protocol):
         """Why the controller is not ready to serve proxies; empty when it is."""
         ...
 
+    def measure(self) -> None:
+        """Bring the gauges of the metrics up to date."""
+        ...
+
     async def command(self, release: str, verb: Command) -> ReleaseRecord:
         """Do what a person asks of a release. Raises `KeyError` for an unknown one, `UsageError` if it is over."""
         ...

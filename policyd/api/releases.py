@@ -66,6 +66,7 @@ class ControlEndpoint:
 
     async def metrics(self, _: Request) -> Response:
         """Prometheus's text format."""
+        self._control.measure()
         return Response(self._metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 

@@ -53,41 +53,51 @@ class Show:
         self._acts = acts
         self._load: Load | None = None
         self._title = ""
+        self._played: list[Played] = []
 
-    async def play(self, *, vouched: Sequence[str], keep: bool) -> tuple[Played, ...]:
+    async def play(self, *, keep: bool) -> tuple[Played, ...]:
         """Set the world up and play every act; after one that fails, the rest is not played."""
         await self._world.start_apps(CALLS, {BAD: FAILING})
-        await self._world.start_controller(vouched=vouched)
+        await self._world.start_controller()
         story = Story(self._world, self._draw, self._start_load)
-        played: list[Played] = []
         try:
             for act in self._acts:
-                played.append(await self._play(act, story))
-                if not played[-1].ok:
+                self._played.append(await self._play(act, story))
+                if not self._played[-1].ok:
                     break
-            if keep and played[-1].ok:
+            if keep:
                 await self._stay()
         finally:
             if self._load is not None:
                 await self._load.stop()
-        return tuple(played)
+        return self.played
 
     @property
-    def lost(self) -> Tally:
+    def played(self) -> tuple[Played, ...]:
+        """The acts that are over."""
+        return tuple(self._played)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every act was played and ended as it should."""
+        return len(self._played) == len(self._acts) and all(act.ok for act in self._played)
+
+    @property
+    def tally(self) -> Tally:
         """All requests so far, and what became of them."""
         return self._load.tally if self._load is not None else Tally()
 
     async def _play(self, act: Act, story: Story) -> Played:
         self._title = act.title
-        began, before = self._clock.monotonic(), self.lost.copy()
+        began, before = self._clock.monotonic(), self.tally.copy()
         try:
             what, ok = await act.play(story), True
             await self._clock.sleep(_LINGER_S)
         except PolicydError as error:
             what, ok = f"{error}{f' ({error.hint})' if error.hint else ''}", False
-        lost = self.lost.lost - before.lost
+        lost = self.tally.lost - before.lost
         took = self._clock.monotonic() - began
-        played = Played(act.name, ok and not lost, self.lost.requests - before.requests, lost, round(took, 1), what)
+        played = Played(act.name, ok and not lost, self.tally.requests - before.requests, lost, round(took, 1), what)
         self._screen.say(_line(played, act.title))
         return played
 
@@ -116,8 +126,8 @@ class Show:
                 act=self._title,
                 rows=rows(status),
                 evidence=evidence(status),
-                requests=self.lost.requests,
-                lost=self.lost.lost,
+                requests=self.tally.requests,
+                lost=self.tally.lost,
                 proxies=f"{ready} of {len(nodes)} in sync",
             )
         )

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Iterable
 from pathlib import Path
 
-from policyd.base.errors import Stalled
-from policyd.compiler.protocol import Compiler
+from policyd.base.errors import Stalled, UsageError
+from policyd.compiler.protocol import Bootstraps, Compiler, ListenAddress
 from policyd.demo.processes import Child, Processes
 from policyd.model.node import Node
 
@@ -19,6 +19,8 @@ class Sidecars:
     """The proxies of one mesh on this machine."""
 
     def __init__(self, binary: Path, compiler: Compiler, folder: Path, processes: Processes) -> None:
+        if not isinstance(compiler, Bootstraps):
+            raise UsageError(f"the proxies of `{compiler.name}` are not started from a bootstrap")
         self._binary = binary
         self._compiler = compiler
         self._folder = folder
@@ -39,13 +41,11 @@ class Sidecars:
         """Start the Envoy of one node."""
         name = f"{node.service.name}-{node.version}-{node.endpoint.address}"
         bootstrap = self._folder / f"{name}.yaml"
-        admin = self.admin_template.format(
-            namespace=node.service.namespace,
-            service=node.service.name,
-            version=node.version,
-            address=node.endpoint.address,
+        admin = self._folder / ADMIN.format(
+            service=node.service.name, version=node.version, address=node.endpoint.address
         )
-        text = self._compiler.bootstrap(node, xds=xds, admin=admin)
+        host, _, port = xds.rpartition(":")
+        text = self._compiler.bootstrap(node, ListenAddress(host, int(port)), ListenAddress(path=str(admin)))
         await asyncio.to_thread(bootstrap.write_bytes, text)
         child = await self._processes.start(
             f"envoy-{name}",

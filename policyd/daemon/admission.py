@@ -1,0 +1,85 @@
+"""May this commit be followed? Every finding of every stage, and the mesh if there is no error among them.
+
+    snapshot -> load -> lower -> guardrails -> Admitted | Rejected
+
+Nothing here touches what is live: a commit that is rejected leaves the mesh at the last one that was taken.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from policyd.base.clock import Clock
+from policyd.base.diagnostics import Finding, Location, Severity, has_errors, in_order
+from policyd.intents import Loaded, ParseCache, load
+from policyd.lowering import LoweringMemo, lower
+from policyd.model.mesh import Mesh
+from policyd.model.provenance import Key, Provenance
+from policyd.source import Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """A commit that may be followed; `findings` are warnings."""
+
+    snapshot: Snapshot
+    mesh: Mesh
+    provenance: Mapping[Key, Provenance]
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A commit with at least one error."""
+
+    snapshot: Snapshot
+    findings: tuple[Finding, ...]
+
+
+class Judge(Protocol):
+    """The guardrails, with their engine and bundles chosen."""
+
+    async def judge(self, snapshot: Snapshot, loaded: Loaded, at: datetime) -> tuple[Finding, ...]:
+        """What the rules say. Raises `Retry` or `Stalled` where the engine has no answer."""
+        ...
+
+
+class Admission:
+    """Judges commits one after another, and remembers what it parsed and lowered."""
+
+    def __init__(self, judge: Judge, clock: Clock) -> None:
+        self._judge = judge
+        self._clock = clock
+        self._cache = ParseCache()
+        self._memo = LoweringMemo()
+
+    async def consider(self, snapshot: Snapshot, trust_domain: str = "") -> Admitted | Rejected:
+        """Judge a commit. `trust_domain` is the one that is signed for already, which no commit can change.
+
+        Raises `Retry` or `Stalled` where the engine has no answer: nothing is known about the commit then.
+        """
+        loaded = await asyncio.to_thread(load, snapshot, self._cache)
+        lowered = await asyncio.to_thread(lower, loaded, self._memo)
+        findings = [*snapshot.findings, *loaded.findings, *lowered.findings]
+        findings += await self._judge.judge(snapshot, loaded, self._clock.now())
+        if lowered.mesh is not None and trust_domain not in {"", lowered.mesh.settings.trust_domain}:
+            findings.append(_moved(lowered.mesh, trust_domain, lowered.provenance))
+        ordered = in_order(findings)
+        if lowered.mesh is None or has_errors(ordered):
+            return Rejected(snapshot, ordered)
+        return Admitted(snapshot, lowered.mesh, lowered.provenance, ordered)
+
+
+def _moved(mesh: Mesh, trust_domain: str, provenance: Mapping[Key, Provenance]) -> Finding:
+    found = next((place for key, place in provenance.items() if key.kind == "Mesh"), None)
+    return Finding(
+        code="PD3101",
+        severity=Severity.ERROR,
+        message=f"the trust domain would change from `{trust_domain}` to `{mesh.settings.trust_domain}`",
+        location=found.location if found is not None else Location("."),
+        hint="every identity would change at once: run another controller for the new trust domain",
+    )

@@ -1,0 +1,122 @@
+"""The composition root: builds every part of a controller from its settings, runs them together, takes them down."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from pathlib import Path
+
+import uvicorn
+
+from policyd.api.app import application, server
+from policyd.api.metrics import ControllerMetrics
+from policyd.base.clock import Clock
+from policyd.base.errors import Stalled
+from policyd.compiler import registry
+from policyd.daemon.admins import AdminAddresses
+from policyd.daemon.admission import Admission
+from policyd.daemon.controller import Controller
+from policyd.daemon.deciding import PromotedDecisions
+from policyd.daemon.judging import Guardrails
+from policyd.daemon.settings import Settings
+from policyd.daemon.wallet import Wallet
+from policyd.delivery.ledger import Ledger
+from policyd.delivery.xds.server import XdsServer
+from policyd.guardrails.bundle import shipped_bundle
+from policyd.guardrails.embedded import EmbeddedEngine
+from policyd.rollout.assembly import Assembly
+from policyd.rollout.driver import Driver
+from policyd.rollout.store import Store
+from policyd.source import Mirror
+from policyd.telemetry.envoy import EnvoyStats
+
+
+async def serve(settings: Settings, clock: Clock, stop: asyncio.Event) -> None:
+    """Run a controller until `stop` is set. Raises `Stalled` or `UsageError` where it cannot start."""
+    _prepare(settings.state)
+    async with contextlib.AsyncExitStack() as stack:
+        ledger = Ledger()
+        xds = XdsServer(settings.xds, clock, ledger)
+        metrics = ControllerMetrics()
+        engine = EmbeddedEngine(deadline_s=settings.guardrails.deadline_s)
+        stack.push_async_callback(engine.close)
+        store = Store(settings.state / "policyd.sqlite")
+        stack.callback(store.close)
+        mirror = Mirror(
+            settings.state / "mirror.git",
+            settings.source.repository,
+            settings.source.branch,
+            subdirectory=settings.source.subdirectory,
+        )
+        stack.callback(mirror.close)
+        wallet = Wallet(settings.state / "identity", clock)
+        stats = EnvoyStats(AdminAddresses(settings.admin), clock)
+        stack.push_async_callback(stats.aclose)
+        driver = Driver(
+            store=store,
+            clock=clock,
+            assembly=Assembly(registry.load, wallet.secrets),
+            delivery=xds,
+            metrics=stats,
+            tick_s=settings.tick_s,
+        )
+        controller = Controller(
+            mirror=mirror,
+            poll_s=settings.source.poll_s,
+            admission=Admission(Guardrails(engine, shipped_bundle()), clock),
+            driver=driver,
+            xds=xds,
+            wallet=wallet,
+            metrics=metrics,
+            clock=clock,
+            engine_name=engine.name,
+        )
+        api = server(application(controller, PromotedDecisions(controller.promoted, clock), metrics), settings.http)
+        await xds.start()
+        stack.push_async_callback(xds.stop)
+        await _together(controller, driver, api, stop)
+
+
+async def _together(controller: Controller, driver: Driver, api: uvicorn.Server, stop: asyncio.Event) -> None:
+    """Run all tasks until `stop`; one that fails takes the others down with it, since half a controller misleads."""
+    async with asyncio.TaskGroup() as group:
+        forever = [
+            group.create_task(controller.follow(), name="follow"),
+            group.create_task(controller.renew(), name="renew"),
+            group.create_task(controller.record_metrics(), name="metrics"),
+        ]
+        group.create_task(controller.drive(stop), name="drive")
+        serving = group.create_task(_answer(api, stop), name="http")
+        await stop.wait()
+        api.should_exit = True
+        await serving
+        for task in forever:
+            task.cancel()
+
+
+async def _answer(api: uvicorn.Server, stop: asyncio.Event) -> None:
+    """Serve HTTP. The server takes the signals while it runs, so its end is the end of the controller."""
+    try:
+        await api.serve()
+    except SystemExit as error:  # how uvicorn says that the address is taken
+        raise Stalled(
+            f"cannot listen on {api.config.host}:{api.config.port} for HTTP", hint="is another controller running?"
+        ) from error
+    finally:
+        stop.set()
+
+
+def _prepare(folder: Path) -> None:
+    """Make the state folder, for its owner only. Raises `Stalled` where that cannot be done."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise Stalled(f"the state folder `{folder}` cannot be made: {error.strerror}") from error
+
+
+def stop_on_signals(stop: asyncio.Event) -> None:
+    """Let SIGTERM and SIGINT end the controller in good order."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)

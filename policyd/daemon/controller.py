@@ -1,0 +1,209 @@
+"""The controller: follows the branch, has each commit judged, hands what passes to the rollout.
+
+    source -> admission -> rollout.driver -> delivery
+                                ^ telemetry, wallet
+
+Four tasks run side by side: following Git, driving releases, renewing secrets, answering HTTP. One that cannot go on
+says so in the status and tries again; none of them takes another down.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+
+import structlog
+
+from policyd.api.control import CommitStatus, FindingStatus, Status
+from policyd.api.metrics import ControllerMetrics
+from policyd.base.clock import Clock
+from policyd.base.diagnostics import Finding
+from policyd.base.errors import PolicydError, Retry
+from policyd.daemon.admission import Admission, Admitted, Rejected
+from policyd.daemon.deciding import Promoted
+from policyd.daemon.picture import proxies, services
+from policyd.daemon.wallet import Wallet
+from policyd.delivery.xds.server import XdsServer
+from policyd.model.mesh import Mesh
+from policyd.model.provenance import Key, Provenance
+from policyd.rollout.driver import Driver
+from policyd.rollout.event import Event, Kind
+from policyd.rollout.machine import Command
+from policyd.rollout.record import ReleaseRecord
+from policyd.source import Mirror, Snapshot, SourceEvent, Watch
+
+RENEWAL_LOOK_S = 1.0
+"""The longest time between two looks at what is due for renewal, so that a clock that jumps is noticed."""
+_PATIENCE_S = 30.0
+
+
+class Controller:
+    """One running policyd. Its parts are built by `daemon.build`."""
+
+    def __init__(
+        self,
+        *,
+        mirror: Mirror,
+        poll_s: float,
+        admission: Admission,
+        driver: Driver,
+        xds: XdsServer,
+        wallet: Wallet,
+        metrics: ControllerMetrics,
+        clock: Clock,
+        engine_name: str,
+    ) -> None:
+        self._watch = Watch(mirror, clock, on_event=self._on_source_event, poll_s=poll_s)
+        self._admission = admission
+        self._driver = driver
+        self._xds = xds
+        self._wallet = wallet
+        self._metrics = metrics
+        self._clock = clock
+        self._engine_name = engine_name
+        self._commit: CommitStatus | None = None
+        self._head: Mesh | None = None
+        self._provenance: Mapping[Key, Provenance] = {}
+        self._trouble = ""
+        self._log = structlog.get_logger("controller")
+
+    # Tasks.
+
+    async def follow(self) -> None:
+        """Judge every commit of the branch, newest first when several wait; never ends by itself."""
+        async for snapshot in self._watch.snapshots():
+            await self._consider_until_known(snapshot)
+
+    async def drive(self, stop: asyncio.Event) -> None:
+        """Move releases until `stop`. What was promoted before a restart is signed for again first."""
+        if self._driver.promoted is not None:
+            self._wallet.follow(self._driver.promoted.settings)
+        await self._driver.run(stop)
+
+    async def renew(self) -> None:
+        """Renew secrets before they expire, and let the proxies have them; never ends by itself."""
+        while True:
+            due = self._wallet.renew_due()
+            if due:
+                self._log.info("renewed", services=[str(service) for service in due])
+                self._driver.runtime_changed()
+            await self._clock.sleep(self._until_renewal())
+
+    async def record_metrics(self) -> None:
+        """Count what happens; never ends by itself."""
+        async for event in self._driver.events.follow():
+            if event.kind is Kind.REFUSED:
+                self._metrics.refusals.inc()
+            if _answers_a_commit(event):
+                self._metrics.commit_to_acknowledged.observe(event.data["since_commit_s"])
+
+    def _on_source_event(self, event: SourceEvent) -> None:
+        """What the watcher has to say: shown, and logged."""
+        self._trouble = getattr(event, "reason", "")
+        self._log.warning("source", event=str(event))
+
+    # What the API asks.
+
+    def status(self) -> Status:
+        """Everything, as it is now."""
+        said = self._driver.status()
+        records = self._driver.records()
+        promoted = self._driver.promoted
+        return Status(
+            mesh=promoted.settings.name if promoted is not None else "",
+            head=said.head,
+            commit=self._commit,
+            engine=self._engine_name,
+            stalled=said.stalled or self._trouble,
+            services=services(promoted, self._head, records, said.rates) if promoted is not None else (),
+            nodes=proxies(self._driver.serving(), self._xds, said.degraded),
+            releases=records,
+        )
+
+    def ready(self) -> str:
+        """Why proxies are not served yet; empty when they are."""
+        if self._driver.promoted is None:
+            return self._trouble or "no commit has been taken yet"
+        return "" if self._driver.status().serving else "the last promoted mesh is being compiled"
+
+    async def command(self, release: str, verb: Command) -> ReleaseRecord:
+        """Do what a person asks of a release."""
+        return await self._driver.command(release, verb)
+
+    def events(self) -> AsyncIterator[Event]:
+        """What happens from now on."""
+        return self._driver.events.follow()
+
+    def promoted(self) -> Promoted | None:
+        """What decisions are made for."""
+        mesh = self._driver.promoted
+        return Promoted(mesh, self._driver.status().head, self._provenance) if mesh is not None else None
+
+    def measure(self) -> None:
+        """Bring the gauges up to date, just before they are read."""
+        self._metrics.proxies.set(len(self._xds.connected()))
+        self._metrics.pushed_resources.set(self._xds.pushed.resources)
+        self._metrics.pushed_bytes.set(self._xds.pushed.bytes)
+        counts: dict[str, int] = {}
+        for record in self._driver.records():
+            counts[record.phase.value] = counts.get(record.phase.value, 0) + 1
+        for phase, count in counts.items():
+            self._metrics.releases.labels(phase).set(count)
+
+    # One commit.
+
+    async def _consider_until_known(self, snapshot: Snapshot) -> None:
+        """An engine without an answer leaves the commit neither taken nor refused: it is asked again."""
+        while True:
+            try:
+                await self._consider(snapshot)
+            except PolicydError as error:
+                self._trouble = f"{error}{f' ({error.hint})' if error.hint else ''}"
+                self._log.error("commit not judged", commit=snapshot.commit, error=self._trouble)
+                await self._clock.sleep(error.after if isinstance(error, Retry) else _PATIENCE_S)
+            else:
+                self._trouble = ""
+                return
+
+    async def _consider(self, snapshot: Snapshot) -> None:
+        outcome = await self._admission.consider(snapshot, self._wallet.trust_domain)
+        if isinstance(outcome, Admitted):
+            self._wallet.follow(outcome.mesh.settings)
+            self._head, self._provenance = outcome.mesh, outcome.provenance
+            self._seen(outcome)
+            await self._driver.accept(snapshot.commit, outcome.mesh, snapshot.author)
+        else:
+            self._driver.refuse(snapshot.commit, snapshot.author, tuple(_line(f) for f in outcome.findings))
+            self._seen(outcome)
+
+    def _seen(self, outcome: Admitted | Rejected) -> None:
+        snapshot, taken = outcome.snapshot, isinstance(outcome, Admitted)
+        self._commit = CommitStatus(
+            commit=snapshot.commit,
+            author=snapshot.author,
+            subject=snapshot.subject,
+            taken=taken,
+            at=self._clock.now().isoformat(),
+            findings=tuple(FindingStatus.of(finding) for finding in outcome.findings),
+        )
+        self._metrics.commits.labels("taken" if taken else "refused").inc()
+        for finding in outcome.findings:
+            self._metrics.findings.labels(finding.code).inc()
+        self._log.info("commit", commit=snapshot.commit, taken=taken, findings=[_line(f) for f in outcome.findings])
+
+    def _until_renewal(self) -> float:
+        due = self._wallet.next_renewal()
+        if due is None:
+            return RENEWAL_LOOK_S
+        return min(max((due - self._clock.now()).total_seconds(), 0.05), RENEWAL_LOOK_S)
+
+
+def _answers_a_commit(event: Event) -> bool:
+    """Whether a commit has just reached the proxies for the first time; later stages wait on purpose."""
+    if event.kind is Kind.STAGE:
+        return bool(event.data["stage"] == 1)
+    return event.kind is Kind.SERVED or (event.kind is Kind.PROMOTED and bool(event.data["known_good"]))
+
+
+def _line(finding: Finding) -> str:
+    return f"{finding.location}: {finding.severity} {finding.code}: {finding.message}"

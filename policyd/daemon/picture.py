@@ -1,0 +1,77 @@
+"""The status as values: services with their shares and rates, proxies with what they run. Pure reading."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from policyd.api.control import NodeStatus, ServiceStatus, VersionStatus
+from policyd.delivery.xds.server import XdsServer
+from policyd.model.mesh import Mesh
+from policyd.model.service import Service
+from policyd.plan.effective import Effective
+from policyd.rollout.record import ReleaseRecord
+from policyd.telemetry.rates import Rate
+
+
+def proxies(effective: Effective | None, xds: XdsServer, degraded: Mapping[str, str]) -> tuple[NodeStatus, ...]:
+    """Every proxy of the mesh that is served: connected, in sync, and what it refused."""
+    if effective is None:
+        return ()
+    connected = xds.connected()
+    found: list[NodeStatus] = []
+    for node in effective.nodes():
+        proxy = xds.proxy(node.id)
+        found.append(
+            NodeStatus(
+                node=node.id,
+                connected=node.id in connected,
+                in_sync=node.id in connected and proxy.converged and node.id not in degraded,
+                snapshot=proxy.assigned.digest if proxy.assigned is not None else "",
+                refused=degraded.get(node.id, ""),
+            )
+        )
+    return tuple(found)
+
+
+def services(
+    promoted: Mesh, head: Mesh | None, records: Sequence[ReleaseRecord], rates: Sequence[Rate]
+) -> tuple[ServiceStatus, ...]:
+    """Every service: the version that Git asks for, and what each version gets and does now."""
+    moving = {r.name: r for r in records if r.unit == "service" and r.phase.in_flight and r.weights}
+    measured = {(rate.service, rate.version): rate for rate in rates}
+    asked = head if head is not None else promoted
+    found: list[ServiceStatus] = []
+    for name, service in promoted.services.items():
+        release = moving.get(str(name))
+        shares = dict(release.weights) if release is not None else dict(service.split.weights)
+        wanted = asked.services.get(name, service)
+        found.append(
+            ServiceStatus(
+                service=str(name),
+                asked=wanted.serving,
+                versions=tuple(
+                    _version(wanted, version, shares.get(version, 0), measured.get((name, version)))
+                    for version in sorted({v.name for v in wanted.versions} | shares.keys())
+                ),
+                diverged=_diverged(str(name), wanted, service, records),
+            )
+        )
+    return tuple(found)
+
+
+def _version(service: Service, name: str, weight: int, rate: Rate | None) -> VersionStatus:
+    version = service.version(name)
+    instances = len(version.endpoints) if version is not None else 0
+    if rate is None:
+        return VersionStatus(name, weight, instances)
+    return VersionStatus(name, weight, instances, rate.requests_per_s, rate.error_share, rate.p50_ms, rate.p99_ms)
+
+
+def _diverged(name: str, wanted: Service, served: Service, records: Sequence[ReleaseRecord]) -> str:
+    """Why Git's version does not serve, where a release of it went back."""
+    if wanted.serving == served.serving:
+        return ""
+    for record in reversed(records):
+        if record.unit == "service" and record.name == name and record.phase.over:
+            return record.quarantine or record.reason
+    return ""
