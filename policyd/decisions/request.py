@@ -1,0 +1,50 @@
+"""The request that a decision is about, and whether it is canonical: has one meaning, whoever parses it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from policyd.model.methods import is_canonical_method
+from policyd.model.names import Name
+from policyd.model.paths import is_canonical_path
+
+_HOST = re.compile(r"(?:[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\])(?::[0-9]{0,5})?")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a caller sends. `source` is its verified SPIFFE ID; `path` may carry a query, which no rule looks at.
+
+    An empty `host` means that it is not known and is taken for a good one.
+    """
+
+    source: str
+    destination: Name
+    method: str
+    path: str
+    host: str = ""
+
+    @property
+    def bare_path(self) -> str:
+        """The path without its query."""
+        return self.path.partition("?")[0]
+
+
+def fault(request: Request, *, opaque_paths: bool) -> str:
+    """Why the request is refused with 400 before any rule looks at it; empty for a canonical one."""
+    if not is_canonical_method(request.method):
+        return f"`{request.method}` is not a method that a request may have"
+    if request.host and not _HOST.fullmatch(_normal(request.host)):
+        return f"`{request.host}` is not a host"
+    if not opaque_paths and not is_canonical_path(request.bare_path):
+        return f"path `{request.bare_path}` is not canonical: two parsers could read it differently"
+    return ""
+
+
+def _normal(host: str) -> str:
+    """Lower case, one trailing dot (before the port) removed, as the proxies do it."""
+    name, colon, port = host.lower().rpartition(":")
+    if not colon or not port.isdigit():
+        return host.lower().removesuffix(".")
+    return name.removesuffix(".") + ":" + port
