@@ -66,7 +66,7 @@ class Objects:
                 kill_after_timeout=self._limits.command_s,
             )
         if status != 0:
-            said = err.decode(errors="replace").strip()
+            said = str(err.decode(errors="replace") if hasattr(err, "decode") else err).strip()
             raise Failed(said, timed_out=said.startswith("Timeout:"))
         return bytes(out)
 

@@ -1,0 +1,113 @@
+"""`policyd check`: every mistake in a folder of intents, at once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from policyd.base.clock import SystemClock
+from policyd.base.diagnostics import Finding, Severity, has_errors, in_order
+from policyd.cli.compiled import compile_mesh, losses
+from policyd.cli.deep import deep as ask_proxies
+from policyd.cli.guard import Guarded, guard
+from policyd.cli.judged import Judged, judge, under
+from policyd.cli.output import Format, OutputOption, console, say_json
+from policyd.cli.render_findings import count_text, finding_json, findings_text
+from policyd.source import DirectoryTree
+
+FINDINGS = 1
+_MARK = {
+    Severity.ERROR: ("bold red", "✗"),
+    Severity.WARNING: ("bold yellow", "!"),
+    Severity.INFO: ("bold green", "✓"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What `check` found and how it looked."""
+
+    judged: Judged
+    guarded: Guarded
+    nodes: int
+    findings: tuple[Finding, ...]
+    seconds: float
+    asked_proxies: bool
+
+
+def check(
+    path: Annotated[Path, typer.Argument(help="The folder that holds the intents.")] = Path(),
+    deep: Annotated[bool, typer.Option("--deep", help="Also ask the real proxy about every compiled node.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Warnings count as findings, too.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Also notes, exceptions and what was done.")
+    ] = False,
+    output: OutputOption = Format.TEXT,
+) -> None:
+    """Find every mistake in the intents: form, references, guardrails, and what a proxy could not say."""
+    report = _look(path, deep=deep)
+    shown = [finding for finding in report.findings if verbose or finding.severity > Severity.INFO]
+    bad = has_errors(shown) or (strict and any(finding.severity is Severity.WARNING for finding in shown))
+    if output is Format.JSON:
+        say_json(_json(report, shown, ok=not bad))
+    else:
+        _say(report, shown, verbose=verbose)
+    if bad:
+        raise typer.Exit(FINDINGS)
+
+
+def _look(path: Path, *, deep: bool) -> Report:
+    began = time.perf_counter()
+    judged = judge(DirectoryTree(path))
+    guarded = guard(judged.loaded, SystemClock())
+    findings = [*judged.findings, *guarded.findings]
+    compiled = compile_mesh(judged.lowered.mesh) if judged.lowered.mesh is not None else ()
+    findings += losses(compiled, judged.lowered.provenance)
+    asked = deep and bool(compiled) and not has_errors(findings)
+    if asked:
+        findings += ask_proxies(compiled, judged.lowered.provenance)
+    in_place = under(path, in_order(findings))
+    return Report(judged, guarded, len(compiled), in_place, time.perf_counter() - began, asked)
+
+
+def _say(report: Report, shown: Sequence[Finding], *, verbose: bool) -> None:
+    out = console()
+    if shown:
+        out.print(findings_text(shown))
+        out.print()
+    counted = count_text(shown)
+    worst = max((finding.severity for finding in shown), default=Severity.INFO)
+    style, mark = _MARK[worst]
+    out.print(Text.assemble((f"{mark} {counted or 'nothing wrong'}", style), "  ", (_scale(report), "dim")))
+    if verbose:
+        out.print(Text(_done(report), style="dim"))
+
+
+def _scale(report: Report) -> str:
+    documents = len(report.judged.loaded.documents)
+    return f"{documents} documents in {report.judged.files} files, {report.guarded.rules} rules"
+
+
+def _done(report: Report) -> str:
+    proxies = f"{report.nodes} proxies {'asked' if report.asked_proxies else 'compiled'}"
+    return f"  judged by the {report.guarded.engine} engine, {proxies}, {report.seconds * 1000:.0f} ms"
+
+
+def _json(report: Report, shown: Sequence[Finding], *, ok: bool) -> dict[str, object]:
+    return {
+        "ok": ok,
+        "findings": [finding_json(finding) for finding in shown],
+        "files": report.judged.files,
+        "documents": len(report.judged.loaded.documents),
+        "rules": report.guarded.rules,
+        "engine": report.guarded.engine,
+        "nodes": report.nodes,
+        "asked_proxies": report.asked_proxies,
+        "seconds": round(report.seconds, 3),
+    }

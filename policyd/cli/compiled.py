@@ -1,0 +1,68 @@
+"""The mesh, compiled for every one of its nodes: what `compile` writes, `diff` compares and `check` asks about."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from policyd.base.diagnostics import Finding, Location, in_order
+from policyd.base.errors import UsageError
+from policyd.compiler import registry
+from policyd.compiler.artifact import Compiled, Loss
+from policyd.compiler.memo import Memo
+from policyd.compiler.protocol import Compiler
+from policyd.model.mesh import Mesh
+from policyd.model.node import Node, nodes
+from policyd.model.provenance import Key, Provenance
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledNode:
+    """One node's configuration, and the compiler that wrote it."""
+
+    node: Node
+    compiler: Compiler
+    compiled: Compiled
+
+
+def compile_mesh(mesh: Mesh, memo: Memo | None = None) -> tuple[CompiledNode, ...]:
+    """Every node of the mesh as it is at rest, in order of node.
+
+    Raises `UsageError` where the mesh names a compiler that is not installed.
+    """
+    memo = memo if memo is not None else Memo()
+    compilers = [registry.load(plane.compiler) for plane in mesh.settings.data_planes]
+    return tuple(
+        CompiledNode(node, compiler, compiler.compile(mesh, node, memo))
+        for compiler in compilers
+        for node in nodes(mesh)
+    )
+
+
+def only(compiled: tuple[CompiledNode, ...], node_id: str | None) -> tuple[CompiledNode, ...]:
+    """Those of one node, or of a service or version by the beginning of the id.
+
+    Raises `UsageError` naming some nodes where there is none.
+    """
+    if node_id is None:
+        return compiled
+    found = tuple(one for one in compiled if one.node.id == node_id or one.node.id.startswith(f"{node_id}/"))
+    if not found:
+        some = ", ".join(f"`{one.node.id}`" for one in compiled[:5])
+        raise UsageError(f"no node `{node_id}` in the mesh", hint=f"for example {some}" if some else "")
+    return found
+
+
+def losses(compiled: tuple[CompiledNode, ...], provenance: Mapping[Key, Provenance]) -> tuple[Finding, ...]:
+    """What got lost in compilation, each loss once, at the place of the intent that it is about."""
+    return in_order(_finding(loss, provenance) for loss in _distinct(compiled))
+
+
+def _distinct(compiled: tuple[CompiledNode, ...]) -> Iterator[Loss]:
+    yield from dict.fromkeys(loss for one in compiled for loss in one.compiled.losses)
+
+
+def _finding(loss: Loss, provenance: Mapping[Key, Provenance]) -> Finding:
+    known = provenance.get(loss.about)
+    location = known.location if known is not None else Location(".")
+    return Finding(loss.code, loss.severity, loss.message, location, loss.hint)

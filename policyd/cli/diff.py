@@ -1,0 +1,93 @@
+"""`policyd diff`: what a commit changes, in words and in every proxy's configuration."""
+
+from __future__ import annotations
+
+import enum
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from policyd.base.diagnostics import has_errors, in_order
+from policyd.cli.compiled import compile_mesh, losses
+from policyd.cli.differences import differences
+from policyd.cli.judged import Judged, judge, under
+from policyd.cli.output import console, say_json
+from policyd.cli.render_diff import Review, refusal_markdown, review_json, review_markdown, review_text
+from policyd.cli.render_findings import finding_json, findings_text
+from policyd.cli.said import said
+from policyd.compiler.memo import Memo
+from policyd.model.mesh import Mesh
+from policyd.source import DirectoryTree, tree_at
+
+WORKING_TREE = "the working tree"
+
+
+class DiffFormat(enum.StrEnum):
+    """What `diff` writes; `markdown` is a comment for a pull request."""
+
+    TEXT = "text"
+    JSON = "json"
+    MARKDOWN = "markdown"
+
+
+def diff(
+    base: Annotated[str, typer.Argument(help="The revision that is live, for example `main`.")],
+    head: Annotated[
+        str | None, typer.Argument(help="The revision to compare; the files as they are if left out.")
+    ] = None,
+    path: Annotated[Path, typer.Option("--path", help="The folder that holds the intents.")] = Path(),
+    output: Annotated[
+        DiffFormat, typer.Option("--output", "-o", help="How the answer is written.")
+    ] = DiffFormat.TEXT,
+) -> None:
+    """Show what changes from BASE to HEAD: in plain words, then in the configuration of each proxy."""
+    before = judge(tree_at(path, base))
+    after = judge(DirectoryTree(path) if head is None else tree_at(path, head))
+    if after.lowered.mesh is None or has_errors(after.findings):
+        _refuse(after, path, output)
+    review = _review(before, after, path, base, head or WORKING_TREE)
+    match output:
+        case DiffFormat.JSON:
+            say_json(review_json(review))
+        case DiffFormat.MARKDOWN:
+            typer.echo(review_markdown(review))
+        case DiffFormat.TEXT:
+            console().print(review_text(review))
+    if has_errors(review.findings):
+        raise typer.Exit(1)
+
+
+def _review(before: Judged, after: Judged, path: Path, base: str, head: str) -> Review:
+    new, old = after.mesh(), _base_mesh(before, after.mesh())
+    memo = Memo()
+    compiled = compile_mesh(new, memo)
+    lost = losses(compiled, after.lowered.provenance)
+    provenance = {**before.lowered.provenance, **after.lowered.provenance}
+    return Review(
+        base,
+        head,
+        said(old, new, provenance, path),
+        differences(compile_mesh(old, memo), compiled),
+        under(path, in_order((*after.findings, *lost))),
+    )
+
+
+def _base_mesh(before: Judged, new: Mesh) -> Mesh:
+    """The mesh of the base; an empty one where the base has no intents yet.
+
+    Raises `RefusedTree` where the base has intents with errors: what it meant cannot be told.
+    """
+    if not before.loaded.documents and not before.loaded.findings:
+        return Mesh(new.settings)
+    return before.mesh()
+
+
+def _refuse(after: Judged, path: Path, output: DiffFormat) -> NoReturn:
+    """The head has errors: there is nothing to compare, which is not the same as no difference."""
+    findings = under(path, after.findings)
+    if output is DiffFormat.JSON:
+        say_json({"findings": [finding_json(finding) for finding in findings]})
+    else:
+        console().print(refusal_markdown(findings) if output is DiffFormat.MARKDOWN else findings_text(findings))
+    raise typer.Exit(1)
