@@ -13,7 +13,7 @@ import yaml
 
 from policyd.base.diagnostics import Finding
 from policyd.intents.place import Branch, Place, Source, Span, span_of
-from policyd.intents.scalars import INVISIBLE, NumberRefused, resolve
+from policyd.intents.scalars import INVISIBLE, NumberRefused, is_null, resolve
 from policyd.intents.units import shown
 
 MAX_DEPTH = 64
@@ -125,7 +125,9 @@ class EventReader:
             self._key(text, span, is_plain=event.implicit[0])
             return
         value: Any = text
-        if event.implicit[0]:
+        if event.implicit[0] and self._open and is_null(text):
+            self._refuse("PD1015", self._empty(), span, "give it a value, or delete it")
+        elif event.implicit[0]:
             try:
                 value = resolve(text)
             except NumberRefused as problem:
@@ -133,6 +135,10 @@ class EventReader:
         elif event.style == '"' and INVISIBLE.search(text):
             self._refuse("PD1002", "an escape stands for an invisible character", span, "write the text plainly")
         self._add(value, span)
+
+    def _empty(self) -> str:
+        key = self._open[-1].key
+        return f"`{shown(key)}` has no value" if key else "a list item has no value"
 
     def _key(self, text: str, span: Span, *, is_plain: bool) -> None:
         mapping = self._open[-1]

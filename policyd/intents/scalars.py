@@ -32,6 +32,11 @@ class NumberRefused(ValueError):
     """A number that not every reader of the mesh could carry unchanged."""
 
 
+def is_null(text: str) -> bool:
+    """Whether a plain scalar stands for no value."""
+    return text in _NULL
+
+
 def resolve(text: str) -> Scalar:
     """The value of a plain scalar. Raises `NumberRefused`."""
     if text in _NULL:

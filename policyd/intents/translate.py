@@ -27,6 +27,7 @@ _SHAPES = {
     "bool_type": ("`true` or `false`", ""),
     "tuple_type": ("a list", "write `[...]`, or one item a line after `-`"),
     "model_type": ("a mapping", "write `{...}`, or one field a line"),
+    "dict_type": ("a mapping", "write `{...}`, or one field a line"),
     "mapping_type": ("a mapping", "write `{...}`, or one field a line"),
 }
 _BOUNDS = {
@@ -66,7 +67,7 @@ def nearest(word: object, known: Sequence[str], *, most: int = 12) -> str:
     return f"{meant} known here: {listed}".strip()
 
 
-def _path(loc: tuple[int | str, ...], value: Any) -> tuple[tuple[Step, ...], bool]:
+def _path(loc: tuple[str | int, ...], value: Any) -> tuple[tuple[Step, ...], bool]:
     """The steps of `loc` that lead through the document, and whether a key is meant.
 
     Other steps name branches of the model, which no user has heard of.
@@ -75,11 +76,13 @@ def _path(loc: tuple[int | str, ...], value: Any) -> tuple[tuple[Step, ...], boo
     for number, step in enumerate(loc):
         if step == "[key]":
             return tuple(path), True
-        if (isinstance(value, list) and isinstance(step, int)) or (isinstance(value, dict) and step in value):
-            path.append(step)
+        if isinstance(value, list):
+            value = value[int(step)]
+        elif isinstance(value, dict) and step in value:
             value = value[step]
-        elif number == len(loc) - 1 and isinstance(value, dict):
-            path.append(step)
+        elif number < len(loc) - 1 or not isinstance(value, dict):
+            continue
+        path.append(step)
     return tuple(path), False
 
 

@@ -43,7 +43,7 @@ def unreadable(message: str, *, hint: str = "", code: str = "PD1108") -> Pydanti
 
 def shown(value: object) -> str:
     """A value as the user wrote it, shortened to fit a message."""
-    text = json.dumps(value) if value is None or isinstance(value, bool) else str(value)
+    text = json.dumps(value, ensure_ascii=False) if isinstance(value, bool | list | dict) else str(value)
     return text if len(text) <= 60 else text[:57] + "..."
 
 

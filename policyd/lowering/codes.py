@@ -8,21 +8,21 @@ CODES = table(
     Explanation(
         "PD1201",
         "no mesh",
-        "A repository describes one mesh, and one document of `kind: Mesh` names its trust domain and data planes. "
-        "Without it no identity can be formed, so nothing is compiled.",
+        "A repository describes one mesh, and one document of `kind: Mesh` names its trust domain and data "
+        "planes. Without it no identity can be formed, so nothing is compiled.",
     ),
     Explanation(
         "PD1202",
         "two meshes",
-        "A repository describes one mesh. Two meshes are two repositories, each with its own controller, joined by "
-        "`identity` sources in access rules.",
+        "A repository describes one mesh. Two meshes are two repositories, each with its own controller, joined "
+        "by `identity` sources in access rules.",
     ),
     Explanation(
         "PD1203",
         "no such service",
-        "A rule, split or objective names a service that no document defines. It compiles to deny, and the commit is "
-        "refused, since a slip in a name would otherwise cut off a caller. When a service is removed, the rules that "
-        "name it go in the same commit.",
+        "A rule, split or objective names a service that no document defines. It compiles to deny, and the commit"
+        " is refused, since a slip in a name would otherwise cut off a caller. When a service is removed, the "
+        "rules that name it go in the same commit.",
     ),
     Explanation(
         "PD1204",
@@ -32,8 +32,8 @@ CODES = table(
     Explanation(
         "PD1205",
         "no such SLO",
-        "A gate names an SLO that does not exist. The short form `slo:` of a service `checkout` makes "
-        "`checkout-availability` and, for `latency: {99: 300ms}`, `checkout-latency-99`.",
+        "A gate names an SLO that does not exist. The short form `slo:` of a service `checkout` makes `checkout-"
+        "availability` and, for `latency: {99: 300ms}`, `checkout-latency-99`.",
     ),
     Explanation(
         "PD1206",
@@ -43,14 +43,14 @@ CODES = table(
     Explanation(
         "PD1207",
         "not your own",
-        "Access rules, splits and objectives may only aim at services of their own namespace (`from` may name any). "
-        "Otherwise a team could grant itself access to another team's service, or hold up its releases.",
+        "Access rules, splits and objectives may only aim at services of their own namespace (`from` may name "
+        "any). Otherwise a team could grant itself access to another team's service, or hold up its releases.",
     ),
     Explanation(
         "PD1208",
         "address used twice",
-        "An address is where one sidecar listens. Two instances with one address would answer for each other, under "
-        "one identity.",
+        "An address is where one sidecar listens. Two instances with one address would answer for each other, "
+        "under one identity.",
     ),
     Explanation(
         "PD1209",
@@ -61,8 +61,8 @@ CODES = table(
     Explanation(
         "PD1210",
         "request rule for TCP",
-        "A `tcp` service has connections, no requests. Its rules can only say who may connect, and a health check "
-        "cannot ask for a path.",
+        "A `tcp` service has connections, no requests. Its rules can only say who may connect, and a health check"
+        " cannot ask for a path.",
     ),
     Explanation(
         "PD1211",
@@ -82,14 +82,15 @@ CODES = table(
     Explanation(
         "PD1214",
         "objective that cannot be measured",
-        "policyd's own metric source counts answers: `{service, good: non-5xx}`, `{service, bad: 5xx}` or `{service, "
-        "threshold: 300ms}` of `{service}`. One SLO has one objective and reads the service that it is about.",
+        "policyd's own metric source counts answers: `{service, good: non-5xx}`, `{service, bad: 5xx}` or "
+        "`{service, threshold: 300ms}` of `{service}`. One SLO has one objective and reads the service that it is"
+        " about.",
     ),
     Explanation(
         "PD1215",
         "gate without data",
-        "The gate's SLO is measured by a source that the proxies do not know, so no release could ever pass it. Gate "
-        "on an SLO of `type: policyd`; others are kept for reports.",
+        "The gate's SLO is measured by a source that the proxies do not know, so no release could ever pass it. "
+        "Gate on an SLO of `type: policyd`; others are kept for reports.",
     ),
     Explanation(
         "PD1216",
@@ -105,8 +106,8 @@ CODES = table(
     Explanation(
         "PD1218",
         "certificate lifetimes do not fit",
-        "A leaf certificate lives at least a minute, since it is renewed at half its life, and cannot outlive the root "
-        "that signed it.",
+        "A leaf certificate lives at least a minute, since it is renewed at half its life, and cannot outlive the"
+        " root that signed it.",
     ),
     Explanation(
         "PD1219",
@@ -116,6 +117,7 @@ CODES = table(
     Explanation(
         "PD1220",
         "empty namespace",
-        "A rule lets in a namespace without services. That is no error, since services may come later, but often a slip.",
+        "A rule lets in a namespace without services. That is no error, since services may come later, but often "
+        "a slip.",
     ),
 )
