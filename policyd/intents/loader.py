@@ -49,28 +49,30 @@ class Loaded:
 class ParseCache:
     """Remembers parsed files by path and blob id.
 
-    Two generations bound it: what neither of the last two loads used is forgotten.
+    What neither this load nor the two before it used is forgotten, so that two trees may take turns.
     """
 
     def __init__(self) -> None:
-        self._young: dict[tuple[str, str], ParsedFile] = {}
-        self._old: dict[tuple[str, str], ParsedFile] = {}
+        self._now: dict[tuple[str, str], ParsedFile] = {}
+        self._before: tuple[dict[tuple[str, str], ParsedFile], ...] = ({}, {})
 
     def get(self, path: str, blob_id: str) -> ParsedFile | None:
         """The file, if it is remembered."""
         key = (path, blob_id)
-        parsed = self._young.get(key) or self._old.get(key)
-        if parsed is not None:
-            self._young[key] = parsed
-        return parsed
+        for generation in self._before:
+            if key in generation:
+                self._now[key] = generation[key]
+                break
+        return self._now.get(key)
 
     def put(self, path: str, blob_id: str, parsed: ParsedFile) -> None:
         """Remember a file."""
-        self._young[path, blob_id] = parsed
+        self._now[path, blob_id] = parsed
 
     def age(self) -> None:
         """Begin a new generation; `load` does this once."""
-        self._old, self._young = self._young, {}
+        self._before = (self._now, self._before[0])
+        self._now = {}
 
 
 def load(tree: FileTree, cache: ParseCache | None = None) -> Loaded:

@@ -66,15 +66,13 @@ def find(place: Place, path: tuple[Step, ...]) -> Span:
 
 def find_key(place: Place, path: tuple[Step, ...]) -> Span:
     """The span of the key (or of the list item) that `path` ends with."""
+    around: Place | None = place
     for step in path[:-1]:
-        inner = place.child(step) if isinstance(place, Branch) else None
-        if inner is None:
-            return find(place, path)
-        place = inner
+        around = around.child(step) if isinstance(around, Branch) else None
     last = path[-1] if path else None
-    if isinstance(place, Branch) and isinstance(last, str) and last in place.keys:
-        return place.keys[last]
-    return find(place, path[-1:])
+    if isinstance(around, Branch) and isinstance(last, str) and last in around.keys:
+        return around.keys[last]
+    return find(place, path)
 
 
 class Source:
