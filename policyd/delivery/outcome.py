@@ -28,6 +28,11 @@ class Refusal:
         """The first resource that is to blame, empty where none is known."""
         return self.resources[0] if self.resources else ""
 
+    @property
+    def silent(self) -> bool:
+        """Whether the node gave no answer at all, rather than a refusal in words."""
+        return self.error_detail == NO_ANSWER
+
     def __str__(self) -> str:
         what = ", ".join(f"`{name}`" for name in self.resources) or "everything"
         return f"`{self.node_id}` refused {short_name(self.type_url)} {what}: {self.error_detail}"

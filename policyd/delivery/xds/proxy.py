@@ -65,14 +65,12 @@ class Proxy:
 
     async def settled(self, snapshot: NodeSnapshot) -> None:
         """Return when `snapshot` is acknowledged, refused or superseded, or the proxy is not connected."""
-        while self._assigned is snapshot and self.connected and not (self._converged or self._refusal):
+        while self._wants(snapshot) and self.connected and not (self._converged or self._refusal):
             await self._changed.wait()
 
     def assign(self, snapshot: NodeSnapshot) -> None:
         """Make `snapshot` what the proxy shall have. The same content again changes nothing, refusal included."""
-        if self._assigned is not None and self._assigned.digest == snapshot.digest:
-            self._assigned = snapshot
-            self._tell()
+        if self._wants(snapshot):
             return
         self._assigned = snapshot
         self._refusal = None
@@ -80,12 +78,20 @@ class Proxy:
         record.known, record.refusal = True, None
         self._lay_out(snapshot)
 
-    def connect(self, wake: Callable[[], None], close: Callable[[], None]) -> Conversation:
-        """Begin a stream; an older stream of the same node id is closed: the newest wins."""
+    def connect(self, wake: Callable[[], None], close: Callable[[], None], *, fresh: bool) -> Conversation:
+        """Begin a stream; an older stream of the same node id is closed: the newest wins.
+
+        `fresh` says that the proxy holds nothing yet. It may answer where the process before it kept silent, so
+        it is asked again; a refusal in words stands.
+        """
         if self._conversation is not None:
             log.warning("two streams with one node id, closing the older", node=self.node_id)
             self._close()
         record = self._ledger.record(self.node_id)
+        if fresh:
+            record.suspects.clear()
+            if self._refusal is not None and self._refusal.silent:
+                self._refusal = record.refusal = None
         conversation = Conversation(self._read, record.suspects)
         self._conversation, self._wake, self._close = conversation, wake, close
         self._sent_at.clear()
@@ -139,6 +145,9 @@ class Proxy:
         type_url = silent[0].type_url if silent else lacking[0][0] if lacking else ""
         names = silent[0].names if silent else tuple(name for kind, name in lacking if kind == type_url)
         self._turn_back(Refusal(self.node_id, self._assigned.digest, type_url, names, NO_ANSWER))
+
+    def _wants(self, snapshot: NodeSnapshot) -> bool:
+        return self._assigned is not None and self._assigned.digest == snapshot.digest
 
     def _judge(self, conversation: Conversation, nonce: str, answer: Answer) -> None:
         push, now = answer.push, self._clock.monotonic()

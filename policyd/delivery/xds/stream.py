@@ -55,7 +55,8 @@ class Stream:
         begun: Callable[[Proxy], None],
     ) -> None:
         """Serve the call to its end. `begun` is called once the proxy knows of the stream."""
-        conversation = proxy.connect(self._wake.set, self._replaced.set)
+        fresh = not first.initial_resource_versions
+        conversation = proxy.connect(self._wake.set, self._replaced.set, fresh=fresh)
         begun(proxy)
         tasks = [
             asyncio.create_task(self._read(first, requests, proxy, conversation)),

@@ -424,6 +424,30 @@ async def test_a_returning_node_has_a_deadline_too(world: World) -> None:
         assert world.server.proxy(NODE).refusal is not None
 
 
+async def test_a_fresh_process_is_asked_again_where_the_one_before_kept_silent(world: World) -> None:
+    await world.give(A1)
+    async with world.client() as client:
+        await begin(world, client, CLUSTER)
+        task = world.applying(A2)
+        await client.receive()
+        world.clock.advance(5.0)
+        assert (await task).first.silent
+    async with world.client() as client:
+        await client.send(CLUSTER)
+        assert (await client.receive_and_ack()).versions == {"a": A2.version}
+        await acknowledged(world)
+        assert world.ledger.record(NODE).refusal is None
+
+
+async def test_two_callers_who_want_the_same_get_the_same_result(world: World) -> None:
+    await world.give(A1)
+    async with world.client() as client:
+        await begin(world, client, CLUSTER)
+        one, other = world.applying(A2), world.applying(A2)
+        await client.receive_and_ack()
+        assert await one == await other == Applied(frozenset({NODE}))
+
+
 async def test_a_later_assignment_supersedes_an_earlier_one(world: World) -> None:
     await world.give(A1)
     async with world.client() as client:
