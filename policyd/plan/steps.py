@@ -17,7 +17,7 @@ from policyd.model.access import Access, Rule
 from policyd.model.mesh import Mesh
 from policyd.model.names import Name
 from policyd.model.node import Node
-from policyd.plan.change import Unit
+from policyd.plan.change import Unit, Value
 from policyd.plan.changes import replaced
 from policyd.plan.effective import Effective
 
@@ -68,18 +68,17 @@ class _Walk:
         self._new = {node.id: node for node in after.instances}
         self._open: dict[tuple[int, int, Name], Access | None] = {}
         self._made: dict[tuple[int, Name], Mesh] = {}
+        self._guests: dict[tuple[int, Name], Mesh] = {}
 
     def expanded(self) -> Effective:
-        """Old proxies still call as before, new ones as they will; all of them allow what either side allows."""
-        return self._step(
-            {node_id: self._before.mesh_for(node) for node_id, node in self._old.items()}, self._before.common
-        )
+        """Everyone calls as before, and allows what either side allows; new proxies can be called."""
+        calling = {node_id: self._before.mesh_for(node) for node_id, node in self._old.items()}
+        return self._step(calling, self._before.common)
 
     def switched(self) -> Effective:
-        """Every proxy calls as it will; all of them still allow what either side allows."""
-        return self._step(
-            {node_id: self._after.mesh_for(node) for node_id, node in self._new.items()}, self._after.common
-        )
+        """Everyone calls as they will, and still allows what either side allows."""
+        calling = {node_id: self._after.mesh_for(node) for node_id, node in self._new.items()}
+        return self._step(calling, self._after.common)
 
     def _step(self, calling: Mapping[str, Mesh], common: Mesh) -> Effective:
         others: dict[str, Mesh] = {}
@@ -87,13 +86,29 @@ class _Walk:
         for node_id, node in everyone.items():
             mesh = calling.get(node_id)
             if mesh is None:
-                side = self._after if node_id in self._new else self._before
-                mesh = side.mesh_for(node)
+                new = node_id in self._new
+                own, host = (self._after, self._before) if new else (self._before, self._after)
+                mesh = self._guest(node, own, host)
             mesh = self._opened(mesh, node)
             if mesh is not common:
                 others[node_id] = mesh
         instances = self._after.instances if len(everyone) == len(self._new) else tuple(sorted(everyone.values()))
         return Effective(common, others, instances, self._after.at)
+
+    def _guest(self, node: Node, own: Effective, host: Effective) -> Mesh:
+        """What a proxy runs that only one side has, while all others run the other side: that, and its own service.
+
+        So a newcomer can be called and calls nobody before the others do, and one that goes calls nobody longer.
+        """
+        mesh, name = own.mesh_for(node), node.service
+        key = (id(mesh), name)
+        if key not in self._guests:
+            values: dict[tuple[Unit, Name], Value] = {
+                (Unit.SERVICE, name): mesh.services[name],
+                (Unit.ACCESS, name): mesh.access[name],
+            }
+            self._guests[key] = replaced(host.common, values)
+        return self._guests[key]
 
     def _opened(self, mesh: Mesh, node: Node) -> Mesh:
         """`mesh` with the node's own access as wide as either side has it."""
