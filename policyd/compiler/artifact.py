@@ -19,7 +19,7 @@ class Artifact:
 
     kind: str
     name: str
-    body: bytes
+    body: bytes = field(repr=False)
     version: str = field(init=False, compare=False, repr=False, default="")
 
     def __post_init__(self) -> None:
