@@ -48,12 +48,18 @@ class Bundle:
 
     @property
     def entry(self) -> Module:
-        """The module that collects every root, so that one query judges the commit in every engine."""
+        """The module that collects every root, so that one query judges the commit in every engine.
+
+        It names the bundle, so that an answer says by which rules it was given.
+        """
         pairs = ",\n".join(f'\t"{root}": data.{root}' for root in self.roots)
-        return Module("policyd/entry.rego", f"package policyd.entry\n\nresults := {{\n{pairs},\n}}\n")
+        return Module(
+            "policyd/entry.rego",
+            f'package policyd.entry\n\nbundle := "{self.digest}"\n\nresults := {{\n{pairs},\n}}\n',
+        )
 
     def with_modules(self, modules: Iterable[Module], roots: Iterable[str]) -> Bundle:
-        """This bundle and a team's rules."""
+        """The rules here and a team's rules."""
         return Bundle(tuple(sorted((*self.modules, *modules))), tuple(sorted({*self.roots, *roots})))
 
 

@@ -1,4 +1,4 @@
-"""Judges a commit: documents -> one question to the engine -> findings with file, line and column, less exceptions."""
+"""Judges a commit: documents -> one question to the engine -> findings with their places, less exceptions."""
 
 from __future__ import annotations
 

@@ -20,17 +20,31 @@ _TARGET_FIELD = {"AccessRule": "to", "CanarySplit": "service", "SLO": "service"}
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """The service that a document is about, `namespace/name` (empty: none), and whether it is `tier: critical`."""
+    """The service that a document is about, `namespace/name` (empty: none), and whether it is `tier: critical`.
+
+    `kinds` are the kinds of the other documents about the same service, sorted; only a `Service` has them.
+    """
 
     service: str
     critical: bool
+    kinds: tuple[str, ...] = ()
 
 
 def subjects(documents: Iterable[Document]) -> tuple[Subject, ...]:
     """What each document is about, in the same order."""
     known = tuple(documents)
     critical = {str(document.name) for document in known if _is_critical(document)}
-    return tuple(Subject(service, service in critical) for service in map(_service, known))
+    services = tuple(map(_service, known))
+    kinds: dict[str, set[str]] = {}
+    for document, service in zip(known, services, strict=True):
+        if document.kind != "Service":
+            kinds.setdefault(service, set()).add(document.kind)
+    return tuple(
+        Subject(
+            service, service in critical, tuple(sorted(kinds.get(service, ()))) if document.kind == "Service" else ()
+        )
+        for document, service in zip(known, services, strict=True)
+    )
 
 
 def describe(documents: Sequence[Document], about: Sequence[Subject], at: datetime) -> dict[str, Any]:
@@ -43,25 +57,28 @@ def describe(documents: Sequence[Document], about: Sequence[Subject], at: dateti
         by_kind.setdefault(document.kind, []).append(_described(position, document, subject))
     return {
         "now": at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
-        "mesh": _mesh(documents),
+        "mesh": _mesh(documents, any(subject.critical for subject in about)),
         "documents": encode(by_kind),
     }
 
 
 def _described(position: int, document: Document, subject: Subject) -> dict[str, Any]:
-    return {
-        "id": position,
-        "path": document.path,
-        "kind": document.kind,
-        "apiVersion": document.raw.get("apiVersion", ""),
-        "namespace": document.name.namespace,
-        "name": document.name.name,
-        "owner": document.owner,
-        "labels": _labels(document),
-        "target": subject.service,
+    # Few fields, and the short ones first: each of the engines pays for every one of them.
+    said = {
         "critical": subject.critical,
+        "id": position,
+        "name": document.name.name,
+        "namespace": document.name.namespace,
+        "owner": document.owner,
+        "path": document.path,
         "spec": document.raw.get("spec", {}),
+        "target": subject.service,
     }
+    if labels := _labels(document):
+        said["labels"] = labels
+    if document.kind == "Service":
+        said["subjectOf"] = subject.kinds
+    return said
 
 
 def _service(document: Document) -> str:
@@ -80,7 +97,7 @@ def _labels(document: Document) -> Mapping[str, Any]:
     return labels
 
 
-def _mesh(documents: Iterable[Document]) -> dict[str, Any] | None:
+def _mesh(documents: Iterable[Document], critical: bool) -> dict[str, Any] | None:
     mesh = next((document for document in documents if document.kind == "Mesh"), None)
     if mesh is None:
         return None
@@ -89,6 +106,7 @@ def _mesh(documents: Iterable[Document]) -> dict[str, Any] | None:
             "name": mesh.name.name,
             "trustDomain": mesh.raw["spec"]["trustDomain"],
             "strategy": mesh.raw["spec"].get("strategy", ""),
+            "critical": critical,
         }
     )
     return said

@@ -35,7 +35,7 @@ class EmbeddedEngine:
 
     @property
     def version(self) -> str:
-        """regopy's version; empty until the engine has answered once."""
+        """The version of regopy; empty until the engine has answered once."""
         return self._version
 
     @property

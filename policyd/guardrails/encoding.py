@@ -1,9 +1,9 @@
-"""How strings travel to the engines: quotes, backslashes and control characters as private-use characters.
+r"""How strings travel to the engines: quotes, backslashes and control characters as private-use characters.
 
 The embedded interpreter takes strings verbatim, so a crafted one could end its literal and forge results. Both
 engines get the same encoded document, so that a rule computes the same in each; results are decoded.
 
-    U+0000-U+001F, U+007F-U+009F, `"`, `\\`   ->  U+F0000 + the character
+    U+0000-U+001F, U+007F-U+009F, `"`, `\`    ->  U+F0000 + the character
     lone surrogates                          ->  U+F0000 + the character (no UTF-8 has them)
     U+F0000-U+FDFFF (private use)            ->  U+10F000, then the character + 0x10000
     U+10F000                                 ->  U+10F000 twice

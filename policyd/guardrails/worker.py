@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import os
 import struct
 import sys
 from collections.abc import Callable
@@ -86,15 +87,18 @@ def _write(stream: BinaryIO, message: dict[str, Any]) -> None:
 
 def main() -> None:
     """Answer until standard input ends."""
+    # The interpreter prints its complaints to standard output, into the middle of our frames.
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     judge = _Judge()
     verbs: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {"load": judge.load, "judge": judge.judge}
     while (message := _read(sys.stdin.buffer)) is not None:
         ((verb, order),) = message.items()
         try:
             answer = verbs[verb](order)
-        except Exception as error:  # noqa: BLE001 - every failure is an answer; the parent decides
+        except Exception as error:  # every failure is an answer; the parent decides
             answer = {"error": f"{type(error).__name__}: {error}"}
-        _write(sys.stdout.buffer, answer)
+        _write(answers, answer)
 
 
 if __name__ == "__main__":

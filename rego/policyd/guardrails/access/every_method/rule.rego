@@ -9,14 +9,15 @@
 #   exemptible: true
 package policyd.guardrails.access.every_method
 
-warn contains {
-	"msg": sprintf("`%s` allows every method of `%s`, which is `tier: critical`", [rule.name, rule.spec.to]),
-	"document": rule.id,
-	"path": ["spec", "allow", i, "methods"],
-	"hint": "list the methods that its callers use",
-} if {
+warn := {finding |
 	some rule in input.documents.AccessRule
 	rule.critical
-	some i, permit in rule.spec.allow
+	permit := rule.spec.allow[i]
 	"*" in permit.methods
+	finding := {
+		"msg": sprintf("`%s` allows every method of `%s`, which is `tier: critical`", [rule.name, rule.spec.to]),
+		"document": rule.id,
+		"path": ["spec", "allow", i, "methods"],
+		"hint": "list the methods that its callers use",
+	}
 }

@@ -10,12 +10,13 @@ package policyd.guardrails.access.expired
 
 import data.policyd.lib.units
 
-warn contains {
-	"msg": sprintf("`%s` expired on %s and allows nothing", [rule.name, rule.spec.expires]),
-	"document": rule.id,
-	"path": ["spec", "expires"],
-	"hint": "delete the rule, or let its owner renew it",
-} if {
+warn := {finding |
 	some rule in input.documents.AccessRule
 	units.instant_s(rule.spec.expires) <= units.instant_s(input.now)
+	finding := {
+		"msg": sprintf("`%s` expired on %s and allows nothing", [rule.name, rule.spec.expires]),
+		"document": rule.id,
+		"path": ["spec", "expires"],
+		"hint": "delete the rule, or let its owner renew it",
+	}
 }

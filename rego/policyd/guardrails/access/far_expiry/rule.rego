@@ -12,12 +12,13 @@ import data.policyd.lib.units
 
 _year_s := 366 * 86400
 
-warn contains {
-	"msg": sprintf("`%s` expires on %s, more than a year from now", [rule.name, rule.spec.expires]),
-	"document": rule.id,
-	"path": ["spec", "expires"],
-	"hint": "choose a date within a year and renew it then, or leave `expires` out where the access is meant to last",
-} if {
+warn := {finding |
 	some rule in input.documents.AccessRule
 	units.instant_s(rule.spec.expires) > units.instant_s(input.now) + _year_s
+	finding := {
+		"msg": sprintf("`%s` expires on %s, more than a year from now", [rule.name, rule.spec.expires]),
+		"document": rule.id,
+		"path": ["spec", "expires"],
+		"hint": "choose a date within a year and renew it then, or leave `expires` out where the access is meant to last",
+	}
 }

@@ -12,15 +12,16 @@
 #   exemptible: true
 package policyd.guardrails.access.foreign_trust_domain
 
-deny contains {
-	"msg": sprintf("`%s` lets `%s` call `%s`, from outside the trust domain `%s`", [rule.name, identity, rule.spec.to, domain]),
-	"document": rule.id,
-	"path": ["spec", "from", i, "identity"],
-	"hint": "if the partner is meant to call this, get an exception with an end date",
-} if {
+deny := {finding |
 	domain := input.mesh.trustDomain
 	some rule in input.documents.AccessRule
-	some i, source in rule.spec.from
+	source := rule.spec.from[i]
 	some identity in array.flatten([source.identity])
 	not startswith(identity, concat("", ["spiffe://", domain, "/"]))
+	finding := {
+		"msg": sprintf("`%s` lets `%s` call `%s`, from outside the trust domain `%s`", [rule.name, identity, rule.spec.to, domain]),
+		"document": rule.id,
+		"path": ["spec", "from", i, "identity"],
+		"hint": "if the partner is meant to call this, get an exception with an end date",
+	}
 }

@@ -9,14 +9,13 @@
 #   exemptible: false
 package policyd.guardrails.access.nobody_may_call
 
-_called := {rule.target | some rule in input.documents.AccessRule}
-
-warn contains {
-	"msg": sprintf("no access rule allows anyone to call `%s`", [service.name]),
-	"document": service.id,
-	"path": ["metadata", "name"],
-	"hint": "add an `AccessRule` if somebody should",
-} if {
+warn := {finding |
 	some service in input.documents.Service
-	not service.target in _called
+	not "AccessRule" in service.subjectOf
+	finding := {
+		"msg": sprintf("no access rule allows anyone to call `%s`", [service.name]),
+		"document": service.id,
+		"path": ["metadata", "name"],
+		"hint": "add an `AccessRule` if somebody should",
+	}
 }

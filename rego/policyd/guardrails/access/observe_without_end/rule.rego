@@ -9,13 +9,14 @@
 #   exemptible: true
 package policyd.guardrails.access.observe_without_end
 
-warn contains {
-	"msg": sprintf("`%s` only observes, and has no end", [rule.name]),
-	"document": rule.id,
-	"path": ["spec", "mode"],
-	"hint": "add `expires`, and by then enforce the rule or delete it",
-} if {
+warn := {finding |
 	some rule in input.documents.AccessRule
 	rule.spec.mode == "observe"
 	not rule.spec.expires
+	finding := {
+		"msg": sprintf("`%s` only observes, and has no end", [rule.name]),
+		"document": rule.id,
+		"path": ["spec", "mode"],
+		"hint": "add `expires`, and by then enforce the rule or delete it",
+	}
 }

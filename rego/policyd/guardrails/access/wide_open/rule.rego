@@ -9,15 +9,16 @@
 #   exemptible: true
 package policyd.guardrails.access.wide_open
 
-deny contains {
-	"msg": sprintf("`%s` allows every path of `%s`, which is `tier: critical`", [rule.name, rule.spec.to]),
-	"document": rule.id,
-	"path": ["spec", "allow", i, "paths", j],
-	"hint": "list the paths that its callers need",
-} if {
+deny := {finding |
 	some rule in input.documents.AccessRule
 	rule.critical
-	some i, permit in rule.spec.allow
-	some j, path in permit.paths
+	permit := rule.spec.allow[i]
+	path := permit.paths[j]
 	path == "/**"
+	finding := {
+		"msg": sprintf("`%s` allows every path of `%s`, which is `tier: critical`", [rule.name, rule.spec.to]),
+		"document": rule.id,
+		"path": ["spec", "allow", i, "paths", j],
+		"hint": "list the paths that its callers need",
+	}
 }

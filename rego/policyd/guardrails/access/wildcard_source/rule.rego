@@ -9,13 +9,14 @@
 #   exemptible: true
 package policyd.guardrails.access.wildcard_source
 
-deny contains {
-	"msg": sprintf("`%s` lets everyone in the mesh call `%s`", [rule.name, rule.spec.to]),
-	"document": rule.id,
-	"path": ["spec", "from", i],
-	"hint": "name the services that call it, or their namespace",
-} if {
+deny := {finding |
 	some rule in input.documents.AccessRule
-	some i, source in rule.spec.from
+	source := rule.spec.from[i]
 	source in ["*", {"anyone": true}]
+	finding := {
+		"msg": sprintf("`%s` lets everyone in the mesh call `%s`", [rule.name, rule.spec.to]),
+		"document": rule.id,
+		"path": ["spec", "from", i],
+		"hint": "name the services that call it, or their namespace",
+	}
 }

@@ -9,15 +9,16 @@
 #   exemptible: false
 package policyd.guardrails.releases.falling_steps
 
-deny contains {
-	"msg": sprintf("step %v of `%s` does not rise above %v", [step, canary.name, before]),
-	"document": canary.id,
-	"path": ["spec", "steps", i],
-	"hint": "for example `steps: [5, 25, 50, 100]`",
-} if {
+deny := {finding |
 	some canary in input.documents.CanarySplit
-	some i, step in canary.spec.steps
+	step := canary.spec.steps[i]
 	i > 0
 	before := canary.spec.steps[i - 1]
 	step <= before
+	finding := {
+		"msg": sprintf("step %v of `%s` does not rise above %v", [step, canary.name, before]),
+		"document": canary.id,
+		"path": ["spec", "steps", i],
+		"hint": "for example `steps: [5, 25, 50, 100]`",
+	}
 }

@@ -8,12 +8,13 @@
 #   exemptible: true
 package policyd.guardrails.releases.first_step
 
-deny contains {
-	"msg": sprintf("the first step of `%s` takes %v per cent of the requests of `%s`", [canary.name, canary.spec.steps[0], canary.spec.service]),
-	"document": canary.id,
-	"path": ["spec", "steps", 0],
-	"hint": "begin with 10 per cent or less, for example `steps: [5, 25, 50, 100]`",
-} if {
+deny := {finding |
 	some canary in input.documents.CanarySplit
 	canary.spec.steps[0] > 10
+	finding := {
+		"msg": sprintf("the first step of `%s` takes %v per cent of the requests of `%s`", [canary.name, canary.spec.steps[0], canary.spec.service]),
+		"document": canary.id,
+		"path": ["spec", "steps", 0],
+		"hint": "begin with 10 per cent or less, for example `steps: [5, 25, 50, 100]`",
+	}
 }

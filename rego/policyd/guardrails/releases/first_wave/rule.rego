@@ -11,20 +11,16 @@ package policyd.guardrails.releases.first_wave
 
 import data.policyd.lib.units
 
-_critical if {
-	some service in input.documents.Service
-	service.critical
-}
-
-deny contains {
-	"msg": sprintf("the first wave of `%s` takes %s of the proxies, in a mesh with critical services", [strategy.name, share]),
-	"document": strategy.id,
-	"path": ["spec", "waves", 0, "proxies"],
-	"hint": "for example `waves: [{proxies: 1}, {proxies: 25%}, {proxies: 100%}]`",
-} if {
-	_critical
+deny := {finding |
+	input.mesh.critical
 	some strategy in input.documents.RolloutStrategy
 	share := strategy.spec.waves[0].proxies
 	is_string(share)
 	units.percent(share) > 50
+	finding := {
+		"msg": sprintf("the first wave of `%s` takes %s of the proxies, in a mesh with critical services", [strategy.name, share]),
+		"document": strategy.id,
+		"path": ["spec", "waves", 0, "proxies"],
+		"hint": "for example `waves: [{proxies: 1}, {proxies: 25%}, {proxies: 100%}]`",
+	}
 }

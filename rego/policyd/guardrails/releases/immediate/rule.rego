@@ -9,12 +9,13 @@
 #   exemptible: true
 package policyd.guardrails.releases.immediate
 
-warn contains {
-	"msg": sprintf("mesh `%s` takes every change everywhere at once", [mesh.name]),
-	"document": mesh.id,
-	"path": ["spec", "strategy"],
-	"hint": "leave `strategy` out for one instance, a quarter, everything; or name a `RolloutStrategy`",
-} if {
+warn := {finding |
 	some mesh in input.documents.Mesh
 	mesh.spec.strategy == "immediate"
+	finding := {
+		"msg": sprintf("mesh `%s` takes every change everywhere at once", [mesh.name]),
+		"document": mesh.id,
+		"path": ["spec", "strategy"],
+		"hint": "leave `strategy` out for one instance, a quarter, everything; or name a `RolloutStrategy`",
+	}
 }

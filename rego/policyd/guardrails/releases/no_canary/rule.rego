@@ -8,15 +8,14 @@
 #   exemptible: true
 package policyd.guardrails.releases.no_canary
 
-_split := {canary.target | some canary in input.documents.CanarySplit}
-
-warn contains {
-	"msg": sprintf("`%s` is `tier: critical` and changes its version without a canary", [service.name]),
-	"document": service.id,
-	"path": ["metadata", "name"],
-	"hint": "add a `CanarySplit` with `steps` and `gates`",
-} if {
+warn := {finding |
 	some service in input.documents.Service
 	service.critical
-	not service.target in _split
+	not "CanarySplit" in service.subjectOf
+	finding := {
+		"msg": sprintf("`%s` is `tier: critical` and changes its version without a canary", [service.name]),
+		"document": service.id,
+		"path": ["metadata", "name"],
+		"hint": "add a `CanarySplit` with `steps` and `gates`",
+	}
 }

@@ -8,12 +8,13 @@
 #   exemptible: true
 package policyd.guardrails.releases.no_gate
 
-deny contains {
-	"msg": sprintf("`%s` moves `%s` step by step and watches nothing", [canary.name, canary.spec.service]),
-	"document": canary.id,
-	"path": ["spec"],
-	"hint": "name the SLOs that must hold: `gates: [checkout-availability]`",
-} if {
+deny := {finding |
 	some canary in input.documents.CanarySplit
 	count(object.get(canary.spec, "gates", [])) == 0
+	finding := {
+		"msg": sprintf("`%s` moves `%s` step by step and watches nothing", [canary.name, canary.spec.service]),
+		"document": canary.id,
+		"path": ["spec"],
+		"hint": "name the SLOs that must hold: `gates: [checkout-availability]`",
+	}
 }

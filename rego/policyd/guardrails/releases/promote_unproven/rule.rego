@@ -9,12 +9,13 @@
 #   exemptible: true
 package policyd.guardrails.releases.promote_unproven
 
-deny contains {
-	"msg": sprintf("`%s` promotes a version of `%s` when nothing is known about it", [split.name, split.spec.service]),
-	"document": split.id,
-	"path": ["spec", "onInconclusive"],
-	"hint": "`abort`, or `hold` and let a person decide",
-} if {
+deny := {finding |
 	some split in input.documents.CanarySplit
 	split.spec.onInconclusive == "promote"
+	finding := {
+		"msg": sprintf("`%s` promotes a version of `%s` when nothing is known about it", [split.name, split.spec.service]),
+		"document": split.id,
+		"path": ["spec", "onInconclusive"],
+		"hint": "`abort`, or `hold` and let a person decide",
+	}
 }

@@ -11,13 +11,14 @@ package policyd.guardrails.releases.short_hold
 
 import data.policyd.lib.units
 
-warn contains {
-	"msg": sprintf("each step of `%s` holds for %s, too short for its gates to judge", [canary.name, canary.spec.hold]),
-	"document": canary.id,
-	"path": ["spec", "hold"],
-	"hint": "hold for 30s or more",
-} if {
+warn := {finding |
 	some canary in input.documents.CanarySplit
 	count(canary.spec.gates) > 0
 	units.duration_ms(canary.spec.hold) < 30000
+	finding := {
+		"msg": sprintf("each step of `%s` holds for %s, too short for its gates to judge", [canary.name, canary.spec.hold]),
+		"document": canary.id,
+		"path": ["spec", "hold"],
+		"hint": "hold for 30s or more",
+	}
 }

@@ -9,13 +9,14 @@
 #   exemptible: true
 package policyd.guardrails.services.health_check
 
-deny contains {
-	"msg": sprintf("`%s` has no health check", [service.name]),
-	"document": service.id,
-	"path": ["metadata", "name"],
-	"hint": "for example `healthCheck: {path: /healthz}`",
-} if {
+deny := {finding |
 	some service in input.documents.Service
 	not service.spec.healthCheck
 	not service.spec.protocol == "tcp"
+	finding := {
+		"msg": sprintf("`%s` has no health check", [service.name]),
+		"document": service.id,
+		"path": ["metadata", "name"],
+		"hint": "for example `healthCheck: {path: /healthz}`",
+	}
 }

@@ -9,14 +9,15 @@
 #   exemptible: true
 package policyd.guardrails.services.one_endpoint
 
-warn contains {
-	"msg": sprintf("`%s` is `tier: critical` and has one instance of `%s`", [service.name, serving]),
-	"document": service.id,
-	"path": ["spec", "versions", serving],
-	"hint": "run at least two, in different zones",
-} if {
+warn := {finding |
 	some service in input.documents.Service
 	service.critical
 	serving := service.spec.version
 	count(service.spec.versions[serving].endpoints) == 1
+	finding := {
+		"msg": sprintf("`%s` is `tier: critical` and has one instance of `%s`", [service.name, serving]),
+		"document": service.id,
+		"path": ["spec", "versions", serving],
+		"hint": "run at least two, in different zones",
+	}
 }

@@ -8,12 +8,13 @@
 #   exemptible: true
 package policyd.guardrails.services.owner
 
-deny contains {
-	"msg": sprintf("`%s` has no owner", [service.name]),
-	"document": service.id,
-	"path": ["metadata", "name"],
-	"hint": "name the team: `metadata: {owner: team-buy}`",
-} if {
+deny := {finding |
 	some service in input.documents.Service
 	service.owner == ""
+	finding := {
+		"msg": sprintf("`%s` has no owner", [service.name]),
+		"document": service.id,
+		"path": ["metadata", "name"],
+		"hint": "name the team: `metadata: {owner: team-buy}`",
+	}
 }

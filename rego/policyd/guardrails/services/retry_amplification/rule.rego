@@ -12,12 +12,13 @@
 #   exemptible: true
 package policyd.guardrails.services.retry_amplification
 
-deny contains {
-	"msg": sprintf("a failed call of `%s` is tried up to %d more times", [service.name, service.spec.resilience.retries.attempts]),
-	"document": service.id,
-	"path": ["spec", "resilience", "retries", "attempts"],
-	"hint": "at most 3 further tries; a longer outage is for failover and load shedding",
-} if {
+deny := {finding |
 	some service in input.documents.Service
 	service.spec.resilience.retries.attempts > 3
+	finding := {
+		"msg": sprintf("a failed call of `%s` is tried up to %d more times", [service.name, service.spec.resilience.retries.attempts]),
+		"document": service.id,
+		"path": ["spec", "resilience", "retries", "attempts"],
+		"hint": "at most 3 further tries; a longer outage is for failover and load shedding",
+	}
 }

@@ -11,13 +11,14 @@ package policyd.guardrails.services.retry_budget
 
 import data.policyd.lib.units
 
-warn contains {
-	"msg": sprintf("`%s` lets %s of the active calls be further tries", [service.name, budget]),
-	"document": service.id,
-	"path": ["spec", "resilience", "retries", "budget"],
-	"hint": "20% is a good start",
-} if {
+warn := {finding |
 	some service in input.documents.Service
 	budget := service.spec.resilience.retries.budget
 	units.percent(budget) > 50
+	finding := {
+		"msg": sprintf("`%s` lets %s of the active calls be further tries", [service.name, budget]),
+		"document": service.id,
+		"path": ["spec", "resilience", "retries", "budget"],
+		"hint": "20% is a good start",
+	}
 }

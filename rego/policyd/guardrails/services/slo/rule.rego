@@ -9,15 +9,14 @@
 #   exemptible: true
 package policyd.guardrails.services.slo
 
-_promised := {slo.target | some slo in input.documents.SLO}
-
-deny contains {
-	"msg": sprintf("`%s` has no SLO", [service.name]),
-	"document": service.id,
-	"path": ["metadata", "name"],
-	"hint": "for example `slo: {availability: 99.9, latency: {99: 300ms}}`",
-} if {
+deny := {finding |
 	some service in input.documents.Service
 	not service.spec.slo
-	not service.target in _promised
+	not "SLO" in service.subjectOf
+	finding := {
+		"msg": sprintf("`%s` has no SLO", [service.name]),
+		"document": service.id,
+		"path": ["metadata", "name"],
+		"hint": "for example `slo: {availability: 99.9, latency: {99: 300ms}}`",
+	}
 }

@@ -12,13 +12,14 @@
 #   exemptible: true
 package policyd.guardrails.services.unsafe_retry
 
-deny contains {
-	"msg": sprintf("a failed `%s` to `%s` is sent again, and may then happen twice", [method, service.name]),
-	"document": service.id,
-	"path": ["spec", "resilience", "retries", "methods", i],
-	"hint": "retry only methods that are idempotent, or make the call so and get an exception",
-} if {
+deny := {finding |
 	some service in input.documents.Service
-	some i, method in service.spec.resilience.retries.methods
+	method := service.spec.resilience.retries.methods[i]
 	method in {"POST", "PATCH", "CONNECT"}
+	finding := {
+		"msg": sprintf("a failed `%s` to `%s` is sent again, and may then happen twice", [method, service.name]),
+		"document": service.id,
+		"path": ["spec", "resilience", "retries", "methods", i],
+		"hint": "retry only methods that are idempotent, or make the call so and get an exception",
+	}
 }

@@ -15,18 +15,19 @@ package policyd.guardrails.slo.dead_alert
 # Both engines round differently in the last digits; no real alert is that close.
 _nearly_one := 0.999999
 
-deny contains {
-	"msg": sprintf("alert `%s` of `%s` waits for a burn rate of %v, which even a full outage does not reach", [condition.metadata.name, slo.name, factor]),
-	"document": slo.id,
-	"path": ["spec", "alertPolicies", i, "spec", "conditions", j, "spec", "condition", "threshold"],
-	"hint": "lower the factor below 1 / (1 - objective), or promise more",
-} if {
+deny := {finding |
 	some slo in input.documents.SLO
 	budget := _budget(slo.spec.objectives[0])
-	some i, policy in slo.spec.alertPolicies
-	some j, condition in policy.spec.conditions
+	policy := slo.spec.alertPolicies[i]
+	condition := policy.spec.conditions[j]
 	factor := condition.spec.condition.threshold
 	factor * budget >= _nearly_one
+	finding := {
+		"msg": sprintf("alert `%s` of `%s` waits for a burn rate of %v, which even a full outage does not reach", [condition.metadata.name, slo.name, factor]),
+		"document": slo.id,
+		"path": ["spec", "alertPolicies", i, "spec", "conditions", j, "spec", "condition", "threshold"],
+		"hint": "lower the factor below 1 / (1 - objective), or promise more",
+	}
 }
 
 _budget(objective) := 1 - objective.target

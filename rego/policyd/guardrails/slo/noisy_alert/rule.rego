@@ -11,15 +11,16 @@
 #   exemptible: true
 package policyd.guardrails.slo.noisy_alert
 
-warn contains {
-	"msg": sprintf("alert `%s` of `%s` fires at a burn rate of %v, while the objective is met", [condition.metadata.name, slo.name, factor]),
-	"document": slo.id,
-	"path": ["spec", "alertPolicies", i, "spec", "conditions", j, "spec", "condition", "threshold"],
-	"hint": "a factor of 1 or more; 14.4, 6, 3 and 1 are usual for 30 days",
-} if {
+warn := {finding |
 	some slo in input.documents.SLO
-	some i, policy in slo.spec.alertPolicies
-	some j, condition in policy.spec.conditions
+	policy := slo.spec.alertPolicies[i]
+	condition := policy.spec.conditions[j]
 	factor := condition.spec.condition.threshold
 	factor < 1
+	finding := {
+		"msg": sprintf("alert `%s` of `%s` fires at a burn rate of %v, while the objective is met", [condition.metadata.name, slo.name, factor]),
+		"document": slo.id,
+		"path": ["spec", "alertPolicies", i, "spec", "conditions", j, "spec", "condition", "threshold"],
+		"hint": "a factor of 1 or more; 14.4, 6, 3 and 1 are usual for 30 days",
+	}
 }

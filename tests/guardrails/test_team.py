@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from policyd.guardrails import check, with_team_rules
+from policyd.guardrails.bundle import Bundle
+from policyd.guardrails.embedded import EmbeddedEngine
+from policyd.guardrails.managed import ManagedOpa
+from policyd.guardrails.team import team_rules
+from policyd.intents import MemoryTree, load
+
+AT = datetime(2026, 11, 23, tzinfo=UTC)
+RULE = """\
+# METADATA
+# title: Payments are called by checkout only
+# custom:
+#   code: PD2950
+package shop.payments
+
+import data.policyd.lib.units
+
+deny contains {"msg": "`payments` is for `checkout`", "document": rule.id, "path": ["spec", "from", i]} if {
+	units.duration_ms("1s") == 1000
+	some rule in input.documents.AccessRule
+	rule.target == "default/payments"
+	some i, source in rule.spec.from
+	source != "checkout"
+}
+"""
+INTENT = """\
+apiVersion: policyd.dev/v1alpha1
+kind: AccessRule
+metadata: {name: open, owner: me}
+spec:
+  to: payments
+  from: [checkout, web]
+  allow: [{methods: [POST], paths: [/v1/charges]}]
+"""
+
+
+def tree(rule: str = RULE) -> MemoryTree:
+    return MemoryTree(
+        {"rego/shop/payments.rego": rule, "rego/shop/payments_test.rego": "no rego", "open.yaml": INTENT}
+    )
+
+
+async def test_team_rules_run_under_opa(managed: ManagedOpa, shipped: Bundle, opa_binary: Path) -> None:
+    bundle, findings = await with_team_rules(shipped, tree(), opa=opa_binary)
+    assert findings == ()
+    (finding,) = await check(load(tree()), managed, AT, [shipped, bundle])
+    assert (finding.code, str(finding.location)) == ("PD2950", "open.yaml:6:20")
+
+
+async def test_without_opa_they_are_refused(shipped: Bundle) -> None:
+    bundle, (finding,) = await with_team_rules(shipped, tree(), opa=None)
+    assert bundle == shipped
+    assert finding.code == "PD2012"
+    assert "team rules need opa" in finding.message
+
+
+async def test_a_vouched_digest_runs_in_the_embedded_engine(embedded: EmbeddedEngine, shipped: Bundle) -> None:
+    rules, _ = team_rules(tree())
+    bundle, findings = await with_team_rules(shipped, tree(), opa=None, vouched=[rules.digest])
+    assert findings == ()
+    assert [finding.code for finding in await check(load(tree()), embedded, AT, [bundle])] == ["PD2950"]
+
+
+@pytest.mark.parametrize(
+    "package", ["policyd.guardrails.access.wide_open", "policyd", "policydish", "system.authz", 'x["y"]', ""]
+)
+async def test_their_packages_are_their_own(shipped: Bundle, package: str, opa_binary: Path) -> None:
+    rule = RULE.replace("package shop.payments", f"package {package}" if package else "")
+    bundle, (finding,) = await with_team_rules(shipped, tree(rule), opa=opa_binary)
+    assert bundle == shipped
+    assert finding.code == "PD2010"
+
+
+@pytest.mark.parametrize(
+    ("body", "word"),
+    [
+        ('deny contains http.send({"method": "get", "url": "http://127.0.0.1"}).raw_body', "http.send"),
+        ("deny contains opa.runtime().env.HOME", "opa.runtime"),
+        ('deny contains x if some x in net.lookup_ip_addr("localhost")', "net.lookup_ip_addr"),
+        ("deny contains x if x := unknown_function(1)", "unknown_function"),
+        ('deny contains "x" if {\n\tunused := 1\n}', "unused"),
+        ("deny contains {", "eof"),
+    ],
+)
+async def test_what_opa_refuses(shipped: Bundle, opa_binary: Path, body: str, word: str) -> None:
+    bundle, findings = await with_team_rules(shipped, tree(f"package shop\n\n{body}\n"), opa=opa_binary)
+    assert bundle == shipped
+    assert any(word in finding.message for finding in findings)
+    assert all(
+        finding.code == "PD2013" and finding.location.path == "rego/shop/payments.rego" for finding in findings
+    )
+    assert findings[0].location.line >= 3
+
+
+async def test_a_file_that_is_not_text(shipped: Bundle) -> None:
+    bad = MemoryTree({"rego/bad.rego": b"\xff\xfe"})
+    _, (finding,) = await with_team_rules(shipped, bad, opa=None)
+    assert finding.code == "PD2011"
