@@ -17,7 +17,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from policyd.base.content import digest
-from policyd.base.errors import Retry, Stalled
+from policyd.base.errors import PolicydError, Retry, Stalled
 from policyd.model.access import Access
 from policyd.model.mesh import Mesh, Settings
 from policyd.model.names import Name
@@ -87,12 +87,17 @@ class Store:
     def __init__(self, path: Path) -> None:
         self._path = path
         with self._explained():
-            # The driver calls from one task, sometimes by way of a worker thread; never two at once.
+            # The driver calls from one task; the thread that it was built in may be another one.
             self._db = sqlite3.connect(path, timeout=2.0, isolation_level=None, check_same_thread=False)
-            self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute("PRAGMA synchronous = FULL")
-            self._db.execute("PRAGMA foreign_keys = ON")
-            migrate(self._db)
+        try:
+            with self._explained():
+                self._db.execute("PRAGMA journal_mode = WAL")
+                self._db.execute("PRAGMA synchronous = FULL")
+                self._db.execute("PRAGMA foreign_keys = ON")
+                migrate(self._db)
+        except PolicydError:
+            self._db.close()
+            raise
 
     def close(self) -> None:
         """Close the file."""
