@@ -21,6 +21,8 @@ Secrets = Callable[[Name], tuple[Artifact, ...]]
 """The secrets of a service's nodes; the same tuple for as long as they are the same."""
 CompilerOf = Callable[[str], Compiler]
 """The compiler of that name, as a mesh's settings write it."""
+REMEMBERED = 100_000
+"""Parts that are compiled before the memo forgets those that nobody asked for meanwhile."""
 
 
 class Assembly:
@@ -30,6 +32,7 @@ class Assembly:
         self._compiler_of = compiler_of
         self._secrets = secrets
         self._memo = Memo()
+        self._aged_at = 0
         self._read = reference_reader(self._memo)
         self._known: dict[str, tuple[Mesh, Node, tuple[Artifact, ...], NodeSnapshot]] = {}
 
@@ -49,15 +52,18 @@ class Assembly:
             else:
                 fresh[node.id] = (mesh, node, secrets, self._snapshot(mesh, node, secrets))
         self._known = fresh
+        self._age()
         return {node_id: entry[-1] for node_id, entry in fresh.items()}
 
     def faults(self, snapshot: NodeSnapshot) -> tuple[str, ...]:
         """What is wrong with a snapshot as a whole; empty means that it may be sent."""
         return consistent(snapshot, self._read)
 
-    def end_of_round(self) -> None:
-        """Let the memo forget what two whole rounds did not ask for. Only after all nodes were assembled anew."""
-        self._memo.age()
+    def _age(self) -> None:
+        """Bound the memo: a part that is asked for again after being forgotten is compiled again, no more."""
+        if self._memo.builds - self._aged_at > REMEMBERED:
+            self._aged_at = self._memo.builds
+            self._memo.age()
 
     def _snapshot(self, mesh: Mesh, node: Node, secrets: tuple[Artifact, ...]) -> NodeSnapshot:
         # A mesh has one kind of sidecar until nodes can be selected for several.

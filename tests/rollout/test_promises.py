@@ -18,6 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from policyd.base.errors import PolicydError, UsageError
 from policyd.delivery.snapshot import NodeSnapshot
 from policyd.model.names import Name
+from policyd.rollout.content import content_id
 from policyd.rollout.event import Event, Kind
 from policyd.rollout.machine import Command
 from policyd.rollout.record import Phase
@@ -118,6 +119,13 @@ class History(RuleBasedStateMachine):
             return
         # So quarantined content is served by nobody.
         assert self.world.split() == {promoted.services[CHECKOUT].serving: 10_000}
+
+    @invariant()
+    def quarantined_content_is_not_on_its_way(self) -> None:
+        known = self.world.store.load()
+        for release in known.releases:
+            if release.phase.in_flight and release.phase is not Phase.ABORTING:
+                assert content_id(release.change) not in known.quarantine
 
     @invariant()
     def nothing_is_left_half_way(self) -> None:

@@ -1,0 +1,77 @@
+"""Snapshots by the real compiler: whole, compiled once, and made anew only where something changed."""
+
+from __future__ import annotations
+
+import pytest
+
+from policyd.compiler import registry
+from policyd.compiler.artifact import Artifact
+from policyd.delivery.xds.secrets import svid_secret, trust_bundle_secret
+from policyd.model.mesh import Mesh
+from policyd.model.names import Name
+from policyd.plan.effective import Effective
+from policyd.rollout.assembly import Assembly
+from tests.rollout.world import CHECKOUT, WEB, mesh, service
+
+
+class Secrets:
+    """Secrets per service, the same tuple until they are renewed."""
+
+    def __init__(self) -> None:
+        self._known: dict[Name, tuple[Artifact, ...]] = {}
+
+    def __call__(self, name: Name) -> tuple[Artifact, ...]:
+        if name not in self._known:
+            self.renew(name, b"first")
+        return self._known[name]
+
+    def renew(self, name: Name, key: bytes) -> None:
+        self._known[name] = (svid_secret(str(name).encode(), key), trust_bundle_secret(b"root"))
+
+
+@pytest.fixture
+def secrets() -> Secrets:
+    return Secrets()
+
+
+@pytest.fixture
+def assembly(secrets: Secrets) -> Assembly:
+    return Assembly(registry.load, secrets)
+
+
+def at_rest(one: Mesh) -> Effective:
+    return Effective.at_rest(one)
+
+
+def test_every_snapshot_hangs_together(assembly: Assembly) -> None:
+    rest = at_rest(mesh())
+    found = assembly.snapshots(rest.nodes(), rest.mesh_for)
+    assert len(found) == 18
+    for snapshot in found.values():
+        assert assembly.faults(snapshot) == ()
+
+
+def test_what_did_not_change_is_the_same_snapshot_and_not_compiled_again(assembly: Assembly) -> None:
+    rest = at_rest(mesh())
+    before = assembly.snapshots(rest.nodes(), rest.mesh_for)
+    compiled = assembly.compiled
+    after = assembly.snapshots(rest.nodes(), rest.mesh_for)
+    assert all(after[node] is before[node] for node in before)
+    assert assembly.compiled == compiled
+
+
+def test_a_changed_split_reaches_callers_only(assembly: Assembly) -> None:
+    rest, moved = at_rest(mesh()), at_rest(mesh(service(CHECKOUT, "v2")))
+    before = assembly.snapshots(rest.nodes(), rest.mesh_for)
+    after = assembly.snapshots(moved.nodes(), moved.mesh_for)
+    changed = {node for node in before if before[node].digest != after[node].digest}
+    assert changed == {node for node in before if node.startswith(f"{WEB}/")}
+
+
+def test_renewed_secrets_change_their_service_s_nodes_only(assembly: Assembly, secrets: Secrets) -> None:
+    rest = at_rest(mesh())
+    before = assembly.snapshots(rest.nodes(), rest.mesh_for)
+    secrets.renew(CHECKOUT, b"second")
+    after = assembly.snapshots(rest.nodes(), rest.mesh_for)
+    changed = {node for node in before if before[node].digest != after[node].digest}
+    assert changed == {node for node in before if node.startswith(f"{CHECKOUT}/")}
