@@ -1,0 +1,183 @@
+"""What the small mesh means, value by value."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import pytest
+
+from policyd.base.diagnostics import Location
+from policyd.lowering import Lowered
+from policyd.model.access import Access, Mode, Permit, Rule, Source
+from policyd.model.mesh import DataPlane, Mesh, Settings
+from policyd.model.names import Name
+from policyd.model.paths import PathPattern
+from policyd.model.provenance import Key, Provenance
+from policyd.model.release import DEFAULT_STRATEGY, IMMEDIATE, CanaryPlan, OnInconclusive, Strategy, Wave
+from policyd.model.resilience import Resilience, Retries, Timeouts
+from policyd.model.service import Endpoint, HeaderMatch, HealthCheck, Protocol, Service, Split, Version
+from policyd.model.slo import Availability, Latency
+
+CHECKOUT = Name("default", "checkout")
+LowerFiles = Callable[..., Lowered]
+
+
+@pytest.fixture
+def mesh(lower_with: LowerFiles) -> Mesh:
+    lowered = lower_with()
+    assert lowered.findings == ()
+    assert lowered.mesh is not None
+    return lowered.mesh
+
+
+def _mesh(lowered: Lowered) -> Mesh:
+    assert lowered.mesh is not None, lowered.findings
+    return lowered.mesh
+
+
+def test_settings(mesh: Mesh, lower_with: LowerFiles) -> None:
+    assert mesh.settings == Settings("shop", "shop.example", (DataPlane("sidecars", "envoy"),))
+    more = (
+        "trustDomain: shop.example\n  dataPlanes: [{name: edge, compiler: envoy}]\n"
+        "  identity: {leaf: 1h, root: 30d}\n  ports: {inbound: 1, outbound: 2}"
+    )
+    other = _mesh(lower_with(("trustDomain: shop.example", more))).settings
+    assert other == Settings("shop", "shop.example", (DataPlane("edge", "envoy"),), 1, 2, 3_600, 2_592_000)
+
+
+def test_a_service(mesh: Mesh) -> None:
+    assert mesh.services[CHECKOUT] == Service(
+        name=CHECKOUT,
+        protocol=Protocol.HTTP,
+        port=8080,
+        versions=(
+            Version(
+                "v1",
+                (Endpoint("10.0.1.11", "127.0.0.1", 8080), Endpoint("10.0.1.12", "127.0.0.1", 8080, "b")),
+            ),
+            Version("v2", (Endpoint("10.0.1.21", "127.0.0.1", 8080),)),
+        ),
+        split=Split.all_to("v1"),
+        resilience=Resilience(
+            Timeouts(1_000, 2_000, 600, 300_000),
+            Retries(2, ("503", "connect-failure"), ("DELETE", "GET", "HEAD", "OPTIONS", "PUT"), 2_000),
+        ),
+        health_check=HealthCheck("/healthz", 2_000, 1_000, 1, 3),
+    )
+
+
+def test_services_and_access_are_sorted_and_every_service_has_access(mesh: Mesh) -> None:
+    names = [Name("default", "checkout"), Name("default", "registry"), Name("default", "web"), Name("pay", "ledger")]
+    assert list(mesh.services) == list(mesh.access) == names
+    assert mesh.access[Name("default", "web")] == Access(Name("default", "web"))
+    assert mesh.services[Name("pay", "ledger")].protocol is Protocol.TCP
+
+
+def test_an_application_on_loopback_shares_its_instances_address(mesh: Mesh) -> None:
+    (version,) = mesh.services[Name("default", "web")].versions
+    assert version.endpoints == (
+        Endpoint("127.0.0.5", "127.0.0.5", 80),
+        Endpoint("127.0.0.6", "127.0.0.1", 9_000),
+    )
+
+
+def test_access(mesh: Mesh) -> None:
+    status, order = PathPattern.parse("/v1/status"), PathPattern.parse("/v1/orders/{id}")
+    assert mesh.access[CHECKOUT] == Access(
+        CHECKOUT,
+        (
+            Rule(
+                Name("default", "everyone-looks"),
+                (Source(anyone=True),),
+                (Permit(("GET",), (status,)),),
+                Mode.OBSERVE,
+            ),
+            Rule(
+                Name("default", "web-checks-out"),
+                (
+                    Source(services=(Name("default", "web"),)),
+                    Source(namespaces=("default", "pay")),
+                    Source(identities=("spiffe://partner.example/ns/x/svc/y",)),
+                ),
+                (Permit(("GET", "POST"), (order, status)), Permit(("*",), (PathPattern.parse("/v2/**"),))),
+                Mode.ENFORCE,
+                datetime(2027, 3, 31, tzinfo=UTC),
+            ),
+        ),
+    )
+    (rule,) = mesh.access[Name("pay", "ledger")].rules
+    assert rule.sources == (Source(services=(CHECKOUT,)),)
+
+
+def test_the_canary_of_a_service(mesh: Mesh) -> None:
+    assert mesh.releases.canaries == {
+        CHECKOUT: CanaryPlan(
+            name=CHECKOUT,
+            service=CHECKOUT,
+            steps=(500, 2_550, 10_000),
+            hold_s=60.0,
+            gates=(Name("default", "checkout-availability"), Name("default", "checkout-latency-99")),
+            first=HeaderMatch("x-canary", "yes"),
+            min_requests=50,
+            on_inconclusive=OnInconclusive.HOLD,
+        )
+    }
+
+
+def test_short_objectives(mesh: Mesh) -> None:
+    slos = mesh.releases.slos
+    assert [name.name for name in slos] == ["checkout-availability", "checkout-latency-99", "checkout-latency-99-9"]
+    availability, latency, slow = slos.values()
+    assert (availability.objective, availability.indicator) == (0.999, Availability())
+    assert (latency.objective, latency.indicator) == (0.99, Latency(300))
+    assert (slow.objective, slow.indicator) == (0.999, Latency(1_000))
+    assert {slo.service for slo in slos.values()} == {CHECKOUT}
+    assert [(alert.factor, alert.long_s, alert.short_s) for alert in availability.alerts] == [
+        (14.4, 3_600, 300),
+        (6.0, 21_600, 1_800),
+        (3.0, 86_400, 7_200),
+        (1.0, 259_200, 21_600),
+    ]
+
+
+def test_the_mesh_chooses_a_strategy(mesh: Mesh, lower_with: LowerFiles) -> None:
+    assert mesh.releases.strategy == DEFAULT_STRATEGY
+    named = ("trustDomain: shop.example", "trustDomain: shop.example\n  strategy: careful")
+    assert _mesh(lower_with(named)).releases.strategy == Strategy(
+        Name("default", "careful"), (Wave(count=1), Wave(share=2_000), Wave(share=10_000)), hold_s=30.0
+    )
+    built_in = ("trustDomain: shop.example", "trustDomain: shop.example\n  strategy: immediate")
+    assert _mesh(lower_with(built_in)).releases.strategy == IMMEDIATE
+    gates = ("gates: touched", "gates: [checkout-availability]")
+    chosen = _mesh(lower_with(named, gates)).releases.strategy
+    assert chosen.gates == (Name("default", "checkout-availability"),)
+
+
+def test_where_every_value_came_from(lower_with: LowerFiles) -> None:
+    provenance = lower_with().provenance
+    assert provenance[Key("Service", CHECKOUT)] == Provenance(Location("services.yaml", 3, 18), "team-buy")
+    assert provenance[Key("AccessRule", Name("pay", "shop-pays"))] == Provenance(Location("rules.yaml", 23, 18))
+    slo = provenance[Key("SLO", Name("default", "checkout-latency-99"))]
+    assert slo == Provenance(Location("services.yaml", 11, 43), "team-buy")
+    assert {key.kind for key in provenance} == {
+        "Mesh",
+        "Service",
+        "AccessRule",
+        "CanarySplit",
+        "RolloutStrategy",
+        "SLO",
+    }
+
+
+def test_order_in_lists_means_nothing_where_it_should_not(mesh: Mesh, lower_with: LowerFiles) -> None:
+    swapped = _mesh(
+        lower_with(
+            ("[POST, GET, GET]", "[GET, POST]"),
+            ('[/v1/status, "/v1/orders/{id}"]', '["/v1/orders/{id}", /v1/status]'),
+            ("[503, connect-failure]", "[connect-failure, 503]"),
+            ("[{address: 10.0.1.12, zone: b}, 10.0.1.11]", "[10.0.1.11, {address: 10.0.1.12, zone: b}]"),
+        )
+    )
+    assert swapped.services == mesh.services
+    assert swapped.access == mesh.access
