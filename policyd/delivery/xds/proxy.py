@@ -68,6 +68,11 @@ class Proxy:
         while self._wants(snapshot) and self.connected and not (self._converged or self._refusal):
             await self._changed.wait()
 
+    async def gone(self) -> None:
+        """Return when no stream of the proxy is open."""
+        while self.connected:
+            await self._changed.wait()
+
     def assign(self, snapshot: NodeSnapshot) -> None:
         """Make `snapshot` what the proxy shall have. The same content again changes nothing, refusal included."""
         if self._wants(snapshot):

@@ -103,6 +103,11 @@ class XdsServer:
             while not wanted <= self.connected():
                 await self._connections.wait()
 
+    async def wait_disconnected(self, node_ids: Iterable[str]) -> None:
+        """Return when none of these nodes has a stream."""
+        for node_id in node_ids:
+            await self.proxy(node_id).gone()
+
     def proxy(self, node_id: str) -> Proxy:
         """What is known of one node; begun if it is new."""
         known = self._proxies.get(node_id)

@@ -17,7 +17,7 @@ from policyd.base.clock import SystemClock
 from policyd.compiler.artifact import Artifact
 from policyd.delivery.ledger import Ledger
 from policyd.delivery.outcome import NO_ANSWER, Applied, Refused
-from policyd.delivery.resource_types import CLUSTER, LISTENER, ROUTE
+from policyd.delivery.resource_types import CLUSTER, ENDPOINT, LISTENER, ROUTE
 from policyd.delivery.snapshot import NodeSnapshot, consistent
 from policyd.delivery.xds.server import XdsServer
 from policyd.identity import CertificateAuthority, SvidIssuer
@@ -253,3 +253,35 @@ def with_peer(live: Live, cluster: Artifact) -> list[Artifact]:
         cluster if (artifact.kind, artifact.name) == (CLUSTER, "peer") else artifact
         for artifact in live.parts.artifacts()
     ]
+
+
+async def test_a_listener_with_all_it_uses_goes_and_comes_back(live: Live) -> None:
+    whole = live.parts.artifacts()
+    applied(await live.apply(whole))
+    going = {(LISTENER, "outbound"), (ROUTE, "outbound"), (CLUSTER, "peer"), (ENDPOINT, "peer")}
+    applied(await live.apply([artifact for artifact in whole if (artifact.kind, artifact.name) not in going]))
+    with pytest.raises(httpx.ConnectError):
+        await live.call()
+    applied(await live.apply(whole))
+    assert (await live.call()).status_code == 200
+
+
+async def test_a_proxy_that_starts_anew_gets_everything_again(
+    envoy_binary: Path, tmp_path: Path, parts: Parts
+) -> None:
+    server = XdsServer("127.0.0.1:0", SystemClock(), Ledger())
+    await server.start()
+    async with app() as app_port:
+        parts.app_port = app_port
+        snapshot = NodeSnapshot.of(NODE, parts.artifacts())
+        assert await server.apply({NODE: snapshot}, DEADLINE_S) == Applied(frozenset(), absent=frozenset({NODE}))
+        for _ in range(2):
+            async with envoy(envoy_binary, tmp_path, server.address):
+                await server.wait_connected([NODE], DEADLINE_S)
+                applied(await server.apply({NODE: snapshot}, DEADLINE_S))
+                async with httpx.AsyncClient(timeout=5) as client:
+                    response = await client.get(f"http://127.0.0.1:{parts.outbound_port}/")
+                assert response.status_code == 200
+            async with asyncio.timeout(DEADLINE_S):
+                await server.wait_disconnected([NODE])
+    await server.stop()
