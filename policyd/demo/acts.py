@@ -29,7 +29,8 @@ class Story:
 
     world: World
     look: Callable[[Json], None]
-    start_load: Callable[[], None]
+    first_answers: Callable[[], Awaitable[None]]
+    """Return when web's calls are answered, and let the callers come."""
     good_commit: str = ""
     bad_commit: str = ""
     opened_commit: str = ""
@@ -58,7 +59,7 @@ async def goes_live(story: Story) -> str:
     commit = story.world.repository.commit("the shop")
     await story.world.start_sidecars()
     status = await story.until("every proxy in sync", lambda s: s["head"] == commit and all_in_sync(s), 60)
-    story.start_load()
+    await story.first_answers()
     await story.until("traffic on every edge", lambda s: rate(s, "catalog") > 1 and rate(s, "payments") > 1, 30)
     services, proxies = len(status["services"]), len(status["nodes"])
     return f"{services} services live on {proxies} Envoys at {commit[:10]}, every call over mutual TLS"

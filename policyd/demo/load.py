@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import httpx
 
 from policyd.base.clock import Clock
+from policyd.base.errors import Stalled
 from policyd.demo.apps import INJECTED
 
 
@@ -56,6 +57,18 @@ class Load:
         self._flying: set[asyncio.Task[None]] = set()
         self.tally = Tally()
 
+    async def until_answered(self, within_s: float) -> None:
+        """Return when every stream gets good answers; what is sent here is not counted.
+
+        Raises `Stalled` with the last answer after `within_s` seconds.
+        """
+        end = self._clock.monotonic() + within_s
+        for stream in self._streams:
+            while (trouble := await self._probe(stream)) and self._clock.monotonic() < end:
+                await self._clock.sleep(0.1)
+            if trouble:
+                raise Stalled(f"{stream.method} {stream.url} is not answered: {trouble}")
+
     def start(self) -> None:
         """Begin to send."""
         self._senders = [asyncio.create_task(self._send(stream)) for stream in self._streams]
@@ -67,6 +80,17 @@ class Load:
         await asyncio.gather(*self._senders, return_exceptions=True)
         await asyncio.gather(*self._flying, return_exceptions=True)
         await self._client.aclose()
+
+    async def _probe(self, stream: Stream) -> str:
+        """What is wrong with one answer of three (there may be several instances); empty if nothing is."""
+        for _ in range(3):
+            try:
+                reply = await self._client.request(stream.method, stream.url)
+            except httpx.HTTPError as error:
+                return type(error).__name__
+            if reply.status_code >= 400:
+                return f"{reply.status_code} {reply.text[:120]}"
+        return ""
 
     async def _send(self, stream: Stream) -> None:
         start = self._clock.monotonic()

@@ -59,7 +59,7 @@ class Show:
         """Set the world up and play every act; after one that fails, the rest is not played."""
         await self._world.start_apps(CALLS, {BAD: FAILING})
         await self._world.start_controller()
-        story = Story(self._world, self._draw, self._start_load)
+        story = Story(self._world, self._draw, self._open_doors)
         try:
             for act in self._acts:
                 self._played.append(await self._play(act, story))
@@ -114,9 +114,12 @@ class Show:
             self._draw(await self._world.client.status())
             await self._clock.sleep(0.5)
 
-    def _start_load(self) -> None:
-        self._load = Load(self._world.proxy("web"), STREAMS, self._clock)
-        self._load.start()
+    async def _open_doors(self) -> None:
+        """Proxies in sync still check the health of what they call: customers come when the doors are open."""
+        load = Load(self._world.proxy("web"), STREAMS, self._clock)
+        await load.until_answered(within_s=30.0)
+        self._load = load
+        load.start()
 
     def _draw(self, status: Json) -> None:
         nodes = status.get("nodes", [])
