@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -106,8 +106,3 @@ class SvidIssuer:
         """Forget the SVIDs of all other services."""
         kept = frozenset(services)
         self._current = {service: svid for service, svid in self._current.items() if service in kept}
-
-
-def seconds_until(instant: datetime, now: datetime) -> float:
-    """Seconds to wait for `instant`, never negative."""
-    return max((instant - now) / timedelta(seconds=1), 0.0)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from policyd.identity.authority import CertificateAuthority
-from policyd.identity.svid import SvidIssuer, renewal, seconds_until, spread
+from policyd.identity.svid import SvidIssuer, renewal, spread
 from policyd.model.names import Name
 from policyd.testing.clock import FakeClock
 
@@ -93,9 +93,3 @@ def test_renewal_falls_between_forty_and_fifty_per_cent_of_life(name: str, life_
     assert share == spread(Name("shop", name))
     at = renewal(issued, issued + life, share)
     assert life * 0.399 <= at - issued <= life * 0.5
-
-
-def test_waiting_times_are_never_negative() -> None:
-    now = FakeClock().now()
-    assert seconds_until(now + timedelta(seconds=5), now) == 5
-    assert seconds_until(now - timedelta(seconds=5), now) == 0
