@@ -50,7 +50,10 @@ def judged(
             info = _info(report, known)
             severity = info.severity(warns=report.warns, critical=True)
             findings.append(Finding(info.code, severity, report.message, Location("."), report.hint))
-    exemptible = {info.code: info.exemptible for info in known.values()}
+    exemptible: dict[str, bool] = {}
+    for info in known.values():
+        # A code that several rules share is exemptible only where all of them are.
+        exemptible[info.code] = info.exemptible and exemptible.get(info.code, True)
     for position, (document, subject) in enumerate(pairs):
         if position in by_document or document.exemptions:
             own = [_finding(document, subject, report, known) for report in by_document.get(position, ())]

@@ -18,6 +18,7 @@ from policyd.guardrails.bundle import Bundle, Module
 
 TEAM_CODE = "PD2900"
 """The code of team rules that do not bring their own."""
+_TEAM_CODES = re.compile(r"PD29[0-9]{2}")
 _BLOCK = re.compile(r"^# METADATA[ \t]*\n((?:#.*\n)+)(?=package )", re.MULTILINE)
 
 
@@ -73,12 +74,20 @@ def _info(module: Module) -> RuleInfo:
         weight = Weight.ERROR
     return RuleInfo(
         module.package,
-        str(custom.get("code", TEAM_CODE)),
+        _code(module.package, custom.get("code")),
         str(said.get("title", "")),
         " ".join(str(said.get("description", "")).split()),
         weight,
         custom.get("exemptible") is True,
     )
+
+
+def _code(package: str, said: object) -> str:
+    """The rule's code. Team rules have PD29xx: under another code they could pass for a shipped rule."""
+    text = said if isinstance(said, str) else TEAM_CODE
+    if not package.startswith("policyd.") and not _TEAM_CODES.fullmatch(text):
+        return TEAM_CODE
+    return text
 
 
 def _metadata(text: str) -> dict[str, object]:

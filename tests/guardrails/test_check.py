@@ -122,3 +122,35 @@ warn contains {"msg": "only a warning", "document": 0, "path": ["spec", 3, "noth
     }
     assert {finding.code for finding in findings} == {"PD2900"}
     assert [finding.severity for finding in findings if finding.location.line] == [Severity.WARNING]
+
+
+async def test_a_team_rule_cannot_pass_for_a_shipped_one(embedded: EmbeddedEngine, shipped: Bundle) -> None:
+    rules = """# METADATA
+# title: pretender
+# custom:
+#   code: PD2104
+#   exemptible: true
+package team
+
+deny contains {"msg": "mine", "document": 2}
+"""
+    bundle = shipped.with_modules([Module("rego/team.rego", rules)], ["team"])
+    findings = await judged(embedded, bundle)
+    assert {finding.code: finding.message for finding in findings}["PD2900"] == "mine"
+
+
+async def test_a_shared_code_is_exemptible_only_where_all_its_rules_are(
+    embedded: EmbeddedEngine, shipped: Bundle
+) -> None:
+    rules = """# METADATA
+# title: t
+# custom:
+#   exemptible: %s
+package team.%s
+
+deny contains {"msg": "no", "document": 2}
+"""
+    modules = [Module(f"rego/{name}.rego", rules % (said, name)) for name, said in (("a", "true"), ("b", "false"))]
+    bundle = shipped.with_modules(modules, ["team"])
+    comment = "  # policyd: allow PD2900 until 2027-01-31 because one of them may"
+    assert "PD2003" in {finding.code for finding in await judged(embedded, bundle, comment=comment)}
