@@ -9,7 +9,7 @@ from envoy.config.core.v3 import substitution_format_string_pb2
 from envoy.extensions.access_loggers.stream.v3 import stream_pb2
 
 from policyd_compilers.envoy.proto import pack, struct
-from policyd_compilers.envoy.rbac import FILTER, SHADOW_PREFIX
+from policyd_compilers.envoy.rbac import FILTER, SHADOW_PREFIX, STAT_PREFIX
 
 _COMMON: dict[str, object] = {
     "start": "%START_TIME%",
@@ -27,7 +27,7 @@ _COMMON: dict[str, object] = {
 }
 _INBOUND: dict[str, object] = {
     "caller": "%DOWNSTREAM_PEER_URI_SAN%",
-    "rule": f"%DYNAMIC_METADATA({FILTER}:enforced_effective_policy_id)%",
+    "rule": f"%DYNAMIC_METADATA({FILTER}:{STAT_PREFIX}enforced_effective_policy_id)%",
     "observed": f"%DYNAMIC_METADATA({FILTER}:{SHADOW_PREFIX}shadow_engine_result)%",
     "observed_rule": f"%DYNAMIC_METADATA({FILTER}:{SHADOW_PREFIX}shadow_effective_policy_id)%",
 }

@@ -19,25 +19,32 @@ from policyd.compiler.naming import APP
 from policyd.model.service import HealthCheck
 from policyd_compilers.envoy.proto import boolean, milliseconds, uint32
 
+RECOVERY_MS = 1_000
+"""How often at least an unhealthy instance is asked again, whatever the interval: it is needed most then."""
 HEALTH_CHECK_HEADER = "x-policyd-health-check"
 
 
 def active_check(check: HealthCheck, *, host: str, mark: bool) -> Any:
-    """The declared check, sent as `host`; with `mark` it is meant for a sidecar."""
+    """The declared check, sent as `host`; with `mark` it is meant for a sidecar and goes over its mTLS."""
     http = health_check_pb2.HealthCheck.HttpHealthCheck(host=host, path=check.path)
     if mark:
         header = base_pb2.HeaderValue(key=HEALTH_CHECK_HEADER, value="1")
         http.request_headers_to_add.append(base_pb2.HeaderValueOption(header=header))
-    return health_check_pb2.HealthCheck(
+    message = health_check_pb2.HealthCheck(
         timeout=milliseconds(check.timeout_ms),
         interval=milliseconds(check.interval_ms),
         # Envoy's default of 60 s for a cluster without traffic would find a dead instance too late.
         no_traffic_interval=milliseconds(check.interval_ms),
+        unhealthy_interval=milliseconds(min(check.interval_ms, RECOVERY_MS)),
         unhealthy_threshold=uint32(check.unhealthy_threshold),
         healthy_threshold=uint32(check.healthy_threshold),
         reuse_connection=boolean(True),
         http_health_check=http,
     )
+    if mark:
+        # The check speaks HTTP/1.1; the connections of requests would let ALPN choose HTTP/2.
+        message.tls_options.alpn_protocols.append("http/1.1")
+    return message
 
 
 def answer(check: HealthCheck) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from envoy.config.common.mutation_rules.v3 import mutation_rules_pb2
-from envoy.config.core.v3 import extension_pb2, protocol_pb2
+from envoy.config.core.v3 import address_pb2, extension_pb2, protocol_pb2
 from envoy.extensions.filters.http.router.v3 import router_pb2
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2
 from envoy.extensions.http.early_header_mutation.header_mutation.v3 import header_mutation_pb2
@@ -21,6 +21,9 @@ MAX_HEADERS_KB = 60
 MAX_HEADERS = 100
 MAX_STREAMS = 1_024
 DRAIN_S = 5
+NOBODY = address_pb2.CidrRange(address_prefix="255.255.255.255", prefix_len=uint32(32))
+"""No peer is "internal", so that nobody's address makes his headers trusted. This one address can be nobody's; an
+empty list would mean every private one."""
 
 
 def base(stat_prefix: str, route_config: str, *, idle_ms: int, stream_idle_ms: int) -> Any:
@@ -37,8 +40,7 @@ def base(stat_prefix: str, route_config: str, *, idle_ms: int, stream_idle_ms: i
         generate_request_id=boolean(True),
         preserve_external_request_id=True,
         use_remote_address=boolean(True),
-        # No peer is "internal": nobody's address makes his `x-envoy-*` headers trusted.
-        internal_address_config=_Manager.InternalAddressConfig(),
+        internal_address_config=_Manager.InternalAddressConfig(cidr_ranges=[NOBODY]),
         early_header_mutation_extensions=[_without_envoy_headers()],
         common_http_protocol_options=protocol_pb2.HttpProtocolOptions(
             idle_timeout=milliseconds(idle_ms), max_headers_count=uint32(MAX_HEADERS)

@@ -21,6 +21,8 @@ from policyd_compilers.envoy.callers import callers
 FILTER = "envoy.filters.http.rbac"
 NO_RULE_FOR_CALLER = "no-rule-for-caller"
 NO_RULE_FOR_REQUEST = "no-rule-for-request"
+STAT_PREFIX = "access_"
+"""Begins the names of the decision's counters and metadata keys; Envoy puts no separator behind it."""
 SHADOW_PREFIX = "observe_"
 
 
@@ -37,7 +39,7 @@ def per_route(access: Access, trust_domain: str) -> Any:
     """
     enforced = [rule for rule in access.rules if rule.mode is Mode.ENFORCE]
     rbac = filter_pb2.RBAC(
-        matcher=decision_tree(enforced, trust_domain), rules_stat_prefix="access_", track_per_rule_stats=True
+        matcher=decision_tree(enforced, trust_domain), rules_stat_prefix=STAT_PREFIX, track_per_rule_stats=True
     )
     if len(enforced) < len(access.rules):
         rbac.shadow_matcher.CopyFrom(decision_tree(access.rules, trust_domain))
