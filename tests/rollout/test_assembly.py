@@ -6,6 +6,7 @@ import pytest
 
 from policyd.compiler import registry
 from policyd.compiler.artifact import Artifact
+from policyd.compiler.protocol import Compiler
 from policyd.delivery.xds.secrets import svid_secret, trust_bundle_secret
 from policyd.model.mesh import Mesh
 from policyd.model.names import Name
@@ -75,3 +76,15 @@ def test_renewed_secrets_change_their_service_s_nodes_only(assembly: Assembly, s
     after = assembly.snapshots(rest.nodes(), rest.mesh_for)
     changed = {node for node in before if before[node].digest != after[node].digest}
     assert changed == {node for node in before if node.startswith(f"{CHECKOUT}/")}
+
+
+def test_a_compiler_is_looked_up_once_and_not_for_every_node(secrets: Secrets) -> None:
+    asked: list[str] = []
+
+    def compiler_of(name: str) -> Compiler:
+        asked.append(name)
+        return registry.load(name)
+
+    rest = at_rest(mesh())
+    Assembly(compiler_of, secrets).snapshots(rest.nodes(), rest.mesh_for)
+    assert asked == ["envoy"]
