@@ -32,6 +32,10 @@ class Sidecars:
         """The `admin` setting of a controller that watches these sidecars."""
         return f"unix:{self._folder / ADMIN}"
 
+    def socket(self, name: str) -> Path:
+        """The admin socket of the sidecar that is called `<service>-<version>-<address>`."""
+        return self._folder / f"{name}.sock"
+
     async def start(self, nodes: Iterable[Node], xds: str) -> None:
         """Start an Envoy for each node; they take their configuration from the controller at `xds`."""
         for node in nodes:
@@ -41,9 +45,7 @@ class Sidecars:
         """Start the Envoy of one node."""
         name = f"{node.service.name}-{node.version}-{node.endpoint.address}"
         bootstrap = self._folder / f"{name}.yaml"
-        admin = self._folder / ADMIN.format(
-            service=node.service.name, version=node.version, address=node.endpoint.address
-        )
+        admin = self.socket(name)
         host, _, port = xds.rpartition(":")
         text = self._compiler.bootstrap(node, ListenAddress(host, int(port)), ListenAddress(path=str(admin)))
         await asyncio.to_thread(bootstrap.write_bytes, text)
