@@ -43,8 +43,12 @@ class Rejected:
 class Judge(Protocol):
     """The guardrails, with their engine and bundles chosen."""
 
-    async def judge(self, snapshot: Snapshot, loaded: Loaded, at: datetime) -> tuple[Finding, ...]:
+    async def judge(self, tree: Snapshot, loaded: Loaded, at: datetime) -> tuple[Finding, ...]:
         """What the rules say. Raises `Retry` or `Stalled` where the engine has no answer."""
+        ...
+
+    async def promote(self, tree: Snapshot) -> None:
+        """The rules of this commit judge those that come after it."""
         ...
 
 
@@ -71,7 +75,12 @@ class Admission:
         ordered = in_order(findings)
         if lowered.mesh is None or has_errors(ordered):
             return Rejected(snapshot, ordered)
+        await self._judge.promote(snapshot)
         return Admitted(snapshot, lowered.mesh, lowered.provenance, ordered)
+
+    async def resume(self, snapshot: Snapshot) -> None:
+        """Begin after a restart with the commit that was taken last: its rules judge the next one."""
+        await self._judge.promote(snapshot)
 
 
 def _moved(mesh: Mesh, trust_domain: str, provenance: Mapping[Key, Provenance]) -> Finding:

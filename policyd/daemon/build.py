@@ -24,7 +24,7 @@ from policyd.daemon.wallet import Wallet
 from policyd.delivery.ledger import Ledger
 from policyd.delivery.xds.server import XdsServer
 from policyd.guardrails.bundle import shipped_bundle
-from policyd.guardrails.embedded import EmbeddedEngine
+from policyd.guardrails.choice import choose, find_opa
 from policyd.rollout.assembly import Assembly
 from policyd.rollout.driver import Driver
 from policyd.rollout.store import Store
@@ -39,7 +39,13 @@ async def serve(settings: Settings, clock: Clock, stop: asyncio.Event) -> None:
         ledger = Ledger()
         xds = XdsServer(settings.xds, clock, ledger)
         metrics = ControllerMetrics()
-        engine = EmbeddedEngine(deadline_s=settings.guardrails.deadline_s)
+        guardrails = settings.guardrails
+        engine = choose(
+            guardrails.engine,
+            opa_url=guardrails.opa_url,
+            opa_binary=guardrails.opa_binary,
+            deadline_s=guardrails.deadline_s,
+        )
         stack.push_async_callback(engine.close)
         store = Store(settings.state / "policyd.sqlite")
         stack.callback(store.close)
@@ -64,7 +70,10 @@ async def serve(settings: Settings, clock: Clock, stop: asyncio.Event) -> None:
         controller = Controller(
             mirror=mirror,
             poll_s=settings.source.poll_s,
-            admission=Admission(Guardrails(engine, shipped_bundle()), clock),
+            admission=Admission(
+                Guardrails(engine, shipped_bundle(), opa=find_opa(guardrails.opa_binary), vouched=guardrails.vouched),
+                clock,
+            ),
             driver=driver,
             xds=xds,
             wallet=wallet,

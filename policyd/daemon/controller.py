@@ -53,6 +53,7 @@ class Controller:
         clock: Clock,
         engine_name: str,
     ) -> None:
+        self._mirror = mirror
         self._watch = Watch(mirror, clock, on_event=self._on_source_event, poll_s=poll_s)
         self._admission = admission
         self._driver = driver
@@ -71,6 +72,7 @@ class Controller:
 
     async def follow(self) -> None:
         """Judge every commit of the branch, newest first when several wait; never ends by itself."""
+        await self._resume()
         async for snapshot in self._watch.snapshots():
             await self._consider_until_known(snapshot)
 
@@ -164,6 +166,16 @@ class Controller:
             else:
                 self._trouble = ""
                 return
+
+    async def _resume(self) -> None:
+        """After a restart, the rules of the commit that was taken last still hold. It may be gone from Git."""
+        head = self._driver.status().head
+        if not head:
+            return
+        try:
+            await self._admission.resume(await asyncio.to_thread(self._mirror.snapshot, head))
+        except (PolicydError, ValueError) as error:
+            self._log.warning("rules of the last commit not found", commit=head, error=str(error))
 
     async def _consider(self, snapshot: Snapshot) -> None:
         outcome = await self._admission.consider(snapshot, self._wallet.trust_domain)

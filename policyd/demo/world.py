@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 
@@ -22,6 +22,7 @@ from policyd.demo.client import Controller
 from policyd.demo.processes import Child, Processes
 from policyd.demo.repository import ShopRepository
 from policyd.demo.sidecars import Sidecars
+from policyd.guardrails.team import team_rules
 from policyd.intents import load
 from policyd.lowering import lower
 from policyd.model.mesh import Mesh
@@ -89,8 +90,12 @@ class World:
         for behaviour in behaviours:
             await self._listening(behaviour.address, behaviour.port)
 
-    async def start_controller(self, *, vouched: Iterable[str] = (), tick_s: float = 0.5) -> None:
-        """Start `policyd run` on this repository, or start it again after `kill_controller`."""
+    async def start_controller(self, *, tick_s: float = 0.5) -> None:
+        """Start `policyd run` on this repository, or start it again after `kill_controller`.
+
+        Its team rules, as they are now, are vouched for: they are ours, and there may be no OPA to check them.
+        """
+        rules, _ = team_rules(DirectoryTree(self.repository.path))
         settings = {
             "source": {"repository": str(self.repository.path), "branch": "main"},
             "state": str(self._folder / "state"),
@@ -98,7 +103,7 @@ class World:
             "http": self._http,
             "admin": self.sidecars.admin_template,
             "tick_s": tick_s,
-            "guardrails": {"vouched": list(vouched)},
+            "guardrails": {"vouched": [rules.digest]},
             "logs": {"format": "json"},
         }
         config = self._folder / "policyd.yaml"
