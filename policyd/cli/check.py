@@ -43,15 +43,19 @@ class Report:
 
 def check(
     path: Annotated[Path, typer.Argument(help="The folder that holds the intents.")] = Path(),
+    *,
     deep: Annotated[bool, typer.Option("--deep", help="Also ask the real proxy about every compiled node.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Warnings count as findings, too.")] = False,
+    vouch: Annotated[
+        list[str] | None, typer.Option("--vouch", help="Digest of team rules that need no OPA to check them.")
+    ] = None,
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Also notes, exceptions and what was done.")
     ] = False,
     output: OutputOption = Format.TEXT,
 ) -> None:
     """Find every mistake in the intents: form, references, guardrails, and what a proxy could not say."""
-    report = _look(path, deep=deep)
+    report = _look(path, deep=deep, vouched=vouch or ())
     shown = [finding for finding in report.findings if verbose or finding.severity > Severity.INFO]
     bad = has_errors(shown) or (strict and any(finding.severity is Severity.WARNING for finding in shown))
     if output is Format.JSON:
@@ -62,10 +66,11 @@ def check(
         raise typer.Exit(FINDINGS)
 
 
-def _look(path: Path, *, deep: bool) -> Report:
+def _look(path: Path, *, deep: bool, vouched: Sequence[str]) -> Report:
     began = time.perf_counter()
-    judged = judge(DirectoryTree(path))
-    guarded = guard(judged.loaded, SystemClock())
+    tree = DirectoryTree(path)
+    judged = judge(tree)
+    guarded = guard(tree, judged.loaded, SystemClock(), vouched)
     findings = [*judged.findings, *guarded.findings]
     compiled = compile_mesh(judged.lowered.mesh) if judged.lowered.mesh is not None else ()
     findings += losses(compiled, judged.lowered.provenance)

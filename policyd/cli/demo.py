@@ -10,7 +10,6 @@ import typer
 from rich.console import Console
 
 from policyd.base.clock import SystemClock
-from policyd.demo.perform import Options, perform
 
 
 def demo(
@@ -21,5 +20,8 @@ def demo(
     ] = None,
 ) -> None:
     """Show the main job on real Envoys: canaries, an abort, a refused commit, a denied call, a revert."""
+    # Only these two verbs need servers and proxies; importing them would double the start of all others.
+    from policyd.demo.perform import Options, perform  # noqa: PLC0415
+
     if not asyncio.run(perform(Options(fast, keep, report), Console(highlight=False), SystemClock())):
         raise typer.Exit(1)

@@ -13,10 +13,13 @@ from typer.core import TyperGroup
 from policyd.base.errors import PolicydError
 from policyd.cli.check import check
 from policyd.cli.compile import compile_
+from policyd.cli.demo import demo
 from policyd.cli.diff import diff
 from policyd.cli.doctor import doctor
+from policyd.cli.explain import explain
 from policyd.cli.output import say_error
 from policyd.cli.releases import releases
+from policyd.cli.run import run
 from policyd.cli.schema import schema
 from policyd.cli.status import status
 from policyd.cli.version import version_text
@@ -52,10 +55,13 @@ def build() -> typer.Typer:
     app.callback()(_options)
     app.command("check", rich_help_panel="Intents")(check)
     app.command("diff", rich_help_panel="Intents")(diff)
+    app.command("explain", rich_help_panel="Intents")(explain)
     app.command("compile", rich_help_panel="Intents")(compile_)
     app.command("schema", rich_help_panel="Intents")(schema)
+    app.command("run", rich_help_panel="Controller")(run)
     app.command("status", rich_help_panel="Controller")(status)
     app.add_typer(releases(), name="releases", rich_help_panel="Controller")
+    app.command("demo", rich_help_panel="This machine")(demo)
     app.command("doctor", rich_help_panel="This machine")(doctor)
     return app
 

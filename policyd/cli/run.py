@@ -10,7 +10,6 @@ import typer
 
 from policyd.base.clock import SystemClock
 from policyd.base.logs import configure_logs
-from policyd.daemon.build import serve, stop_on_signals
 from policyd.daemon.settings import Settings, read_settings
 
 
@@ -26,6 +25,9 @@ def run(
 
 
 async def _run(settings: Settings) -> None:
+    # Servers are imported by the verb that starts them, so that all others start fast.
+    from policyd.daemon.build import serve, stop_on_signals  # noqa: PLC0415
+
     stop = asyncio.Event()
     stop_on_signals(stop)
     await serve(settings, SystemClock(), stop)

@@ -14,6 +14,8 @@ from typing import Any
 
 import git
 
+from policyd.base.errors import UsageError
+
 PROTOCOLS = ("file", "https", "ssh")
 """Transports that a remote may use; `git://` and plain `http` are not authenticated, `ext::` runs programs."""
 
@@ -67,6 +69,22 @@ class CleanGit(git.Git):
         variables = environment(self.extra_environment)
         clean = ["env", "-i", *(f"{name}={value}" for name, value in variables.items())]
         return super().execute([*clean, *words], *args, **kwargs)
+
+
+_MISLEADING = ("GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR", "GIT_WORK_TREE")
+
+
+def refuse_misleading_environment() -> None:
+    """Raise `UsageError` for the variables that GitPython itself obeys when it opens a repository by path.
+
+    They would make it read another repository's objects (Git sets them for some hooks).
+    """
+    for name in _MISLEADING:
+        if os.environ.get(name):
+            raise UsageError(
+                f"`{name}` is set and redirects Git",
+                hint=f"run policyd with `env -u {name}`",
+            )
 
 
 class CleanRepo(git.Repo):

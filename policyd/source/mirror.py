@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from policyd.base.errors import Retry, Stalled, UsageError
-from policyd.source.clean_git import PROTOCOLS, CleanRepo
+from policyd.source.clean_git import PROTOCOLS, CleanRepo, refuse_misleading_environment
 from policyd.source.objects import Failed, Objects
 from policyd.source.snapshot import Limits, Snapshot
 
@@ -40,6 +40,7 @@ class Mirror:
         self.url = _checked_url(url)
         self.branch = _checked_branch(branch)
         self.subdirectory = _checked_subdirectory(subdirectory)
+        refuse_misleading_environment()
         folder.mkdir(parents=True, exist_ok=True)
         repo = CleanRepo.init(folder, bare=True)
         assert isinstance(repo, CleanRepo)

@@ -10,7 +10,7 @@ from pathlib import Path
 import git
 
 from policyd.base.errors import Retry, Stalled, UsageError
-from policyd.source.clean_git import CleanGit, CleanRepo
+from policyd.source.clean_git import CleanGit, CleanRepo, refuse_misleading_environment
 from policyd.source.snapshot import Entry, Limits, Snapshot, select
 
 _OBJECT_ID = re.compile(r"[0-9a-f]{40}")
@@ -45,6 +45,7 @@ class Objects:
 
         Raises `UsageError` where there is none.
         """
+        refuse_misleading_environment()
         try:
             repo = CleanRepo(path, search_parent_directories=True)
         except (git.InvalidGitRepositoryError, git.NoSuchPathError) as error:

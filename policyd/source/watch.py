@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -73,7 +73,7 @@ class Watch:
             self._noticed = self._clock.now()
         self._look.set()
 
-    async def snapshots(self, last: str | None = None) -> AsyncIterator[Snapshot]:
+    async def snapshots(self, last: str | None = None) -> AsyncGenerator[Snapshot, None]:
         """Snapshots in order, from the first one that is not the commit `last`. Ends only when it is closed.
 
         Commits that arrive while the caller works on a snapshot are passed over but for the newest.

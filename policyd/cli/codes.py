@@ -1,0 +1,36 @@
+"""Every finding's code: the tables of all stages together, for `policyd explain PD1103`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from policyd.base.codes import Explanation, table
+from policyd.base.errors import UsageError
+from policyd.guardrails.bundle import shipped_bundle
+from policyd.guardrails.codes import explanations
+from policyd.intents.codes import CODES as INTENTS
+from policyd.lowering.codes import CODES as LOWERING
+from policyd.source.codes import SOURCE_CODES
+
+OWN = table(
+    Explanation(
+        "PD1390",
+        "the proxy refuses the configuration",
+        "`policyd check --deep` gave the compiled configuration to the real proxy, and the proxy would not start "
+        "with it. The reason is in its own words. A wave would stop at its first proxy.",
+    )
+)
+
+
+def all_codes() -> Mapping[str, Explanation]:
+    """Every code that a verb can print and policyd explains. Raises `ValueError` where two stages share one."""
+    tables = (INTENTS, LOWERING, explanations(shipped_bundle()), SOURCE_CODES, OWN)
+    return table(*(explanation for one in tables for explanation in one.values()))
+
+
+def explanation(code: str) -> Explanation:
+    """What a code means. Raises `UsageError` for one that policyd does not know."""
+    found = all_codes().get(code)
+    if found is None:
+        raise UsageError(f"no finding has the code `{code}`", hint="`policyd check -o json` names the codes it finds")
+    return found
