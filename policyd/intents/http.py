@@ -8,22 +8,23 @@ from typing import Annotated
 from pydantic import PlainValidator, WithJsonSchema
 
 from policyd.intents.units import shown, unreadable
+from policyd.model.methods import METHODS, is_canonical_method
 
 ANY = "*"
-_METHOD = re.compile(r"[A-Z][A-Z-]{0,31}")
 _HEADER = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]{1,64}")
 _VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,254}[\x21-\x7e])?")
 
 
 def method(value: object) -> str:
-    """Read an upper-case method such as `GET`."""
-    if isinstance(value, str) and _METHOD.fullmatch(value):
+    """Read one of the methods that a canonical request may have; others are refused before any rule."""
+    if isinstance(value, str) and is_canonical_method(value):
         return value
-    upper = value.upper() if isinstance(value, str) else ""
-    raise unreadable(
-        f"`{shown(value)}` is not a method",
-        hint=f"write `{upper}`" if _METHOD.fullmatch(upper) else "for example `GET`",
+    text = shown(value)
+    upper = text.upper()
+    hint = (
+        f"write `{upper}`" if is_canonical_method(upper) else "one of " + ", ".join(f"`{name}`" for name in METHODS)
     )
+    raise unreadable(f"`{text}` is not a method that a request may have", hint=hint, code="PD1106")
 
 
 def method_or_any(value: object) -> str:
@@ -45,9 +46,9 @@ def header_value(value: object) -> str:
     raise unreadable(f"`{shown(value)}` is not the value of a header", hint='write it in quotes: `"yes"`')
 
 
-Method = Annotated[str, PlainValidator(method), WithJsonSchema({"type": "string", "pattern": "^[A-Z][A-Z-]*$"})]
+Method = Annotated[str, PlainValidator(method), WithJsonSchema({"type": "string", "enum": list(METHODS)})]
 MethodOrAny = Annotated[
-    str, PlainValidator(method_or_any), WithJsonSchema({"type": "string", "pattern": r"^([A-Z][A-Z-]*|\*)$"})
+    str, PlainValidator(method_or_any), WithJsonSchema({"type": "string", "enum": [ANY, *METHODS]})
 ]
 HeaderName = Annotated[str, PlainValidator(header_name), WithJsonSchema({"type": "string"})]
 HeaderValue = Annotated[str, PlainValidator(header_value), WithJsonSchema({"type": "string"})]

@@ -217,7 +217,14 @@ CASES = [
         "is not a date or an instant",
         "zone",
     ),
-    (rule(allow="[{methods: [get], paths: [/**]}]"), "PD1108", "get", "`get` is not a method", "write `GET`"),
+    (
+        rule(allow="[{methods: [TRACE], paths: [/**]}]"),
+        "PD1106",
+        "TRACE",
+        "`TRACE` is not a method",
+        "one of `DELETE`",
+    ),
+    (rule(allow="[{methods: [get], paths: [/**]}]"), "PD1106", "get", "`get` is not a method", "write `GET`"),
     (
         service(versions="{v1: {endpoints: [host.example]}}"),
         "PD1108",

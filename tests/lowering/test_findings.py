@@ -188,8 +188,9 @@ CASES: list[Case] = [
     (
         (),
         (
-            "apiVersion: openslo/v1\nkind: SLO\nmetadata: {name: a}\nspec: {service: web, budgetingMethod: Occurrences,"
-            " objectives: [{target: 0.9}], indicator: {spec: {thresholdMetric: {metricSource: {type: policyd,"
+            "apiVersion: openslo/v1\nkind: SLO\nmetadata: {name: a}\nspec: {service: web,"
+            " budgetingMethod: Occurrences, objectives: [{target: 0.9}],"
+            " indicator: {spec: {thresholdMetric: {metricSource: {type: policyd,"
             " spec: {service: web}}}}}}\n"
         ),
         "PD1214",
