@@ -37,12 +37,7 @@ class Story:
 
     async def until(self, what: str, so: Callable[[Json], object], within_s: float) -> Json:
         """Wait for a status, with the screen kept up to date."""
-
-        def look(status: Json) -> None:
-            self.world.check()
-            self.look(status)
-
-        return await self.world.client.until(what, so, within_s=within_s, look=look)
+        return await self.world.client.until(what, so, within_s=within_s, look=self.look)
 
 
 @dataclass(frozen=True, slots=True)

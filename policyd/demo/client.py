@@ -19,8 +19,10 @@ LOOK_S = 0.25
 class Controller:
     """Asks one controller for its status until something is so."""
 
-    def __init__(self, url: str, clock: Clock) -> None:
+    def __init__(self, url: str, clock: Clock, check: Callable[[], None] = lambda: None) -> None:
+        """`check` raises when waiting has become pointless, because something that is needed has ended."""
         self._clock = clock
+        self._check = check
         self._client = httpx.AsyncClient(base_url=url, timeout=5.0, trust_env=False)
         self.last: Json = {}
 
@@ -56,6 +58,7 @@ class Controller:
         """
         end = self._clock.monotonic() + within_s
         while True:
+            self._check()
             status = await self.status()
             if status:
                 look(status)

@@ -48,7 +48,7 @@ class World:
         self.sidecars = Sidecars(envoy, registry.load("envoy"), sockets, self._processes)
         self._xds, self._http = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
         self._controller: Child | None = None
-        self.client = Controller(f"http://{self._http}", clock)
+        self.client = Controller(f"http://{self._http}", clock, self.check)
 
     async def __aenter__(self) -> World:
         return self
