@@ -48,8 +48,12 @@ def same(left: Effective, right: Effective) -> bool:
         return True
     if left.instances != right.instances:
         return False
-    pairs = {(id(a), id(b)): (a, b) for a, b in ((left.mesh_for(n), right.mesh_for(n)) for n in left.instances)}
-    return all(_same_mesh(a, b) for a, b in pairs.values())
+    apart = left.others.keys() | right.others.keys()
+    pairs = [(left.others.get(node, left.common), right.others.get(node, right.common)) for node in apart]
+    if len(apart) < len(left.instances):
+        pairs.append((left.common, right.common))
+    distinct = {(id(a), id(b)): (a, b) for a, b in pairs}
+    return all(_same_mesh(a, b) for a, b in distinct.values())
 
 
 def _same_mesh(left: Mesh, right: Mesh) -> bool:
@@ -66,34 +70,38 @@ class _Walk:
         self._after = after
         self._old = {node.id: node for node in before.instances}
         self._new = {node.id: node for node in after.instances}
+        self._ajar = _differing_access(before, after)
         self._open: dict[tuple[int, int, Name], Access | None] = {}
         self._made: dict[tuple[int, Name], Mesh] = {}
         self._guests: dict[tuple[int, Name], Mesh] = {}
 
     def expanded(self) -> Effective:
         """Everyone calls as before, and allows what either side allows; new proxies can be called."""
-        calling = {node_id: self._before.mesh_for(node) for node_id, node in self._old.items()}
-        return self._step(calling, self._before.common)
+        newcomers = {
+            node_id: self._guest(node, self._after, self._before)
+            for node_id, node in self._new.items()
+            if node_id not in self._old
+        }
+        return self._step(self._before, newcomers)
 
     def switched(self) -> Effective:
         """Everyone calls as they will, and still allows what either side allows."""
-        calling = {node_id: self._after.mesh_for(node) for node_id, node in self._new.items()}
-        return self._step(calling, self._after.common)
+        leavers = {
+            node_id: self._guest(node, self._before, self._after)
+            for node_id, node in self._old.items()
+            if node_id not in self._new
+        }
+        return self._step(self._after, leavers)
 
-    def _step(self, calling: Mapping[str, Mesh], common: Mesh) -> Effective:
-        others: dict[str, Mesh] = {}
+    def _step(self, side: Effective, guests: Mapping[str, Mesh]) -> Effective:
         everyone = {**self._old, **self._new}
-        for node_id, node in everyone.items():
-            mesh = calling.get(node_id)
-            if mesh is None:
-                new = node_id in self._new
-                own, host = (self._after, self._before) if new else (self._before, self._after)
-                mesh = self._guest(node, own, host)
-            mesh = self._opened(mesh, node)
-            if mesh is not common:
-                others[node_id] = mesh
+        others = {**side.others, **guests}
+        if self._ajar:
+            for node_id, node in everyone.items():
+                if node.service in self._ajar:
+                    others[node_id] = self._opened(others.get(node_id, side.common), node)
         instances = self._after.instances if len(everyone) == len(self._new) else tuple(sorted(everyone.values()))
-        return Effective(common, others, instances, self._after.at)
+        return Effective(side.common, others, instances, self._after.at)
 
     def _guest(self, node: Node, own: Effective, host: Effective) -> Mesh:
         """What a proxy runs that only one side has, while all others run the other side: that, and its own service.
@@ -132,6 +140,18 @@ class _Walk:
             else:
                 self._open[key] = union(old, new, self._after.at)
         return self._open[key]
+
+
+def _differing_access(before: Effective, after: Effective) -> frozenset[Name]:
+    """The services whose access is not the same in every mesh of both sides."""
+    meshes = {id(mesh): mesh for side in (before, after) for mesh in (side.common, *side.others.values())}
+    found: set[Name] = set()
+    reference = before.common.access
+    for mesh in meshes.values():
+        if mesh.access is not reference:
+            found.update(name for name, access in mesh.access.items() if access is not reference.get(name))
+            found.update(reference.keys() - mesh.access.keys())
+    return frozenset(found)
 
 
 def union(old: Access, new: Access, at: datetime | None) -> Access:

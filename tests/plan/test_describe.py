@@ -1,0 +1,45 @@
+"""Changes and stages in plain words."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from policyd.model.mesh import Mesh
+from policyd.model.names import Name
+from policyd.model.resilience import Resilience, Retries, Timeouts
+from policyd.model.service import WHOLE, Protocol
+from policyd.plan.change import Change, Stage, Unit, WaveStage, WeightStage
+from policyd.plan.describe import describe, describe_stage
+from policyd.testing import build
+
+
+def test_services(shop: Mesh) -> None:
+    base = shop.services[Name.parse("web")]
+    target = replace(
+        base, protocol=Protocol.GRPC, port=1, resilience=Resilience(Timeouts(1), Retries(1)), opaque_paths=True
+    )
+    said = "web: protocol http -> grpc, port 8080 -> 1, timeouts, retries, opaque paths"
+    assert describe(Change(Unit.SERVICE, base.name, base, target)) == said
+    assert describe(Change(Unit.SERVICE, base.name, None, base)) == "web: new service, v1 serves"
+    assert describe(Change(Unit.SERVICE, Name("ops", "web"), base, None)) == "ops/web: removed"
+
+
+def test_access(shop: Mesh) -> None:
+    base = build.access("web", build.rule("a", ["x"]), build.rule("b", ["x"]))
+    target = build.access("web", build.rule("b", ["y"]), build.rule("c", ["x"]))
+    assert describe(Change(Unit.ACCESS, base.to, base, target)) == "access to web: -rule a, ~rule b, +rule c"
+
+
+@pytest.mark.parametrize(
+    ("stage", "words"),
+    [
+        (WeightStage(250), "2.5 % of requests"),
+        (WaveStage(1), "1 instance of each service"),
+        (WaveStage(2, 2_500), "2 instances of each service or 25 % of proxies"),
+        (WaveStage(1, WHOLE), "every proxy"),
+    ],
+)
+def test_stages(stage: Stage, words: str) -> None:
+    assert describe_stage(stage) == words
