@@ -92,3 +92,7 @@ def is_canonical_path(path: str) -> bool:
     if not _CANONICAL.fullmatch(path) or "//" in path:
         return False
     return not any(part in {".", ".."} for part in path.split("/"))
+
+
+EVERYTHING = PathPattern((), rest=True)
+"""`/**`: every path."""

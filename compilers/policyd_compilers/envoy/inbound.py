@@ -89,6 +89,7 @@ def routes(settings: Settings, service: Service, access: Access) -> Any:
 
     The bound of the call as a whole holds here too, so that no attempt outlives the callers' patience.
     """
+    rules = rbac.per_route(access, settings.trust_domain, opaque_paths=service.opaque_paths)
     host = route_components_pb2.VirtualHost(
         name=INBOUND,
         domains=["*"],
@@ -102,7 +103,7 @@ def routes(settings: Settings, service: Service, access: Access) -> Any:
                 ),
             )
         ],
-        typed_per_filter_config={rbac.FILTER: pack(rbac.per_route(access, settings.trust_domain))},
+        typed_per_filter_config={rbac.FILTER: pack(rules)},
     )
     return route_pb2.RouteConfiguration(
         name=route_config_name(service.name), virtual_hosts=[host], validate_clusters=boolean(False)

@@ -8,12 +8,10 @@ from policyd.base.diagnostics import Severity
 from policyd.compiler.artifact import Loss
 from policyd.model.access import ANY_METHOD, Access, Rule
 from policyd.model.methods import is_canonical_method
-from policyd.model.paths import PathPattern
+from policyd.model.paths import EVERYTHING
 from policyd.model.provenance import Key
 from policyd.model.service import Protocol, Service
 from policyd_compilers.envoy.retries import CONDITIONS, is_status
-
-EVERYTHING = PathPattern((), rest=True)
 
 
 def of_service(service: Service) -> tuple[Loss, ...]:

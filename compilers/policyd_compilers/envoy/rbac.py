@@ -8,6 +8,7 @@ Its names are what logs and replies show: `namespace/rule#hash` for an allowing 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from envoy.config.rbac.v3 import rbac_pb2
@@ -15,6 +16,7 @@ from envoy.extensions.filters.http.rbac.v3 import rbac_pb2 as filter_pb2
 
 from policyd.base.content import digest
 from policyd.model.access import ANY_METHOD, Access, Mode, Permit, Rule
+from policyd.model.paths import EVERYTHING
 from policyd_compilers.envoy import matchers
 from policyd_compilers.envoy.callers import callers
 
@@ -31,20 +33,31 @@ def deny_all() -> Any:
     return filter_pb2.RBAC(rules=rbac_pb2.RBAC(action=rbac_pb2.RBAC.ALLOW))
 
 
-def per_route(access: Access, trust_domain: str) -> Any:
+def per_route(access: Access, trust_domain: str, *, opaque_paths: bool) -> Any:
     """What overrides it on the routes of one destination. It always carries a whole set of rules.
 
     Where a rule is only observed, the whole would-be set (enforced and observed) is evaluated beside the
     enforced one; it is logged and counted, and decides nothing.
     """
-    enforced = [rule for rule in access.rules if rule.mode is Mode.ENFORCE]
+    rules = [rule for rule in (narrowed(rule, opaque_paths=opaque_paths) for rule in access.rules) if rule.permits]
+    enforced = [rule for rule in rules if rule.mode is Mode.ENFORCE]
     rbac = filter_pb2.RBAC(
         matcher=decision_tree(enforced, trust_domain), rules_stat_prefix=STAT_PREFIX, track_per_rule_stats=True
     )
-    if len(enforced) < len(access.rules):
-        rbac.shadow_matcher.CopyFrom(decision_tree(access.rules, trust_domain))
+    if len(enforced) < len(rules):
+        rbac.shadow_matcher.CopyFrom(decision_tree(rules, trust_domain))
         rbac.shadow_rules_stat_prefix = SHADOW_PREFIX
     return filter_pb2.RBACPerRoute(rbac=rbac)
+
+
+def narrowed(rule: Rule, *, opaque_paths: bool) -> Rule:
+    """The rule without what can allow nothing: empty permits, and sets of paths where paths are opaque."""
+    permits = []
+    for permit in rule.permits:
+        paths = tuple(path for path in permit.paths if path == EVERYTHING or not opaque_paths)
+        if paths and permit.methods:
+            permits.append(Permit(permit.methods, paths))
+    return replace(rule, permits=tuple(permits))
 
 
 def policy_name(rule: Rule) -> str:

@@ -1,0 +1,246 @@
+"""Compiled nodes as values: sharing, determinism, scope, and that no route goes without its rules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from envoy.extensions.filters.http.rbac.v3 import rbac_pb2
+from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2
+
+from policyd.compiler.artifact import Artifact, Compiled
+from policyd.compiler.memo import Memo
+from policyd.compiler.protocol import Bootstraps, ListenAddress
+from policyd.model.access import Mode, Permit, Source
+from policyd.model.mesh import Mesh
+from policyd.model.names import Name
+from policyd.model.node import Node, nodes
+from policyd.model.paths import PathPattern
+from policyd.model.resilience import Resilience, Retries
+from policyd.model.service import HealthCheck, Protocol, Split
+from policyd_compilers.envoy import COMPILER, rbac
+from policyd_compilers.envoy.proto import CLUSTER, ENDPOINTS, LISTENER, ROUTES
+from policyd_compilers.envoy.render import parse
+from tests.compilers.envoy.meshes import PAYMENTS, WEB, endpoint, mesh, rule, service, shop, with_service
+
+
+def compile_all(of: Mesh, memo: Memo | None = None) -> dict[str, Compiled]:
+    memo = memo or Memo()
+    return {node.id: COMPILER.compile(of, node, memo) for node in nodes(of)}
+
+
+def of_kind(compiled: Compiled, kind: str) -> dict[str, Artifact]:
+    return {artifact.name: artifact for artifact in compiled.artifacts if artifact.kind == kind}
+
+
+def rich() -> Mesh:
+    """Everything that the compiler has a branch for."""
+    base = shop()
+    payments = replace(
+        base.services[PAYMENTS],
+        protocol=Protocol.GRPC,
+        split=Split((("v1", 9_000), ("v2", 1_000))),
+        resilience=Resilience(retries=Retries(2, ("503", "reset"))),
+        health_check=HealthCheck("/healthz"),
+    )
+    raw = replace(service(Name("pay", "raw"), v1=["10.0.4.1"]), opaque_paths=True)
+    everyone = rule(raw.name, (Source(anyone=True),), mode=Mode.OBSERVE)
+    services = [*with_service(base, payments).services.values(), raw]
+    return mesh(services, *((to, each) for to, a in base.access.items() for each in a.rules), (raw.name, everyone))
+
+
+def test_equal_meshes_give_equal_bytes_in_order() -> None:
+    one, two = compile_all(rich()), compile_all(rich())
+    assert one == two
+    for compiled in one.values():
+        keys = [(artifact.kind, artifact.name) for artifact in compiled.artifacts]
+        assert keys == sorted(set(keys))
+
+
+def test_a_node_gets_its_own_scope_and_nothing_else() -> None:
+    compiled = compile_all(shop())
+    web, other = compiled["shop/web/v1/10.0.0.1"], compiled["shop/other/v1/10.0.3.1"]
+    assert set(of_kind(web, CLUSTER)) == {"app", "pay/payments/v1", "pay/payments/v2"}
+    assert set(of_kind(web, ENDPOINTS)) == {"pay/payments/v1", "pay/payments/v2"}
+    assert set(of_kind(web, ROUTES)) == {"inbound/shop/web", "outbound/shop/web"}
+    assert set(of_kind(web, LISTENER)) == {"inbound", "outbound"}
+    assert set(of_kind(other, CLUSTER)) == {"app"}
+
+
+def test_all_callers_share_the_very_same_clusters() -> None:
+    base = shop()
+    both = mesh(base.services.values(), (PAYMENTS, rule(PAYMENTS, (Source(namespaces=("shop",)),))))
+    compiled = compile_all(both)
+    one = of_kind(compiled["shop/web/v1/10.0.0.1"], CLUSTER)["pay/payments/v1"]
+    two = of_kind(compiled["shop/other/v1/10.0.3.1"], CLUSTER)["pay/payments/v1"]
+    assert one is two
+
+
+def test_neither_weights_nor_instances_touch_a_cluster() -> None:
+    base = shop()
+    before = of_kind(compile_all(base)["shop/web/v1/10.0.0.1"], CLUSTER)
+    payments = base.services[PAYMENTS]
+    v1 = replace(payments.versions[0], endpoints=(endpoint("10.9.9.9", "b"),))
+    changed = replace(payments, split=Split((("v1", 1), ("v2", 9_999))), versions=(v1, payments.versions[1]))
+    after = of_kind(compile_all(with_service(base, changed))["shop/web/v1/10.0.0.1"], CLUSTER)
+    assert before == after
+
+
+def test_a_version_without_instances_has_an_empty_assignment() -> None:
+    base = shop()
+    payments = base.services[PAYMENTS]
+    empty = replace(payments, versions=(payments.versions[0], replace(payments.versions[1], endpoints=())))
+    web = compile_all(with_service(base, empty))["shop/web/v1/10.0.0.1"]
+    message = parse(of_kind(web, ENDPOINTS)["pay/payments/v2"])
+    assert (message.cluster_name, list(message.endpoints)) == ("pay/payments/v2", [])
+
+
+def test_instances_are_grouped_by_zone() -> None:
+    base = shop()
+    payments = base.services[PAYMENTS]
+    members = (endpoint("10.0.1.1", "b"), endpoint("10.0.1.2", "a"), endpoint("10.0.1.3", "b"))
+    zoned = replace(payments, versions=(replace(payments.versions[0], endpoints=members), payments.versions[1]))
+    web = compile_all(with_service(base, zoned))["shop/web/v1/10.0.0.1"]
+    message = parse(of_kind(web, ENDPOINTS)["pay/payments/v1"])
+    assert [(each.locality.zone, len(each.lb_endpoints)) for each in message.endpoints] == [("a", 1), ("b", 2)]
+
+
+def test_an_unrelated_change_returns_the_very_same_object() -> None:
+    base, memo = shop(), Memo()
+    before = compile_all(base, memo)
+    memo.age()
+    changed = with_service(base, replace(base.services[PAYMENTS], split=Split.all_to("v2")))
+    after = compile_all(changed, memo)
+    assert {name for name in after if after[name] is not before[name]} == {
+        "shop/web/v1/10.0.0.1", "shop/web/v1/10.0.0.2", "pay/payments/v1/10.0.1.1", "pay/payments/v2/10.0.2.1",
+    }  # fmt: skip
+
+
+def test_a_change_compiles_only_what_it_touches() -> None:
+    base, memo = shop(), Memo()
+    compile_all(base, memo)
+    for round_, share in enumerate((9_000, 8_000, 7_000)):
+        memo.age()
+        before = memo.builds
+        changed = replace(base.services[PAYMENTS], split=Split((("v1", share), ("v2", 10_000 - share))))
+        compile_all(with_service(base, changed), memo)
+        # `web`'s routes; two sidecars of `web` and two of `payments` are put together again.
+        assert memo.builds - before == 1 + 4, round_
+
+
+def test_incremental_equals_full() -> None:
+    memo, current = Memo(), shop()
+    for share in (1, 5_000, 9_999):
+        memo.age()
+        changed = replace(current.services[PAYMENTS], split=Split((("v1", share), ("v2", 10_000 - share))))
+        current = with_service(current, changed)
+        assert compile_all(current, memo) == compile_all(current)
+
+
+def managers(compiled: Compiled) -> Iterator[Any]:
+    for artifact in of_kind(compiled, LISTENER).values():
+        for chain in parse(artifact).filter_chains:
+            manager = http_connection_manager_pb2.HttpConnectionManager()
+            chain.filters[0].typed_config.Unpack(manager)
+            yield artifact.name, manager
+
+
+def test_no_route_goes_without_its_rules() -> None:
+    for compiled in compile_all(rich()).values():
+        for listener, manager in managers(compiled):
+            names = [each.name for each in manager.http_filters]
+            if listener == "outbound":
+                assert rbac.FILTER not in names
+                continue
+            assert names.index("policyd.canonical") == 0
+            assert names.index(rbac.FILTER) == len(names) - 2
+            own = rbac_pb2.RBAC()
+            manager.http_filters[-2].typed_config.Unpack(own)
+            assert own.HasField("rules")
+            assert not own.rules.policies
+            config = parse(of_kind(compiled, ROUTES)[manager.rds.route_config_name])
+            for host in config.virtual_hosts:
+                override = rbac_pb2.RBACPerRoute()
+                assert host.typed_per_filter_config[rbac.FILTER].Unpack(override)
+                assert override.HasField("rbac")
+                assert override.rbac.HasField("matcher")
+                assert all(not route.typed_per_filter_config for route in host.routes)
+
+
+def test_shadow_rules_only_where_something_is_observed() -> None:
+    compiled = compile_all(rich())
+    found = {}
+    for node, routes in (("pay/payments/v1/10.0.1.1", "pay/payments"), ("pay/raw/v1/10.0.4.1", "pay/raw")):
+        config = parse(of_kind(compiled[node], ROUTES)[f"inbound/{routes}"])
+        override = rbac_pb2.RBACPerRoute()
+        config.virtual_hosts[0].typed_per_filter_config[rbac.FILTER].Unpack(override)
+        found[routes] = override.rbac.HasField("shadow_matcher")
+    assert found == {"pay/payments": False, "pay/raw": True}
+
+
+def test_policies_are_named_by_content() -> None:
+    one = rule(PAYMENTS)
+    assert rbac.policy_name(one).startswith("pay/rule#")
+    assert rbac.policy_name(one) != rbac.policy_name(replace(one, mode=Mode.OBSERVE))
+
+
+@pytest.mark.parametrize(
+    ("address", "listens"), [("10.0.0.1", "127.0.0.1"), ("127.9.8.7", "127.9.8.7"), ("fd00::1", "127.0.0.1")]
+)
+def test_the_outbound_listener_is_never_reachable_from_elsewhere(address: str, listens: str) -> None:
+    base = mesh([service(WEB, v1=[address])])
+    compiled = COMPILER.compile(base, next(nodes(base)), Memo())
+    message = parse(of_kind(compiled, LISTENER)["outbound"])
+    assert message.address.socket_address.address == listens
+
+
+def test_losses_say_what_envoy_cannot() -> None:
+    queue = replace(service(Name("pay", "queue"), v1=["10.0.5.1"]), protocol=Protocol.TCP)
+    odd = replace(
+        service(Name("pay", "odd"), v1=["10.0.6.1"]),
+        resilience=Resilience(retries=Retries(1, ("timeout", "503"))),
+        opaque_paths=True,
+    )
+    trace = replace(rule(odd.name), permits=(Permit(("TRACE",), (PathPattern.parse("/x"),)),))
+    the_mesh = mesh([queue, odd, service(WEB, v1=["10.0.0.1"])], (queue.name, rule(queue.name)), (odd.name, trace))
+    compiled = compile_all(the_mesh)
+    assert [loss.code for loss in compiled["pay/queue/v1/10.0.5.1"].losses] == ["PD1301"]
+    assert [loss.code for loss in compiled["pay/odd/v1/10.0.6.1"].losses] == ["PD1303", "PD1304", "PD1302"]
+    web = compiled["shop/web/v1/10.0.0.1"]
+    assert [loss.code for loss in web.losses] == ["PD1302", "PD1301"]
+    assert not [name for name in of_kind(web, CLUSTER) if "queue" in name]
+    assert set(of_kind(compiled["pay/queue/v1/10.0.5.1"], LISTENER)) == {"outbound"}
+    config = parse(of_kind(compiled["pay/odd/v1/10.0.6.1"], ROUTES)["inbound/pay/odd"])
+    assert b"ALLOW" not in config.SerializeToString()
+    override = rbac_pb2.RBACPerRoute()
+    config.virtual_hosts[0].typed_per_filter_config[rbac.FILTER].Unpack(override)
+    assert override.rbac.matcher.on_no_match.action.name == "deny"
+
+
+def test_rendered_artefacts_are_stable_and_open() -> None:
+    compiled = next(iter(compile_all(rich()).values()))
+    for artifact in compiled.artifacts:
+        text = COMPILER.render(artifact)
+        assert text == COMPILER.render(artifact)
+        assert "'@type'" in text or artifact.kind in {ENDPOINTS, ROUTES}
+    routes = COMPILER.render(of_kind(compiled, ROUTES)["inbound/pay/payments"])
+    assert "spiffe://shop.example/ns/shop/svc/web" in routes
+
+
+def test_render_refuses_what_it_did_not_write() -> None:
+    with pytest.raises(ValueError, match="not an artefact"):
+        COMPILER.render(Artifact("file", "nginx.conf", b""))
+
+
+def test_the_bootstrap_names_the_node_and_the_control_plane() -> None:
+    node: Node = next(nodes(shop()))
+    assert isinstance(COMPILER, Bootstraps)
+    text = COMPILER.bootstrap(
+        node, ListenAddress("127.0.0.1", 18_000), ListenAddress(path="/run/admin.sock")
+    ).decode()
+    assert f"id: {node.id}" in text
+    assert "port_value: 18000" in text
+    assert "DELTA_GRPC" in text
+    assert "/run/admin.sock" in text
