@@ -43,17 +43,24 @@ class LoweringMemo:
     def __init__(self) -> None:
         self._young: dict[Hashable, _Made] = {}
         self._old: dict[Hashable, _Made] = {}
-        self._pieces: dict[str, tuple[Mapping[Document, Any], Mapping[Document, Any]]] = {}
+        self._pieces: dict[str, tuple[tuple[object, ...], Mapping[Document, Any], Mapping[Document, Any]]] = {}
         self.built = 0
 
     def pieces(
-        self, role: str, documents: Sequence[Document], build: Callable[[Document], Piece[T]]
+        self,
+        role: str,
+        documents: Sequence[Document],
+        build: Callable[[Document], Piece[T]],
+        context: tuple[object, ...] = (),
     ) -> tuple[Piece[T], ...]:
         """What `build` makes of each document, in their order.
 
-        `role` tells apart several values made of the same document.
+        `role` tells apart several values made of the same document. `context` is what else `build` reads, compared
+        by identity: another context forgets what was made in the one before.
         """
-        last, before = self._pieces.get(role, ({}, {}))
+        made_in, last, before = self._pieces.get(role, ((), {}, {}))
+        if not _same(made_in, context):
+            last, before = {}, {}
         known: dict[Document, Piece[T] | None] = {document: last.get(document) for document in documents}
         missing = [document for document, piece in known.items() if piece is None]
         if missing:
@@ -61,7 +68,7 @@ class LoweringMemo:
             for document in missing:
                 known[document] = before.get(document) or self._build(build, document, by_name.get(document.name))
         if missing or len(known) != len(last):
-            self._pieces[role] = (known, last)
+            self._pieces[role] = (context, known, last)
         return tuple(cast("dict[Document, Piece[T]]", known).values())
 
     def value(self, slot: Hashable, inputs: tuple[object, ...], build: Callable[[], T]) -> T:

@@ -15,9 +15,9 @@ from policyd.intents.canary_split import CanarySplit
 from policyd.intents.openslo import Slo as SloIntent
 from policyd.intents.rollout_strategy import TOUCHED, RolloutStrategy
 from policyd.intents.translate import nearest
-from policyd.lowering.memo import LoweringMemo
+from policyd.lowering.memo import LoweringMemo, Piece
 from policyd.lowering.services import short
-from policyd.lowering.work import Work
+from policyd.lowering.work import Aimed, Work
 from policyd.model.access import ANY_METHOD, Rule, Source
 from policyd.model.names import Name, parse_spiffe_id
 from policyd.model.paths import PathPattern
@@ -36,18 +36,22 @@ def _access_rules(work: Work, memo: LoweringMemo) -> tuple[Finding, ...]:
     """Checked again only where a rule changed, or what rules can refer to did."""
     names = memo.kept("destinations", tuple(work.services))
     blind = memo.kept("blind", tuple(service for service in work.services.values() if _is_blind(service)))
-    inputs = (work.settings, names, blind, *work.of_kind("AccessRule"))
-    return memo.value("access rules checked", inputs, lambda: tuple(_check_rules(work)))
+    documents = work.of_kind("AccessRule")
+    aimed = dict(zip(documents, work.rules, strict=True))
+    namespaces = {name.namespace for name in names}
+
+    def check(document: Document) -> Piece[None]:
+        return Piece(None, (), tuple(_check_rule(work, document, aimed[document].value, namespaces)))
+
+    checked = memo.pieces("checked", documents, check, (work.settings, names, blind))
+    return tuple(finding for piece in checked for finding in piece.findings)
 
 
-def _check_rules(work: Work) -> Iterator[Finding]:
-    namespaces = {name.namespace for name in work.services}
-    for document, piece in zip(work.of_kind("AccessRule"), work.rules, strict=True):
-        to, rule = piece.value.to, piece.value.rule
-        yield from _target(work, document, to, "to")
-        yield from _conditions(work, document, rule, to)
-        for number, source in enumerate(rule.sources):
-            yield from _source(work, document, number, source, namespaces)
+def _check_rule(work: Work, document: Document, aimed: Aimed, namespaces: set[str]) -> Iterator[Finding]:
+    yield from _target(work, document, aimed.to, "to")
+    yield from _conditions(work, document, aimed.rule, aimed.to)
+    for number, source in enumerate(aimed.rule.sources):
+        yield from _source(work, document, number, source, namespaces)
 
 
 def _is_blind(service: Service) -> bool:
