@@ -20,7 +20,8 @@ from policyd.demo.screen import screen_for
 from policyd.demo.show import Played, Show, report
 from policyd.demo.world import World
 
-FAST_HOLD = "2s"
+HOLD, FAST_HOLD = "15s", "2s"
+"""How long each stage is held: the shop's own holds are meant for real traffic, and for people with more patience."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +53,7 @@ async def perform(options: Options, console: Console, clock: Clock) -> bool:
     with tempfile.TemporaryDirectory(prefix="policyd-demo-") as name:
         folder = Path(name)
         repository = ShopRepository(folder / "shop", shop_folder())
-        if options.fast:
-            repository.hurry(FAST_HOLD)
+        repository.hurry(FAST_HOLD if options.fast else HOLD)
         screen = screen_for(console)
         async with World(folder, repository, envoy, clock) as world:
             show = Show(world, screen, clock)

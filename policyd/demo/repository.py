@@ -58,7 +58,7 @@ class ShopRepository:
         return self._git.head.commit.hexsha
 
     def hurry(self, hold: str) -> None:
-        """Shorten every `hold:` of the shop, for `--fast`."""
+        """Shorten every `hold:` of the shop, before its first commit."""
         for path in sorted(self._folder.rglob("*.yaml")):
             text = path.read_text()
             path.write_text(re.sub(r"(?m)^(\s+hold: )\S+", rf"\g<1>{hold}", text))
