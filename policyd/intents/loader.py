@@ -21,6 +21,7 @@ from policyd.intents.reader import read
 from policyd.intents.translate import nearest, translate
 from policyd.intents.tree import FileTree
 from policyd.intents.units import shown
+from policyd.model.names import DEFAULT_NAMESPACE, Name
 
 RULES_FOLDER = "rego"
 """At the root of the repository: the team's own guardrails and their test data, never intents."""
@@ -32,18 +33,21 @@ class ParsedFile:
 
     documents: tuple[Document, ...]
     findings: tuple[Finding, ...]
+    broken: frozenset[Name] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
     """Every document of a tree in order of path and place, and everything wrong with their form.
 
-    `parsed_files` counts the files that were really read; the others were remembered.
+    `parsed_files` counts the files that were really read; the others were remembered. `broken` are the names of
+    documents that are there and could not be used: whoever refers to them makes no mistake of his own.
     """
 
     documents: tuple[Document, ...]
     findings: tuple[Finding, ...]
     parsed_files: int
+    broken: frozenset[Name] = frozenset()
 
 
 class ParseCache:
@@ -81,6 +85,7 @@ def load(tree: FileTree, cache: ParseCache | None = None) -> Loaded:
     cache.age()
     documents: list[Document] = []
     findings: list[Finding] = []
+    broken: set[Name] = set()
     parsed_files = 0
     for path, blob_id in sorted(tree.files.items()):
         if not is_intent_file(path):
@@ -92,8 +97,9 @@ def load(tree: FileTree, cache: ParseCache | None = None) -> Loaded:
             parsed_files += 1
         documents.extend(parsed.documents)
         findings.extend(parsed.findings)
+        broken |= parsed.broken
     findings.extend(_repeated(documents))
-    return Loaded(tuple(documents), in_order(findings), parsed_files)
+    return Loaded(tuple(documents), in_order(findings), parsed_files, frozenset(broken))
 
 
 def is_intent_file(path: str) -> bool:
@@ -108,6 +114,7 @@ def parse_file(path: str, body: bytes) -> ParsedFile:
     raw = read(path, body)
     documents: list[Document] = []
     findings = list(raw.findings)
+    broken: set[Name] = set()
     for document in raw.documents:
         if document.value is None:
             continue  # nothing between two `---`, or only comments
@@ -115,7 +122,18 @@ def parse_file(path: str, body: bytes) -> ParsedFile:
         findings.extend(problems)
         if made is not None:
             documents.append(made)
-    return ParsedFile(tuple(documents), in_order(findings))
+        elif (name := _said_name(document)) is not None:
+            broken.add(name)
+    return ParsedFile(tuple(documents), in_order(findings), frozenset(broken))
+
+
+def _said_name(raw: RawDocument) -> Name | None:
+    """What a document that cannot be used calls itself."""
+    metadata = raw.value.get("metadata") if isinstance(raw.value, dict) else None
+    if not isinstance(metadata, dict) or not isinstance(metadata.get("name"), str):
+        return None
+    namespace = metadata.get("namespace", DEFAULT_NAMESPACE)
+    return Name(namespace, metadata["name"]) if isinstance(namespace, str) else None
 
 
 def _document(source: Source, raw: RawDocument) -> tuple[Document | None, Iterable[Finding]]:

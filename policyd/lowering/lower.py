@@ -42,7 +42,7 @@ def lower(loaded: Loaded, memo: LoweringMemo | None = None) -> Lowered:
     """
     memo = memo if memo is not None else LoweringMemo()
     memo.age()
-    work = Work(documents=by_kind(loaded.documents))
+    work = Work(documents=by_kind(loaded.documents), broken=loaded.broken)
     for step in PASSES:
         work = step(work, memo)
     findings = in_order((*loaded.findings, *work.findings))

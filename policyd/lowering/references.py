@@ -36,6 +36,7 @@ def _access_rules(work: Work, memo: LoweringMemo) -> tuple[Finding, ...]:
     """Checked again only where a rule changed, or what rules can refer to did."""
     names = memo.kept("destinations", tuple(work.services))
     blind = memo.kept("blind", tuple(service for service in work.services.values() if _is_blind(service)))
+    broken = memo.kept("broken", work.broken)
     documents = work.of_kind("AccessRule")
     aimed = dict(zip(documents, work.rules, strict=True))
     namespaces = {name.namespace for name in names}
@@ -43,7 +44,7 @@ def _access_rules(work: Work, memo: LoweringMemo) -> tuple[Finding, ...]:
     def check(document: Document) -> Piece[None]:
         return Piece(None, (), tuple(_check_rule(work, document, aimed[document].value, namespaces)))
 
-    checked = memo.pieces("checked", documents, check, (work.settings, names, blind))
+    checked = memo.pieces("checked", documents, check, (work.settings, names, blind, broken))
     return tuple(finding for piece in checked for finding in piece.findings)
 
 
@@ -70,21 +71,22 @@ def _target(work: Work, document: Document, to: Name, *path: str) -> Iterator[Fi
             *path,
             hint="only the team that owns a service says who may call it and how it changes",
         )
-    elif to not in work.services:
-        yield _no_service(work, document, to, "spec", *path)
+    else:
+        yield from _exists(work, document, to, "spec", *path)
 
 
-def _no_service(work: Work, document: Document, name: Name, *path: str | int) -> Finding:
+def _exists(work: Work, document: Document, name: Name, *path: str | int) -> Iterator[Finding]:
+    if name in work.services or work.may_exist(name):
+        return
     namespace = document.name.namespace
     known = [short(service, namespace) for service in work.services]
     text = short(name, namespace)
-    return document.finding("PD1203", f"there is no service `{text}`", *path, hint=nearest(text, known))
+    yield document.finding("PD1203", f"there is no service `{text}`", *path, hint=nearest(text, known))
 
 
 def _source(work: Work, document: Document, number: int, source: Source, namespaces: set[str]) -> Iterator[Finding]:
     for name in source.services:
-        if name not in work.services:
-            yield _no_service(work, document, name, *_where(document, number, "service"))
+        yield from _exists(work, document, name, *_where(document, number, "service"))
     for namespace in source.namespaces:
         if namespace not in namespaces:
             yield document.finding(
@@ -96,8 +98,8 @@ def _source(work: Work, document: Document, number: int, source: Source, namespa
             )
     for identity in source.identities:
         own = parse_spiffe_id(work.settings.trust_domain, identity) if work.settings is not None else None
-        if own is not None and own not in work.services:
-            yield _no_service(work, document, own, *_where(document, number, "identity"))
+        if own is not None:
+            yield from _exists(work, document, own, *_where(document, number, "identity"))
 
 
 def _where(document: Document, number: int, field: str) -> tuple[str | int, ...]:
@@ -147,7 +149,10 @@ def _gates(work: Work, document: Document, gates: tuple[str, ...]) -> Iterator[F
     said = document.raw["spec"].get("gates")
     for number, gate in enumerate(gates):
         path: tuple[str | int, ...] = ("spec", "gates", number) if isinstance(said, list) else ("spec", "gates")
-        slo = work.slos.get(Name.parse(gate, document.name.namespace))
+        name = Name.parse(gate, document.name.namespace)
+        slo = work.slos.get(name)
+        if slo is None and work.may_exist(name):
+            continue
         if slo is None:
             known = [short(name, document.name.namespace) for name in work.slos]
             hint = nearest(gate, known) if known else "no SLO is defined; `slo:` in a service makes some"

@@ -18,6 +18,8 @@ WHOLE_TREE = Location(".")
 def settings(work: Work, memo: LoweringMemo) -> Work:
     """Fill in `settings`; exactly one mesh is needed."""
     documents = work.of_kind("Mesh")
+    if not documents and work.broken:
+        return work  # one of them may be the mesh; its own findings say what is wrong
     if not documents:
         missing = Finding(
             "PD1201",

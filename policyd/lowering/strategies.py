@@ -65,6 +65,8 @@ def _chosen(work: Work, made: dict[Name, Strategy]) -> tuple[Strategy, list[Find
         name = Name.parse(wanted, document.name.namespace)
         if name in made:
             return made[name], []
+        if work.may_exist(name):
+            return DEFAULT_STRATEGY, []
         known = [BUILT_IN, *(strategy.name.name for strategy in made.values())]
         missing = document.finding(
             "PD1206", f"there is no strategy `{wanted}`", "spec", "strategy", hint=nearest(wanted, known)

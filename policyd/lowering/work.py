@@ -32,10 +32,12 @@ class Work:
     """Each pass returns a new one with its part filled in (`dataclasses.replace`).
 
     `documents` are those of each kind, in order of place. `rules` stand in the order of the
-    `AccessRule` documents, so that a later pass can point at what it checks.
+    `AccessRule` documents, so that a later pass can point at what it checks. `broken` are the names of documents
+    that could not be loaded: what refers to them is not blamed as well.
     """
 
     documents: Mapping[str, tuple[Document, ...]]
+    broken: frozenset[Name] = frozenset()
     settings: Settings | None = None
     services: Mapping[Name, Service] = field(default_factory=dict)
     rules: tuple[Piece[Aimed], ...] = ()
@@ -46,6 +48,13 @@ class Work:
     strategy: Strategy | None = None
     provenance: Mapping[Key, Provenance] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
+
+    def may_exist(self, name: Name) -> bool:
+        """Whether a document that could not be loaded calls itself so, or is what such an SLO is named after."""
+        return any(
+            name.namespace == each.namespace and (name.name == each.name or name.name.startswith(f"{each.name}-"))
+            for each in self.broken
+        )
 
     def of_kind(self, kind: str) -> tuple[Document, ...]:
         """The documents of one kind."""

@@ -301,3 +301,22 @@ def test_all_findings_of_all_passes_at_once_in_order(lower_with: LowerFiles) -> 
     )
     assert {finding.code for finding in lowered.findings} == {"PD1203", "PD1208", "PD1219"}
     assert list(lowered.findings) == sorted(lowered.findings, key=lambda finding: finding.location)
+
+
+def test_a_document_that_cannot_be_used_is_blamed_alone() -> None:
+    """Who refers to it makes no mistake of his own: one typing error is one finding."""
+    files = {
+        "mesh.yaml": MESH_DOC,
+        "checkout.yaml": "apiVersion: policyd.dev/v1alpha1\nkind: Service\nmetadata: {name: checkout}\n"
+        "spec: {port: 80, versoins: {v1: {endpoints: []}}, version: v1, slo: {availability: 99}}\n",
+        "split.yaml": "apiVersion: policyd.dev/v1alpha1\nkind: CanarySplit\nmetadata: {name: checkout}\n"
+        "spec: {service: checkout, steps: [100], hold: 1s, gates: [checkout-availability]}\n",
+        "rule.yaml": RULE_DOC.format(
+            namespace="default", to="checkout", source="checkout", methods="[GET]", paths="[/v1]"
+        ),
+    }
+
+    lowered = lower(load(MemoryTree(files)))
+
+    assert lowered.mesh is None
+    assert {finding.location.path for finding in lowered.findings} == {"checkout.yaml"}
