@@ -25,7 +25,7 @@ def application(control: ControlPlane, decisions: Decisions, metrics: Controller
     return Starlette(
         routes=[
             Route("/v1/data/{path:path}", data.data, methods=["GET", "POST"]),
-            Route("/v1/explain", data.explain, methods=["POST"]),
+            Route("/v1/explain", data.explain, methods=["GET", "POST"]),
             Route("/v1/status", own.status),
             Route("/v1/releases", own.releases),
             Route("/v1/releases/{id}", own.release),
@@ -41,8 +41,13 @@ def application(control: ControlPlane, decisions: Decisions, metrics: Controller
 
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    words = {404: f"nothing at `{request.url.path}`", 405: f"`{request.method}` is not for `{request.url.path}`"}
-    return refusal(BadRequest(words.get(error.status_code, error.detail), code="not_found", status=error.status_code))
+    path, status = request.url.path, error.status_code
+    if status == 405:
+        return refusal(
+            BadRequest(f"`{request.method}` is not for `{path}`", code="method_not_allowed", status=status)
+        )
+    words = f"nothing at `{path}`" if status == 404 else error.detail
+    return refusal(BadRequest(words, code="not_found", status=status))
 
 
 def server(app: Starlette, address: str) -> uvicorn.Server:

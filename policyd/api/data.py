@@ -31,7 +31,7 @@ class DataEndpoint:
     async def data(self, request: Request) -> Response:
         """`POST` takes `{"input": ...}`, `GET` the input as a parameter; the answer is `{"result": ...}`."""
         try:
-            asked = (await read_object(request)).get("input") if request.method == "POST" else _parameter(request)
+            asked = await _asked(request)
             document = self._documents.get(tuple(request.path_params["path"].strip("/").split("/")))
             if document is None:
                 return answer({})
@@ -42,10 +42,9 @@ class DataEndpoint:
             return refusal(BadRequest(str(error), code="internal_error", status=503))
 
     async def explain(self, request: Request) -> Response:
-        """`POST` the same input: the decision with its rule, place and reasons."""
+        """The same input: the decision with its rule, place and reasons."""
         try:
-            body = await read_object(request)
-            question = question_from(body.get("input", body))
+            question = question_from(await _asked(request))
             return answer(asdict(self._decisions.decide(question)), pretty="pretty" in request.query_params)
         except BadRequest as error:
             return refusal(error)
@@ -81,6 +80,9 @@ def _text(value: Any, *keys: str) -> str:
     return value
 
 
-def _parameter(request: Request) -> Any:
+async def _asked(request: Request) -> Any:
+    """The input of a question: from the body of a `POST`, from the query of a `GET`."""
+    if request.method == "POST":
+        return (await read_object(request)).get("input")
     text = request.query_params.get("input")
     return parse_object(text) if text else None

@@ -40,6 +40,9 @@ class ControlEndpoint:
 
     async def command(self, request: Request) -> Response:
         """`POST /v1/releases/{id}/{promote|abort|pause|resume}`; answers with the release."""
+        if "origin" in request.headers:
+            # A page that a person has open could send this order to their loopback; no program sets this header.
+            return refusal(BadRequest("releases are not steered from a browser", code="forbidden", status=403))
         release, verb = request.path_params["id"], request.path_params["verb"]
         try:
             return answer(await self._control.command(release, Command(verb)))

@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+
+from policyd.api.app import application
+from policyd.api.control import Answer, NodeStatus, Question, Status
+from policyd.api.metrics import ControllerMetrics
+from policyd.base.errors import Retry, UsageError
+from policyd.rollout.event import Event, Kind
+from policyd.rollout.machine import Command
+from policyd.rollout.record import Evidence, Phase, ReleaseRecord
+
+WEB = "spiffe://shop.example/ns/default/svc/web"
+
+
+def record(number: int = 7, phase: Phase = Phase.PROGRESSING) -> ReleaseRecord:
+    return ReleaseRecord(
+        id=f"r{number}", change_id="service:default/checkout@a..b", unit="service", name="default/checkout",
+        title="default/checkout v1 -> v2", commit="c" * 40, author="Ada <ada@shop.example>", phase=phase, stage=1,
+        stages=4, stage_text="5 % of requests", weights={"v1": 9_500, "v2": 500}, since="2027-01-01T00:00:00+00:00",
+        began="2027-01-01T00:00:00+00:00", verdict="hold", reason="needs 12 more requests",
+        evidence=Evidence(canary_requests=38, canary_errors=1),
+    )  # fmt: skip
+
+
+class OneController:
+    """A control plane with one release; the sibling of the daemon's controller."""
+
+    def __init__(self) -> None:
+        self.commands: list[tuple[str, Command]] = []
+        self.why_not_ready = ""
+        self.measured = 0
+
+    def status(self) -> Status:
+        return Status(
+            mesh="shop", head="c" * 40, commit=None, engine="embedded 1.5.2", stalled="",
+            nodes=(NodeStatus("default/web/v1/127.0.0.1", True, True, "d" * 16),), releases=(record(),),
+        )  # fmt: skip
+
+    def ready(self) -> str:
+        return self.why_not_ready
+
+    def measure(self) -> None:
+        self.measured += 1
+
+    async def command(self, release: str, verb: Command) -> ReleaseRecord:
+        if release == "r1":
+            raise UsageError("release `r1` is over")
+        if release != "r7":
+            raise KeyError(release)
+        self.commands.append((release, verb))
+        return record(phase=Phase.PAUSED if verb is Command.PAUSE else Phase.PROGRESSING)
+
+    async def events(self) -> AsyncIterator[Event]:
+        at = datetime(2027, 1, 1, tzinfo=UTC)
+        yield Event(at, Kind.STAGE, "r7", "5 % of requests", {"stage": 1})
+        yield Event(at, Kind.ABORTED, "r7", "e-value 120\nabove 100", {})
+
+
+class OneRule:
+    """`web` may `GET /v1/items` on `checkout`; nothing else is allowed."""
+
+    def __init__(self) -> None:
+        self.served = True
+
+    def decide(self, question: Question) -> Answer:
+        if not self.served:
+            raise Retry("no mesh has been promoted yet", after=1.0)
+        allowed = question == Question(WEB, "checkout", "GET", "/v1/items", question.host)
+        rule = "default/web-reads" if allowed else ""
+        return Answer(allowed, "allow" if allowed else "deny", rule, ("because",), "a.yaml:3:1" if allowed else "")
+
+
+@pytest.fixture
+def controller() -> OneController:
+    return OneController()
+
+
+@pytest.fixture
+def decisions() -> OneRule:
+    return OneRule()
+
+
+@pytest.fixture
+def metrics() -> ControllerMetrics:
+    return ControllerMetrics()
+
+
+class Api:
+    """Sends requests to the application without a network."""
+
+    def __init__(self, app: Starlette) -> None:
+        self._app = app
+
+    def request(self, method: str, path: str, **more: Any) -> httpx.Response:
+        return asyncio.run(self._request(method, path, more))
+
+    def get(self, path: str, **more: Any) -> httpx.Response:
+        return self.request("GET", path, **more)
+
+    def post(self, path: str, **more: Any) -> httpx.Response:
+        return self.request("POST", path, **more)
+
+    async def _request(self, method: str, path: str, more: dict[str, Any]) -> httpx.Response:
+        transport = httpx.ASGITransport(self._app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8181") as client:
+            return await client.request(method, path, **more)
+
+
+@pytest.fixture
+def client(controller: OneController, decisions: OneRule, metrics: ControllerMetrics) -> Api:
+    return Api(application(controller, decisions, metrics))
