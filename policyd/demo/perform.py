@@ -74,19 +74,24 @@ async def perform(options: Options, console: Console, clock: Clock) -> bool:
 
 
 def _conclude(played: tuple[Played, ...], show: Show, options: Options, console: Console) -> bool:
-    result = report(played)
+    result = report(played, show.tally.lost)
     if options.report is not None:
         options.report.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     for reason, count in show.tally.reasons.most_common(5):
         console.print(f"    lost {count}: {reason}", markup=False)
     whole = show.complete and result["lost"] == 0
     took = sum(act.seconds for act in played)
-    style, words = ("bold green", "every act ended as it should") if whole else ("bold red", "not as it should be")
+    style, words = ("bold green", "every act ended as it should") if whole else ("bold red", _failed(played))
     console.print(
         Text.assemble(("\n  " + words, style), (f"  {took:.0f} s, {show.tally.requests:,} requests, ", "dim"),
                       (f"{result['lost']} lost\n", style))
     )  # fmt: skip
     return whole
+
+
+def _failed(played: tuple[Played, ...]) -> str:
+    wrong = [act.name for act in played if not act.ok]
+    return f"not as it should be: {', '.join(wrong)}" if wrong else "ended before the last act"
 
 
 def _cancel_on_signal(task: asyncio.Task[tuple[Played, ...]]) -> None:

@@ -89,7 +89,7 @@ class LiveScreen:
 
 
 class PlainScreen:
-    """A file or a pipe: a line whenever a weight, a verdict or the evidence's words change."""
+    """A file or a pipe: a line whenever a weight or a verdict of a change in flight is another."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -102,18 +102,19 @@ class PlainScreen:
         """Nothing to restore."""
 
     def say(self, line: RenderableType) -> None:
-        """Print the line."""
-        self._console.print(line)
+        """Print the line, however long: a file has no edge."""
+        self._console.print(line, soft_wrap=True)
 
     def show(self, picture: Picture) -> None:
         """Print what is new about the changes in flight."""
         for row in picture.rows:
             name = f"{row.service} {row.version}"
-            now = (row.weight, row.verdict)
+            now = (row.weight, row.verdict.partition(":")[0])
             if row.in_flight and self._last.get(name) != now:
                 self._console.print(
                     f"    {name}: {row.weight:g} % of requests, {row.rate:.0f}/s, {row.errors:.1f} % errors"
-                    f" - {row.verdict}"
+                    f"{f' - {row.verdict}' if row.verdict else ''}",
+                    soft_wrap=True,
                 )
             self._last[name] = now
 

@@ -185,9 +185,9 @@ def evidence(status: Json) -> str:
     return ""
 
 
-def report(played: Sequence[Played]) -> Json:
-    """The whole performance as one JSON object."""
-    return {"acts": [asdict(act) for act in played], "lost": sum(act.lost for act in played)}
+def report(played: Sequence[Played], lost: int) -> Json:
+    """The whole performance as one JSON object; `lost` counts between the acts as well."""
+    return {"acts": [asdict(act) for act in played], "lost": lost}
 
 
 def _line(played: Played, title: str) -> Text:
