@@ -12,12 +12,19 @@ from typing import Generic, TypeVar, cast
 
 T = TypeVar("T")
 
+GROWTH = 1.25
+"""By how much a memo may grow before it looks for what nobody asks for any more."""
+SMALL = 512
+"""A memo of fewer values never looks."""
 
-@dataclass(frozen=True, slots=True, eq=False)
+
 class Same(Generic[T]):
     """A key that is equal only for the very same object, which it keeps alive: for values without a digest."""
 
-    value: T
+    __slots__ = ("value",)
+
+    def __init__(self, value: T) -> None:
+        self.value = value
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Same) and self.value is other.value
@@ -26,24 +33,27 @@ class Same(Generic[T]):
         return id(self.value)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Entry:
     value: object
-    parts: list[Hashable] = field(default_factory=list)
-    """Keys of what this value was made from: they live as long as it does."""
+    seen: int
+    """The generation that asked for it last."""
+    parts: list[_Entry] = field(default_factory=list)
+    """What this value was made from: it lives as long as this does."""
 
 
 class Memo:
     """Remembers what `build` made for a key. `builds` counts the resources that were really compiled.
 
-    Two generations bound its size: `age()` forgets what was not asked for since the call before the last one,
-    directly or as a part of something that was. One memo serves one thread.
+    Its size is bounded by what is in use: `age()` forgets what was not asked for since it last forgot, neither
+    directly nor as a part of something that was. One memo serves one thread.
     """
 
     def __init__(self) -> None:
-        self._young: dict[Hashable, _Entry] = {}
-        self._old: dict[Hashable, _Entry] = {}
+        self._entries: dict[Hashable, _Entry] = {}
         self._open: list[_Entry] = []
+        self._generation = 0
+        self._limit = SMALL
         self.builds = 0
 
     def get(self, key: Hashable, build: Callable[[], T], *, counted: bool = True) -> T:
@@ -51,35 +61,48 @@ class Memo:
 
         `counted=False` is for what is not a resource but a step on the way to one.
         """
-        entry = self._young.get(key)
+        entry = self._entries.get(key)
         if entry is None:
-            entry = self._carry_over(key) or self._build(key, build, counted=counted)
+            entry = self._entries[key] = self._build(build)
+            self.builds += counted
+        elif entry.seen != self._generation:
+            self._touch(entry)
         if self._open:
-            self._open[-1].parts.append(key)
+            self._open[-1].parts.append(entry)
         return cast("T", entry.value)
 
-    def age(self) -> None:
-        """Begin a new generation; call it once for each whole compilation of the mesh."""
-        self._old, self._young = self._young, {}
+    @property
+    def size(self) -> int:
+        """How many values are remembered."""
+        return len(self._entries)
 
-    def _build(self, key: Hashable, build: Callable[[], object], *, counted: bool) -> _Entry:
-        entry = _Entry(None)
+    def age(self) -> None:
+        """Forget, when the memo has grown by a quarter; call it before each whole compilation of the mesh.
+
+        So the price of looking is spread over the changes that made it grow.
+        """
+        if len(self._entries) <= self._limit:
+            return
+        dead = [key for key, entry in self._entries.items() if entry.seen < self._generation]
+        for key in dead:
+            del self._entries[key]
+        self._limit = max(SMALL, int(len(self._entries) * GROWTH))
+        self._generation += 1
+
+    def _build(self, build: Callable[[], object]) -> _Entry:
+        entry = _Entry(None, self._generation)
         self._open.append(entry)
         try:
             entry.value = build()
         finally:
             self._open.pop()
-        self._young[key] = entry
-        self.builds += counted
         return entry
 
-    def _carry_over(self, key: Hashable) -> _Entry | None:
-        found = self._old.get(key)
-        waiting = [key] if found is not None else []
+    def _touch(self, entry: _Entry) -> None:
+        """Keep an entry and all its parts for this generation."""
+        waiting = [entry]
         while waiting:
-            known = waiting.pop()
-            entry = self._old.get(known)
-            if entry is not None and known not in self._young:
-                self._young[known] = entry
-                waiting.extend(entry.parts)
-        return found
+            found = waiting.pop()
+            if found.seen != self._generation:
+                found.seen = self._generation
+                waiting.extend(found.parts)

@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Hashable
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import Any
+from typing import cast
 
 from policyd.compiler.artifact import Artifact, Compiled, Loss
-from policyd.compiler.memo import Memo, Same
+from policyd.compiler.memo import Memo
 from policyd.compiler.naming import APP, INBOUND, OUTBOUND, cluster_name
 from policyd.compiler.protocol import Capabilities, ListenAddress, Validation
 from policyd.model.access import Access
@@ -33,15 +33,46 @@ _IN_ORDER = attrgetter("kind", "name")
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
-    """What all instances of a service hold alike; `key` names everything that it was compiled from."""
+class Sources:
+    """The values that a service's share is compiled from, and nothing else; `key` names them all by content."""
 
-    key: Hashable
     settings: Settings
     service: Service
+    access: Access
+    scope: tuple[Service, ...]
+    key: Hashable
+
+
+class Index(dict[Name, Sources]):
+    """The sources of every service of one mesh, found when first asked for and kept with that mesh."""
+
+    def __init__(self, mesh: Mesh) -> None:
+        super().__init__()
+        self._mesh = mesh
+        self._scope = Scope.of(mesh)
+
+    @classmethod
+    def of(cls, mesh: Mesh) -> Index:
+        """The index of `mesh`."""
+        known = mesh.derived.get(cls)
+        if known is None:
+            known = mesh.derived[cls] = cls(mesh)
+        return cast("Index", known)
+
+    def __missing__(self, name: Name) -> Sources:
+        mesh = self._mesh
+        settings, service, access = mesh.settings, mesh.services[name], mesh.access.get(name) or Access(name)
+        scope = tuple([mesh.services[destination] for destination in self._scope.destinations(name)])
+        key = (settings.digest, service.digest, access.digest, *[each.digest for each in scope])
+        found = self[name] = Sources(settings, service, access, scope, key)
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What all instances of a service hold alike."""
+
     artifacts: tuple[Artifact, ...]
-    inbound_chain: Any
-    outbound_chain: Any
     losses: tuple[Loss, ...]
 
 
@@ -54,10 +85,8 @@ class EnvoyCompiler:
 
     def compile(self, mesh: Mesh, node: Node, memo: Memo) -> Compiled:
         """The listeners, routes, clusters and endpoints of `node`. Raises `KeyError` for an unknown service."""
-        share = memo.get(
-            ("share of", Same(mesh), node.service), lambda: _share_in(mesh, node.service, memo), counted=False
-        )
-        return memo.get((share.key, node.endpoint), lambda: _node(share, node.endpoint))
+        sources = Index.of(mesh)[node.service]
+        return memo.get((sources.key, node.endpoint), lambda: _node(sources, node.endpoint, memo), counted=False)
 
     def render(self, artifact: Artifact) -> str:
         """The artefact as YAML with every `Any` opened."""
@@ -72,71 +101,57 @@ class EnvoyCompiler:
         return bootstraps.bootstrap(node, xds, admin)
 
 
-@dataclass(frozen=True, slots=True)
-class _Sources:
-    """The values that a service's share is compiled from, and nothing else."""
-
-    settings: Settings
-    service: Service
-    access: Access
-    scope: tuple[Service, ...]
-
-    @property
-    def key(self) -> Hashable:
-        return (self.settings.digest, self.service.digest, self.access.digest, *(each.digest for each in self.scope))
-
-
-def _share_in(mesh: Mesh, name: Name, memo: Memo) -> Share:
-    """The share of a service in one mesh: found by the digests of what it reads, compiled if one has changed."""
-    sources = _Sources(
-        mesh.settings,
-        mesh.services[name],
-        mesh.access.get(name) or Access(name),
-        tuple(mesh.services[destination] for destination in Scope.of(mesh).destinations(name)),
-    )
-    return memo.get(sources.key, lambda: _share(sources, memo), counted=False)
-
-
-def _share(sources: _Sources, memo: Memo) -> Share:
+def _share(sources: Sources, memo: Memo) -> Share:
     settings, service = sources.settings, sources.service
     carried = [each for each in sources.scope if each.protocol is not Protocol.TCP]
     artifacts = [artifact for each in carried for artifact in _destination(settings, each, memo)]
     artifacts.append(_outbound_routes(settings, service.name, carried, memo))
-    inbound_chain = None
     if service.protocol is not Protocol.TCP:
         artifacts.append(_inbound_routes(settings, service, sources.access, memo))
-        inbound_chain = inbound.filter_chain(settings, service)
     lost = losses.of_access(service, sources.access)
     for each in (service, *sources.scope):
         lost += losses.of_service(each)
-    return Share(
-        sources.key,
-        settings,
-        service,
-        tuple(artifacts),
-        inbound_chain,
-        outbound.filter_chain(service.name),
-        tuple(dict.fromkeys(lost)),
+    return Share(tuple(artifacts), tuple(dict.fromkeys(lost)))
+
+
+def _node(sources: Sources, endpoint: Endpoint, memo: Memo) -> Compiled:
+    """Its service's share, and what only this instance has: two listeners and the application."""
+    share = memo.get(sources.key, lambda: _share(sources, memo), counted=False)
+    settings, service = sources.settings, sources.service
+    own = [_outbound_listener(settings, service.name, endpoint.address, memo)]
+    if service.protocol is not Protocol.TCP:
+        own += _inbound_listener(settings, service, endpoint.address, memo), _application(service, endpoint, memo)
+    return Compiled(tuple(sorted((*share.artifacts, *own), key=_IN_ORDER)), share.losses)
+
+
+def _inbound_listener(settings: Settings, service: Service, address: str, memo: Memo) -> Artifact:
+    key = (
+        INBOUND,
+        settings.digest,
+        service.name,
+        service.resilience.timeouts,
+        service.health_check,
+        service.opaque_paths,
     )
 
+    def build() -> Artifact:
+        chain = memo.get(("chain", key), lambda: inbound.filter_chain(settings, service), counted=False)
+        return proto.artifact(proto.LISTENER, INBOUND, inbound.listener(chain, address, settings.inbound_port))
 
-def _node(share: Share, endpoint: Endpoint) -> Compiled:
-    """What only this instance has: its two listeners and its application."""
-    settings = share.settings
-    own = [
-        proto.artifact(
-            proto.LISTENER,
-            OUTBOUND,
-            outbound.listener(share.outbound_chain, endpoint.address, settings.outbound_port),
-        )
-    ]
-    if share.inbound_chain is not None:
-        chain = share.inbound_chain
-        own += [
-            proto.artifact(proto.LISTENER, INBOUND, inbound.listener(chain, endpoint.address, settings.inbound_port)),
-            proto.artifact(proto.CLUSTER, APP, clusters.application(share.service, endpoint)),
-        ]
-    return Compiled(tuple(sorted((*share.artifacts, *own), key=_IN_ORDER)), share.losses)
+    return memo.get(("listener", key, address), build)
+
+
+def _outbound_listener(settings: Settings, service: Name, address: str, memo: Memo) -> Artifact:
+    def build() -> Artifact:
+        chain = memo.get(("chain", OUTBOUND, service), lambda: outbound.filter_chain(service), counted=False)
+        return proto.artifact(proto.LISTENER, OUTBOUND, outbound.listener(chain, address, settings.outbound_port))
+
+    return memo.get(("listener", OUTBOUND, service, address, settings.outbound_port), build)
+
+
+def _application(service: Service, endpoint: Endpoint, memo: Memo) -> Artifact:
+    key = (APP, service.name, service.protocol, service.resilience, service.health_check, endpoint)
+    return memo.get(key, lambda: proto.artifact(proto.CLUSTER, APP, clusters.application(service, endpoint)))
 
 
 def _destination(settings: Settings, service: Service, memo: Memo) -> tuple[Artifact, ...]:
