@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
 
 from policyd.base.diagnostics import Finding
 from policyd.base.errors import UsageError
+from policyd.intents.tree import blob_id
 from policyd.source.objects import Objects
 from policyd.source.snapshot import SYMLINK, Entry, Limits, Snapshot, is_watched, select
-
-
-def blob_id(body: bytes) -> str:
-    """The id that Git gives to these bytes: SHA-1 over `blob <length>`, a zero byte and the content.
-
-    Source: Pro Git, chapter 10.2, "Object storage". A name for content, not a protection.
-    """
-    return hashlib.sha1(b"blob %d\0" % len(body) + body, usedforsecurity=False).hexdigest()
 
 
 class DirectoryTree:

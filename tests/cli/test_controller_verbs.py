@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import json
+import socket
+
+import pytest
+
+from policyd.cli.doctor import diagnose
+from policyd.rollout.machine import Command
+from tests.api.conftest import OneController
+from tests.cli.conftest import Policyd
+
+
+def test_status_shows_the_mesh(policyd: Policyd, address: str) -> None:
+    done = policyd("status", "--server", address)
+    assert done.exit_code == 0
+    assert "shop at cccccccccccc" in done.stdout
+    assert "1 of 1 connected, 1 in sync" in done.stdout
+    assert "r7" in done.stdout
+    assert json.loads(policyd("status", "--server", address, "-o", "json").stdout)["mesh"] == "shop"
+
+
+def test_releases_are_listed_and_shown(policyd: Policyd, address: str) -> None:
+    for words in (("releases", "--server", address), ("releases", "list", "--server", address)):
+        done = policyd(*words)
+        assert done.exit_code == 0
+        assert "1/4 5 % of requests" in done.stdout
+    shown = policyd("releases", "show", "r7", "--server", address)
+    assert "1 of 38 requests failed (2.63%)" in shown.stdout
+    listed = policyd("releases", "list", "--server", address, "-o", "json")
+    assert json.loads(listed.stdout)["releases"][0]["id"] == "r7"
+
+
+@pytest.mark.parametrize("verb", list(Command))
+def test_releases_are_steered(verb: Command, policyd: Policyd, address: str, controller: OneController) -> None:
+    assert policyd("releases", verb.value, "r7", "--server", address).exit_code == 0
+    assert controller.commands == [("r7", verb)]
+
+
+def test_an_order_that_is_refused_says_why(policyd: Policyd, address: str) -> None:
+    done = policyd("releases", "abort", "r1", "--server", address)
+    assert done.exit_code == 2
+    assert "release `r1` is over" in done.stderr
+    assert policyd("releases", "abort", "../status", "--server", address).exit_code == 2
+
+
+def test_watching_a_release_ends_with_it(policyd: Policyd, address: str) -> None:
+    done = policyd("releases", "watch", "r7", "--server", address)
+    assert done.exit_code == 1, "it was aborted"
+    assert "5 % of requests" in done.stdout
+    lines = policyd("releases", "watch", "--server", address, "-o", "json").stdout.splitlines()
+    assert [json.loads(line)["kind"] for line in lines] == ["stage", "aborted"]
+
+
+def test_no_controller_is_said_so(policyd: Policyd) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"http://127.0.0.1:{taken.getsockname()[1]}"
+    for words in (("status",), ("releases",), ("releases", "watch")):
+        done = policyd(*words, "--server", address)
+        assert done.exit_code == 2
+        assert f"no controller answers at `{address}`" in done.stderr
+
+
+@pytest.mark.parametrize("address", ["nonsense", "ftp://x", "http://x:y", ""])
+def test_an_address_that_is_none_is_said_so(address: str, policyd: Policyd) -> None:
+    done = policyd("status", "--server", address)
+    assert done.exit_code == 2
+    assert "is not an address" in done.stderr
+
+
+def test_the_doctor_finds_what_runs_the_tests(policyd: Policyd) -> None:
+    done = policyd("doctor", "-o", "json")
+    parts = {part["name"]: part for part in json.loads(done.stdout)["parts"]}
+    assert done.exit_code == 0
+    assert {"python", "git", "compiler envoy", "regopy", "opa", "envoy"} <= parts.keys()
+    assert parts["compiler envoy"]["use"].startswith("xds")
+    assert policyd("doctor").stdout.rstrip().endswith("ready")
+
+
+def test_the_doctor_says_how_to_get_what_is_missing(policyd: Policyd, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    git = next(part for part in diagnose() if part.name == "git")
+    assert (git.found, git.needed) == (False, True)
+    done = policyd("doctor")
+    assert done.exit_code == 1
+    assert "apt install git" in done.stdout
+
+
+def test_every_verb_has_help_and_a_version_is_said(policyd: Policyd) -> None:
+    assert policyd("--version").stdout.startswith("policyd ")
+    for verb in ("check", "compile", "diff", "explain", "schema", "run", "status", "releases", "demo", "doctor"):
+        assert policyd(verb, "-h").exit_code == 0, verb
+    assert policyd("nonsense").exit_code == 2
