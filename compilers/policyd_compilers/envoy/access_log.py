@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 from envoy.config.accesslog.v3 import accesslog_pb2
@@ -38,11 +39,13 @@ _OUTBOUND: dict[str, object] = {
 }
 
 
+@cache
 def inbound() -> Any:
     """The log of calls received: `rule` is the policy that decided, `observed` what the observed set would say."""
     return _stdout({"listener": "inbound", **_COMMON, **_INBOUND})
 
 
+@cache
 def outbound() -> Any:
     """The log of calls made: `route` says why a host was refused, `upstream` which version answered."""
     return _stdout({"listener": "outbound", **_COMMON, **_OUTBOUND})

@@ -10,6 +10,7 @@ expression, that together say exactly `policyd.model.paths.is_canonical_path`.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 from envoy.config.rbac.v3 import rbac_pb2
@@ -30,6 +31,7 @@ _HOST = r"(?i)[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\]"
 """One host name or address; the connection manager has removed the port and one trailing dot before."""
 
 
+@cache
 def filter_config(*, opaque_paths: bool) -> Any:
     """The RBAC filter that denies what is not canonical. Opaque paths are passed on as they are."""
     wrong = [_not(_methods()), _not(_regex_header(":authority", _HOST))]

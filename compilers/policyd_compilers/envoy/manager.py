@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 from envoy.config.common.mutation_rules.v3 import mutation_rules_pb2
@@ -69,6 +70,7 @@ def add_router(manager: Any) -> None:
     add_filter(manager, "envoy.filters.http.router", router_pb2.Router(suppress_envoy_headers=True))
 
 
+@cache
 def _without_envoy_headers() -> Any:
     """Removes `x-envoy-*` from requests first of all: they could set timeouts, retries and even the path."""
     mutation = mutation_rules_pb2.HeaderMutation(

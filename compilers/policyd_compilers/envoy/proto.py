@@ -2,6 +2,9 @@
 
 The generated classes of `xds-protos` carry no types, so their values are `Any` to the type checker; what leaves
 this module is typed again. Bytes are deterministic: maps are written in the order of their keys.
+
+A message that is put into another one is copied, so builders without arguments keep theirs (`functools.cache`).
+Nobody changes a message that came from such a builder.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 from envoy.config.accesslog.v3 import accesslog_pb2
@@ -21,6 +22,7 @@ _MESSAGES = {
 }
 
 
+@cache
 def inbound() -> Any:
     """The mapping of the inbound listener: `not-canonical` becomes 400, a denial stays 403 and says why."""
     mappers = [_denial(NOT_CANONICAL, "the request is not canonical: see method, host and path", status=400)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 from envoy.config.core.v3 import config_source_pb2
@@ -13,6 +14,7 @@ INITIAL_FETCH_TIMEOUT_S = 2
 acknowledgement of a whole cluster update; the server always answers at once, with an empty assignment if need be."""
 
 
+@cache
 def ads() -> Any:
     """The config source `ads`, version 3."""
     return config_source_pb2.ConfigSource(

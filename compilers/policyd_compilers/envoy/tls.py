@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 from envoy.config.core.v3 import base_pb2
@@ -15,6 +16,7 @@ from policyd_compilers.envoy.sources import ads
 ALPN = ("h2", "http/1.1")
 
 
+@cache
 def downstream() -> Any:
     """The transport socket of an inbound listener: our SVID, and a verified client certificate or nothing."""
     common = _common()
