@@ -155,6 +155,10 @@ def test_invalid_hosts_are_not_canonical(peer: Connection, host: str) -> None:
     assert peer.send("GET", "/v2", host=host).status == 400
 
 
+def test_several_hosts_are_not_canonical(peer: Connection) -> None:
+    assert peer.send("GET", "/v2", headers={"Host": "web"}).status == 400
+
+
 @pytest.mark.parametrize("host", ["PAYMENTS", "payments:80", "payments.", "payments.:81", "127.0.0.1", "[::1]:80"])
 def test_hosts_are_normalised(peer: Connection, host: str) -> None:
     assert peer.send("GET", "/v2", host=host).status == 200
