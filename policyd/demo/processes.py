@@ -69,10 +69,12 @@ class Processes:
         return child
 
     def check(self) -> None:
-        """Raise `Stalled` with the last lines of its log if any child has ended by itself."""
+        """Raise `Stalled`, with the last lines of its log, if any child has ended by itself."""
         for child in self._children:
             if not child.alive:
-                raise Stalled(f"`{child.name}` ended with status {child.process.returncode}", hint=child.last_words())
+                raise Stalled(
+                    f"`{child.name}` ended with status {child.process.returncode}, its last words:\n{child.last_words(12)}"
+                )
 
     async def stop(self, child: Child, *, kill: bool = False) -> None:
         """End one child: ask first (unless `kill`), insist after five seconds."""
