@@ -72,9 +72,8 @@ class Processes:
         """Raise `Stalled`, with the last lines of its log, if any child has ended by itself."""
         for child in self._children:
             if not child.alive:
-                raise Stalled(
-                    f"`{child.name}` ended with status {child.process.returncode}, its last words:\n{child.last_words(12)}"
-                )
+                status, words = child.process.returncode, child.last_words(12)
+                raise Stalled(f"`{child.name}` ended with status {status}, its last words:\n{words}")
 
     async def stop(self, child: Child, *, kill: bool = False) -> None:
         """End one child: ask first (unless `kill`), insist after five seconds."""
