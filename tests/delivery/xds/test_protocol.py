@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
+from pathlib import Path
 
 import grpc
 import grpc.aio
@@ -14,7 +16,7 @@ from policyd.delivery.ledger import Answered, Converged, Ledger, Standing
 from policyd.delivery.outcome import NO_ANSWER, Applied, Refusal, Refused
 from policyd.delivery.resource_types import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET
 from policyd.delivery.xds.conversation import empty_assignment
-from policyd.delivery.xds.server import XdsServer
+from policyd.delivery.xds.server import OPTIONS, XdsServer
 from policyd.testing.clock import FakeClock
 
 from .conftest import PATIENCE_S, RawClient, Response, World, cluster, endpoints, plain
@@ -38,6 +40,15 @@ async def acknowledged(world: World) -> None:
     assert proxy.assigned is not None
     async with asyncio.timeout(PATIENCE_S):
         await proxy.settled(proxy.assigned)
+
+
+def test_grpc_knows_every_option_of_the_server() -> None:
+    """gRPC ignores a name that it does not know; a misspelt ping limit cut idle proxies off once a minute."""
+    binary = importlib.util.find_spec("grpc._cython.cygrpc")
+    assert binary is not None
+    assert binary.origin is not None
+    known = Path(binary.origin).read_bytes()
+    assert [name for name, _ in OPTIONS if name.encode() not in known] == []
 
 
 # --- what is sent, and when -------------------------------------------------------------------------------------
