@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from policyd.base.collector import collect_seldom
 from policyd.base.errors import PolicydError
 from policyd.cli.check import check
 from policyd.cli.compile import compile_
@@ -68,6 +69,7 @@ def build() -> typer.Typer:
 
 def main() -> None:
     """Entry point of the `policyd` command."""
+    collect_seldom()
     build()()
 
 

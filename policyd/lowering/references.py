@@ -29,7 +29,7 @@ EVERY_PATH = PathPattern((), rest=True)
 
 def references(work: Work, memo: LoweringMemo) -> Work:
     """Add the findings about names; changes no value."""
-    return work.with_findings([*_access_rules(work, memo), *_splits(work), *_strategies(work), *_slos(work)])
+    return work.with_findings([*_access_rules(work, memo), *_splits(work, memo), *_strategies(work), *_slos(work)])
 
 
 def _access_rules(work: Work, memo: LoweringMemo) -> tuple[Finding, ...]:
@@ -131,11 +131,18 @@ def _conditions(work: Work, document: Document, rule: Rule, to: Name) -> Iterato
             )
 
 
-def _splits(work: Work) -> Iterator[Finding]:
-    for document in work.of_kind("CanarySplit"):
+def _splits(work: Work, memo: LoweringMemo) -> tuple[Finding, ...]:
+    """Checked again only where a split changed, or what splits can refer to did."""
+    names = memo.kept("aims of splits", (tuple(work.services), work.broken))
+    gates = memo.kept("gates of splits", tuple((name, type(slo.indicator)) for name, slo in work.slos.items()))
+
+    def check(document: Document) -> Piece[None]:
         spec = cast("CanarySplit", document.intent).spec
-        yield from _target(work, document, Name.parse(spec.service, document.name.namespace), "service")
-        yield from _gates(work, document, spec.gates)
+        found = _target(work, document, Name.parse(spec.service, document.name.namespace), "service")
+        return Piece(None, (), (*found, *_gates(work, document, spec.gates)))
+
+    checked = memo.pieces("checked splits", work.of_kind("CanarySplit"), check, (names, gates))
+    return tuple(finding for piece in checked for finding in piece.findings)
 
 
 def _strategies(work: Work) -> Iterator[Finding]:

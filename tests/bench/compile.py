@@ -22,6 +22,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 
+from policyd.base.collector import collect_seldom
 from policyd.compiler.memo import Memo
 from policyd.compiler.registry import load as load_compiler
 from policyd.intents import MemoryTree, ParseCache, load
@@ -153,7 +154,8 @@ def changed(contents: dict[str, str], count: int) -> Iterator[MemoryTree]:
 
 
 def measure(count: int) -> Measured:
-    """One size, in this process."""
+    """One size, in this process, which collects garbage as seldom as `policyd` itself."""
+    collect_seldom()
     contents = files(count)
     tree = MemoryTree(contents)
     colds = []
