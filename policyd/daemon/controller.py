@@ -102,7 +102,7 @@ class Controller:
     def _on_source_event(self, event: SourceEvent) -> None:
         """What the watcher has to say: shown, and logged."""
         self._trouble = getattr(event, "reason", "")
-        self._log.warning("source", event=str(event))
+        self._log.warning("source", said=str(event))
 
     # What the API asks.
 
