@@ -108,7 +108,7 @@ def record_of(release: Release) -> ReleaseRecord:
         since=release.since.isoformat(),
         began=release.began.isoformat(),
         verdict=release.decision.verdict.value if release.decision.reason else "",
-        reason=release.decision.reason,
+        reason=release.decision.reason or release.state.quarantine,  # born aborted: there was no decision
         evidence=evidence_of(release),
         needs=tuple(f"{unit.value} {name}" for unit, name in release.change.needs),
         blocked_by=release.blocked_by,

@@ -81,6 +81,7 @@ async def test_a_bad_canary_goes_back_and_stays_away(world: World) -> None:
     await world.ticks(3)
     assert world.split() == {"v1": 10_000}
     assert world.phase() is Phase.ABORTED
+    assert world.record().reason == world.record().quarantine  # a release that never began still says why
     # Other content is another matter.
     await world.driver.accept("c6", mesh(service(CHECKOUT, "v3")))
     assert world.split() == {"v1": 9_500, "v3": 500}
