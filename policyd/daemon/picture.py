@@ -9,7 +9,7 @@ from policyd.delivery.xds.server import XdsServer
 from policyd.model.mesh import Mesh
 from policyd.model.service import Service
 from policyd.plan.effective import Effective
-from policyd.rollout.record import ReleaseRecord
+from policyd.rollout.record import Phase, ReleaseRecord
 from policyd.telemetry.rates import Rate
 
 
@@ -71,7 +71,7 @@ def _diverged(name: str, wanted: Service, served: Service, records: Sequence[Rel
     """Why Git's version does not serve, where a release of it went back."""
     if wanted.serving == served.serving:
         return ""
-    for record in reversed(records):
-        if record.unit == "service" and record.name == name and record.phase.over:
-            return record.quarantine or record.reason
-    return ""
+    own = [record for record in records if record.unit == "service" and record.name == name]
+    if not own or own[-1].phase is not Phase.ABORTED:
+        return ""  # on its way there
+    return own[-1].quarantine or own[-1].reason
