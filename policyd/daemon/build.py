@@ -59,10 +59,11 @@ async def serve(settings: Settings, clock: Clock, stop: asyncio.Event) -> None:
         wallet = Wallet(settings.state / "identity", clock)
         stats = EnvoyStats(AdminAddresses(settings.admin), clock)
         stack.push_async_callback(stats.aclose)
+        assembly = Assembly(registry.load, wallet.secrets)
         driver = Driver(
             store=store,
             clock=clock,
-            assembly=Assembly(registry.load, wallet.secrets),
+            assembly=assembly,
             delivery=xds,
             metrics=stats,
             tick_s=settings.tick_s,
@@ -80,6 +81,7 @@ async def serve(settings: Settings, clock: Clock, stop: asyncio.Event) -> None:
             metrics=metrics,
             clock=clock,
             engine_name=engine.name,
+            compiled=lambda: assembly.compiled,
         )
         api = server(application(controller, PromotedDecisions(controller.promoted, clock), metrics), settings.http)
         await xds.start()

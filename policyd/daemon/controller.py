@@ -4,13 +4,15 @@
                                 ^ telemetry, wallet
 
 Four tasks run side by side: following Git, driving releases, renewing secrets, answering HTTP. One that cannot go on
-says so in the status and tries again; none of them takes another down.
+says so in the status and tries again. Only a bug ends one of them, and then the whole process: half a controller
+would mislead, and proxies go on with what they have.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Mapping
 
 import structlog
 
@@ -29,7 +31,7 @@ from policyd.model.provenance import Key, Provenance
 from policyd.rollout.driver import Driver
 from policyd.rollout.event import Event, Kind
 from policyd.rollout.machine import Command
-from policyd.rollout.record import ReleaseRecord
+from policyd.rollout.record import Phase, ReleaseRecord
 from policyd.source import Mirror, Snapshot, SourceEvent, Watch
 
 RENEWAL_LOOK_S = 1.0
@@ -52,6 +54,7 @@ class Controller:
         metrics: ControllerMetrics,
         clock: Clock,
         engine_name: str,
+        compiled: Callable[[], int],
     ) -> None:
         self._mirror = mirror
         self._watch = Watch(mirror, clock, on_event=self._on_source_event, poll_s=poll_s)
@@ -62,6 +65,7 @@ class Controller:
         self._metrics = metrics
         self._clock = clock
         self._engine_name = engine_name
+        self._compiled = compiled
         self._commit: CommitStatus | None = None
         self._head: Mesh | None = None
         self._provenance: Mapping[Key, Provenance] = {}
@@ -73,8 +77,15 @@ class Controller:
     async def follow(self) -> None:
         """Judge every commit of the branch, newest first when several wait; never ends by itself."""
         await self._resume()
-        async for snapshot in self._watch.snapshots():
-            await self._consider_until_known(snapshot)
+        seen: str | None = None
+        while True:
+            try:
+                async for snapshot in self._watch.snapshots(seen):
+                    await self._consider_until_known(snapshot)
+                    seen = snapshot.commit
+            except PolicydError as error:
+                self._say_trouble("repository not read", error)
+                await self._clock.sleep(error.after if isinstance(error, Retry) else _PATIENCE_S)
 
     async def drive(self, stop: asyncio.Event) -> None:
         """Move releases until `stop`. What was promoted before a restart is signed for again first."""
@@ -146,11 +157,10 @@ class Controller:
         self._metrics.proxies.set(len(self._xds.connected()))
         self._metrics.pushed_resources.set(self._xds.pushed.resources)
         self._metrics.pushed_bytes.set(self._xds.pushed.bytes)
-        counts: dict[str, int] = {}
-        for record in self._driver.records():
-            counts[record.phase.value] = counts.get(record.phase.value, 0) + 1
-        for phase, count in counts.items():
-            self._metrics.releases.labels(phase).set(count)
+        self._metrics.compiled.set(self._compiled())
+        counts = Counter(record.phase for record in self._driver.records())
+        for phase in Phase:
+            self._metrics.releases.labels(phase.value).set(counts[phase])
 
     # One commit.
 
@@ -160,8 +170,7 @@ class Controller:
             try:
                 await self._consider(snapshot)
             except PolicydError as error:
-                self._trouble = f"{error}{f' ({error.hint})' if error.hint else ''}"
-                self._log.error("commit not judged", commit=snapshot.commit, error=self._trouble)
+                self._say_trouble("commit not judged", error)
                 await self._clock.sleep(error.after if isinstance(error, Retry) else _PATIENCE_S)
             else:
                 self._trouble = ""
@@ -176,6 +185,10 @@ class Controller:
             await self._admission.resume(await asyncio.to_thread(self._mirror.snapshot, head))
         except (PolicydError, ValueError) as error:
             self._log.warning("rules of the last commit not found", commit=head, error=str(error))
+
+    def _say_trouble(self, what: str, error: PolicydError) -> None:
+        self._trouble = f"{error}{f' ({error.hint})' if error.hint else ''}"
+        self._log.error(what, error=self._trouble)
 
     async def _consider(self, snapshot: Snapshot) -> None:
         outcome = await self._admission.consider(snapshot, self._wallet.trust_domain)

@@ -8,7 +8,7 @@ contains is data to be read, never something to be run.
 
 from policyd.source.mirror import Mirror
 from policyd.source.snapshot import Limits, Snapshot
-from policyd.source.watch import BranchRewritten, SourceEvent, Unreachable, Watch
+from policyd.source.watch import BranchRewritten, Reachable, SourceEvent, Unreachable, Watch
 from policyd.source.working_tree import DirectoryTree, tree_at
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "DirectoryTree",
     "Limits",
     "Mirror",
+    "Reachable",
     "Snapshot",
     "SourceEvent",
     "Unreachable",

@@ -36,6 +36,13 @@ class Unreachable:
 
 
 @dataclass(frozen=True, slots=True)
+class Reachable:
+    """The branch can be fetched again, at `commit`."""
+
+    commit: str
+
+
+@dataclass(frozen=True, slots=True)
 class BranchRewritten:
     """A force-push: `old` is no longer in the branch's history. policyd follows the branch to `new`."""
 
@@ -43,7 +50,7 @@ class BranchRewritten:
     new: str
 
 
-SourceEvent = Unreachable | BranchRewritten
+SourceEvent = Unreachable | Reachable | BranchRewritten
 
 
 class Watch:
@@ -86,7 +93,9 @@ class Watch:
                 pause = self._poll_s
                 try:
                     commit = await asyncio.to_thread(self._mirror.fetch)
-                    self._failures = 0
+                    if self._failures:
+                        self._failures = 0
+                        self._on_event(Reachable(commit))
                     if commit != last:
                         snapshot = await self._take(last, commit)
                         last = commit

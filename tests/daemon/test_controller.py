@@ -8,14 +8,13 @@ import pytest
 
 from policyd.daemon.controller import Controller
 from policyd.source import SourceEvent
-from policyd.source.watch import BranchRewritten, Unreachable
+from policyd.source.watch import BranchRewritten, Reachable, Unreachable
 from policyd.testing.clock import FakeClock
 
 
-@pytest.mark.parametrize("event", [BranchRewritten("a" * 40, "b" * 40), Unreachable("no such branch", "look", 15.0)])
-async def test_news_of_the_source_is_logged_and_ends_nothing(event: SourceEvent) -> None:
+def controller() -> Controller:
     none = cast("Any", None)  # nothing else of the controller is touched
-    controller = Controller(
+    return Controller(
         mirror=none,
         poll_s=15.0,
         admission=none,
@@ -25,6 +24,19 @@ async def test_news_of_the_source_is_logged_and_ends_nothing(event: SourceEvent)
         metrics=none,
         clock=FakeClock(),
         engine_name="",
+        compiled=lambda: 0,
     )
-    controller._on_source_event(event)
-    assert controller._trouble == getattr(event, "reason", "")
+
+
+@pytest.mark.parametrize("event", [BranchRewritten("a" * 40, "b" * 40), Unreachable("no such branch", "look", 15.0)])
+async def test_news_of_the_source_is_logged_and_ends_nothing(event: SourceEvent) -> None:
+    it = controller()
+    it._on_source_event(event)
+    assert it._trouble == getattr(event, "reason", "")
+
+
+async def test_trouble_is_over_when_the_branch_is_back() -> None:
+    it = controller()
+    it._on_source_event(Unreachable("no such branch", "look", 15.0))
+    it._on_source_event(Reachable("a" * 40))
+    assert it._trouble == ""
