@@ -9,16 +9,25 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import os
+import shutil
 import signal
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from policyd.base.errors import Stalled
 
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_TETHER = """
+import ctypes, os, signal, sys
+ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG of linux/prctl.h
+if os.getppid() != int(sys.argv[1]):  # the parent died before the kernel was told
+    os._exit(1)
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+# A program of its own and not a `preexec_fn`: that runs between fork and exec, where the fork handlers of gRPC (which a
+# parent may have loaded) find their descriptors closed and abort the child.
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,26 +53,25 @@ class Processes:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._libc = ctypes.CDLL(None)
         self._parent = os.getpid()
         self._children: list[Child] = []
 
     async def start(self, name: str, argv: Sequence[str], env: Mapping[str, str] | None = None) -> Child:
         """Start a child that logs to `<folder>/<name>.log`. Raises `Stalled` if there is no such program."""
+        program = shutil.which(argv[0])
+        if program is None:
+            raise Stalled(f"`{argv[0]}` is not here")
+        tethered = (sys.executable, "-I", "-S", "-c", _TETHER, str(self._parent), program, *argv[1:])
         log = self._folder / f"{name}.log"
         with log.open("ab") as out:
-            try:
-                process = await asyncio.create_subprocess_exec(
-                    *argv,
-                    stdin=asyncio.subprocess.DEVNULL,
-                    stdout=out,
-                    stderr=out,
-                    env=dict(env) if env is not None else None,
-                    start_new_session=True,
-                    preexec_fn=self._end_with_parent,
-                )
-            except FileNotFoundError as error:
-                raise Stalled(f"`{argv[0]}` is not here: {error}") from error
+            process = await asyncio.create_subprocess_exec(
+                *tethered,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                env=dict(env) if env is not None else None,
+                start_new_session=True,
+            )
         child = Child(name, process, log)
         self._children.append(child)
         return child
@@ -84,11 +92,6 @@ class Processes:
         """End every child, the last started first."""
         while self._children:
             await _end(self._children.pop(), kill=False)
-
-    def _end_with_parent(self) -> None:
-        self._libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != self._parent:  # the parent died before the kernel was told
-            os._exit(1)
 
 
 async def _end(child: Child, *, kill: bool) -> None:
