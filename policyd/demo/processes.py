@@ -26,8 +26,8 @@ if os.getppid() != int(sys.argv[1]):  # the parent died before the kernel was to
     os._exit(1)
 os.execv(sys.argv[2], sys.argv[2:])
 """
-# A program of its own and not a `preexec_fn`: that runs between fork and exec, where the fork handlers of gRPC (which a
-# parent may have loaded) find their descriptors closed and abort the child.
+# A program of its own and not a `preexec_fn`: that one runs between fork and exec, where the fork handlers of gRPC
+# (which a parent may have loaded) find their descriptors closed and abort the child.
 
 
 @dataclass(frozen=True, slots=True)
