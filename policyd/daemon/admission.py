@@ -68,7 +68,7 @@ class Admission:
         """
         loaded = await asyncio.to_thread(load, snapshot, self._cache)
         lowered = await asyncio.to_thread(lower, loaded, self._memo)
-        findings = [*snapshot.findings, *loaded.findings, *lowered.findings]
+        findings = [*snapshot.findings, *lowered.findings]  # lowering hands the loader's on
         findings += await self._judge.judge(snapshot, loaded, self._clock.now())
         if lowered.mesh is not None and trust_domain not in {"", lowered.mesh.settings.trust_domain}:
             findings.append(_moved(lowered.mesh, trust_domain, lowered.provenance))

@@ -30,6 +30,7 @@ class Guardrails:
         self._opa = opa
         self._vouched = frozenset(vouched)
         self._promoted: Bundle | None = None
+        self._last: tuple[FileTree, Bundle, tuple[Finding, ...]] | None = None
 
     async def judge(self, tree: FileTree, loaded: Loaded, at: datetime) -> tuple[Finding, ...]:
         """What the rules say about a commit. Raises `Retry` or `Stalled` where the engine has no answer."""
@@ -44,4 +45,8 @@ class Guardrails:
             self._promoted = own
 
     async def _bundle(self, tree: FileTree) -> tuple[Bundle, tuple[Finding, ...]]:
-        return await with_team_rules(self._shipped, tree, opa=self._opa, vouched=self._vouched)
+        """The rules of a commit; judging it and promoting it check them once."""
+        if self._last is None or self._last[0] is not tree:
+            found = await with_team_rules(self._shipped, tree, opa=self._opa, vouched=self._vouched)
+            self._last = (tree, *found)
+        return self._last[1:]
