@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -42,8 +43,10 @@ def diff(
     ] = DiffFormat.TEXT,
 ) -> None:
     """Show what changes from BASE to HEAD: in plain words, then in the configuration of each proxy."""
-    before = judge(tree_at(path, base))
-    after = judge(DirectoryTree(path) if head is None else tree_at(path, head))
+    with tree_at(path, base) as tree:
+        before = judge(tree)
+    with tree_at(path, head) if head is not None else nullcontext(DirectoryTree(path)) as tree:
+        after = judge(tree)
     if after.lowered.mesh is None or has_errors(after.findings):
         _refuse(after, path, output)
     review = _review(before, after, path, base, head or WORKING_TREE)

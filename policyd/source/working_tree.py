@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from policyd.base.diagnostics import Finding
@@ -56,8 +57,9 @@ class DirectoryTree:
         return Entry(inside, 0o100644, name, len(body))
 
 
-def tree_at(root: Path, revision: str, limits: Limits | None = None) -> Snapshot:
-    """The folder `root` as it was at a revision of the repository that it lies in.
+@contextlib.contextmanager
+def tree_at(root: Path, revision: str, limits: Limits | None = None) -> Iterator[Snapshot]:
+    """The folder `root` as it was at a revision of the repository that it lies in; readable inside the `with`.
 
     Raises `UsageError` for a folder outside any repository and for a revision that does not exist.
     """
@@ -65,4 +67,5 @@ def tree_at(root: Path, revision: str, limits: Limits | None = None) -> Snapshot
         raise UsageError(f"`{root}` is not a folder", hint="name the folder that holds the intents")
     objects, inside = Objects.open(root, limits)
     subdirectory = "" if str(inside) == "." else inside.as_posix()
-    return objects.snapshot(objects.resolve(revision), subdirectory)
+    with contextlib.closing(objects):
+        yield objects.snapshot(objects.resolve(revision), subdirectory)

@@ -2,10 +2,16 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from policyd.source import Mirror
+
+OpenMirror = Callable[..., Mirror]
 
 
 class Author:
@@ -50,3 +56,14 @@ def author(tmp_path: Path) -> Author:
 @pytest.fixture
 def another(tmp_path: Path) -> Callable[[str], Author]:
     return lambda name: Author(tmp_path / name)
+
+
+@pytest.fixture
+def open_mirror() -> Iterator[OpenMirror]:
+    """Makes mirrors whose Git processes end with the test."""
+    with ExitStack() as stack:
+
+        def open_one(*words: Any, **named: Any) -> Mirror:
+            return stack.enter_context(closing(Mirror(*words, **named)))
+
+        yield open_one

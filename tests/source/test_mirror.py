@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 from policyd.base.errors import Retry, UsageError
-from policyd.source import Limits, Mirror, tree_at
-from tests.source.conftest import Author
+from policyd.source import Limits, tree_at
+from tests.source.conftest import Author, OpenMirror
 
 
-def test_a_commit_becomes_a_snapshot(author: Author, tmp_path: Path) -> None:
+def test_a_commit_becomes_a_snapshot(author: Author, tmp_path: Path, open_mirror: OpenMirror) -> None:
     first = author.commit("one", services__a="x: 1\n")
     second = author.commit("two words", services__b="y: 2\n")
-    mirror = Mirror(tmp_path / "mirror", str(author.folder))
+    mirror = open_mirror(tmp_path / "mirror", str(author.folder))
 
     assert mirror.fetch() == second
     snapshot = mirror.snapshot(second)
@@ -28,58 +28,62 @@ def test_a_commit_becomes_a_snapshot(author: Author, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("form", ["{}", "file://{}"])
-def test_paths_and_file_urls_are_fetched(form: str, author: Author, tmp_path: Path) -> None:
+def test_paths_and_file_urls_are_fetched(form: str, author: Author, tmp_path: Path, open_mirror: OpenMirror) -> None:
     commit = author.commit(a="x: 1\n")
-    assert Mirror(tmp_path / "mirror", form.format(author.folder)).fetch() == commit
+    assert open_mirror(tmp_path / "mirror", form.format(author.folder)).fetch() == commit
 
 
-def test_unicode_names_arrive_as_they_are_written(author: Author, tmp_path: Path) -> None:
+def test_unicode_names_arrive_as_they_are_written(author: Author, tmp_path: Path, open_mirror: OpenMirror) -> None:
     author.write("dienste/größe 日本.yaml", "x: 1\n")
     commit = author.commit()
-    mirror = Mirror(tmp_path / "mirror", str(author.folder))
+    mirror = open_mirror(tmp_path / "mirror", str(author.folder))
     mirror.fetch()
     assert list(mirror.snapshot(commit).files) == ["dienste/größe 日本.yaml"]
 
 
-def test_a_name_that_is_not_utf8_is_a_finding(author: Author, tmp_path: Path) -> None:
+def test_a_name_that_is_not_utf8_is_a_finding(author: Author, tmp_path: Path, open_mirror: OpenMirror) -> None:
     Path(os.fsdecode(bytes(author.folder) + b"/caf\xe9.yaml")).write_text("x: 1\n")
     commit = author.commit()
-    mirror = Mirror(tmp_path / "mirror", str(author.folder))
+    mirror = open_mirror(tmp_path / "mirror", str(author.folder))
     mirror.fetch()
     snapshot = mirror.snapshot(commit)
     assert not snapshot.files
     assert [finding.code for finding in snapshot.findings] == ["PD3005"]
 
 
-def test_only_the_watched_folder_is_seen(author: Author, tmp_path: Path) -> None:
+def test_only_the_watched_folder_is_seen(author: Author, tmp_path: Path, open_mirror: OpenMirror) -> None:
     commit = author.commit(policies__services__a="x: 1\n", other__b="y: 1\n")
-    mirror = Mirror(tmp_path / "mirror", str(author.folder), subdirectory="/policies/")
+    mirror = open_mirror(tmp_path / "mirror", str(author.folder), subdirectory="/policies/")
     mirror.fetch()
     assert list(mirror.snapshot(commit).files) == ["services/a.yaml"]
 
 
-def test_a_commit_without_the_watched_folder_is_empty(author: Author, tmp_path: Path) -> None:
+def test_a_commit_without_the_watched_folder_is_empty(
+    author: Author, tmp_path: Path, open_mirror: OpenMirror
+) -> None:
     commit = author.commit(a="x: 1\n")
-    mirror = Mirror(tmp_path / "mirror", str(author.folder), subdirectory="policies")
+    mirror = open_mirror(tmp_path / "mirror", str(author.folder), subdirectory="policies")
     mirror.fetch()
     assert mirror.snapshot(commit).files == {}
 
 
-def test_other_files_and_hidden_folders_are_somebody_elses(author: Author, tmp_path: Path) -> None:
+def test_other_files_and_hidden_folders_are_somebody_elses(
+    author: Author, tmp_path: Path, open_mirror: OpenMirror
+) -> None:
     author.write("README.md", "hello")
     author.write("rego/team/rule.rego", "package team\n")
     author.write(".github/workflows/ci.yaml", "on: push\n")
     commit = author.commit(a="x: 1\n")
-    mirror = Mirror(tmp_path / "mirror", str(author.folder))
+    mirror = open_mirror(tmp_path / "mirror", str(author.folder))
     mirror.fetch()
     assert list(mirror.snapshot(commit).files) == ["a.yaml", "rego/team/rule.rego"]
 
 
-def test_symbolic_links_are_refused_and_not_followed(author: Author, tmp_path: Path) -> None:
+def test_symbolic_links_are_refused_and_not_followed(author: Author, tmp_path: Path, open_mirror: OpenMirror) -> None:
     (author.folder / "services").mkdir()
     (author.folder / "services" / "evil.yaml").symlink_to("/etc/passwd")
     commit = author.commit(a="x: 1\n")
-    mirror = Mirror(tmp_path / "mirror", str(author.folder))
+    mirror = open_mirror(tmp_path / "mirror", str(author.folder))
     mirror.fetch()
     snapshot = mirror.snapshot(commit)
     assert list(snapshot.files) == ["a.yaml"]
@@ -89,23 +93,23 @@ def test_symbolic_links_are_refused_and_not_followed(author: Author, tmp_path: P
 
 
 def test_submodules_are_refused_and_not_fetched(
-    author: Author, another: Callable[[str], Author], tmp_path: Path
+    author: Author, another: Callable[[str], Author], tmp_path: Path, open_mirror: OpenMirror
 ) -> None:
     inner = another("inner")
     inner.commit(secret="x: 1\n")
     author.commit(a="x: 1\n")
     author.git("-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(inner.folder), "shared")
     commit = author.commit("with a submodule")
-    mirror = Mirror(tmp_path / "mirror", str(author.folder))
+    mirror = open_mirror(tmp_path / "mirror", str(author.folder))
     mirror.fetch()
     snapshot = mirror.snapshot(commit)
     assert list(snapshot.files) == ["a.yaml"]
     assert [(finding.code, finding.location.path) for finding in snapshot.findings] == [("PD3002", "shared")]
 
 
-def test_hooks_of_neither_side_run(author: Author, tmp_path: Path) -> None:
+def test_hooks_of_neither_side_run(author: Author, tmp_path: Path, open_mirror: OpenMirror) -> None:
     marker = tmp_path / "ran"
-    mirror = Mirror(tmp_path / "mirror", str(author.folder))
+    mirror = open_mirror(tmp_path / "mirror", str(author.folder))
     for folder in (tmp_path / "mirror" / "hooks", author.folder / ".git" / "hooks"):
         folder.mkdir(exist_ok=True)
         for name in ("reference-transaction", "post-update", "pre-receive", "post-merge"):
@@ -116,14 +120,16 @@ def test_hooks_of_neither_side_run(author: Author, tmp_path: Path) -> None:
     assert not marker.exists()
 
 
-def test_the_environment_cannot_redirect_git(author: Author, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_cannot_redirect_git(
+    author: Author, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, open_mirror: OpenMirror
+) -> None:
     commit = author.commit(a="x: 1\n")
     marker = tmp_path / "ran"
     monkeypatch.setenv("GIT_DIR", "/nowhere")
     monkeypatch.setenv("GIT_ALTERNATE_OBJECT_DIRECTORIES", "/nowhere")
     monkeypatch.setenv("GIT_SSH_COMMAND", f"touch {marker}")
     monkeypatch.setenv("GIT_CONFIG_PARAMETERS", "'uploadpack.packObjectsHook'='touch /nowhere'")
-    mirror = Mirror(tmp_path / "mirror", str(author.folder))
+    mirror = open_mirror(tmp_path / "mirror", str(author.folder))
     assert mirror.fetch() == commit
     assert list(mirror.snapshot(commit).files) == ["a.yaml"]
     assert not marker.exists()
@@ -131,14 +137,14 @@ def test_the_environment_cannot_redirect_git(author: Author, tmp_path: Path, mon
 
 @pytest.mark.parametrize("name", ["GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR", "GIT_WORK_TREE"])
 def test_an_environment_that_misleads_gitpython_is_refused(
-    name: str, author: Author, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, author: Author, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, open_mirror: OpenMirror
 ) -> None:
     author.commit(a="x: 1\n")
     monkeypatch.setenv(name, "/nowhere")
     with pytest.raises(UsageError, match=name):
-        Mirror(tmp_path / "mirror", str(author.folder))
-    with pytest.raises(UsageError, match=name):
-        tree_at(author.folder, "main")
+        open_mirror(tmp_path / "mirror", str(author.folder))
+    with pytest.raises(UsageError, match=name), tree_at(author.folder, "main"):
+        pass
 
 
 @pytest.mark.parametrize(
@@ -154,64 +160,68 @@ def test_an_environment_that_misleads_gitpython_is_refused(
         "",
     ],
 )
-def test_addresses_that_could_run_programs_are_refused(url: str, tmp_path: Path) -> None:
+def test_addresses_that_could_run_programs_are_refused(url: str, tmp_path: Path, open_mirror: OpenMirror) -> None:
     with pytest.raises(UsageError, match="not an address"):
-        Mirror(tmp_path / "mirror", url)
+        open_mirror(tmp_path / "mirror", url)
 
 
 @pytest.mark.parametrize(
     "url", ["https://git.example/mesh.git", "ssh://git@git.example/mesh", "git@git.example:mesh.git"]
 )
-def test_the_usual_addresses_are_taken(url: str, tmp_path: Path) -> None:
-    assert Mirror(tmp_path / "mirror", url).local is None
+def test_the_usual_addresses_are_taken(url: str, tmp_path: Path, open_mirror: OpenMirror) -> None:
+    assert open_mirror(tmp_path / "mirror", url).local is None
 
 
 @pytest.mark.parametrize(
     "branch", ["", "-x", "a..b", "a b", "a~1", "a:b", "@", "a.lock", "/a", "a/", "a//b", "refs/*"]
 )
-def test_branches_that_git_would_read_otherwise_are_refused(branch: str, tmp_path: Path) -> None:
+def test_branches_that_git_would_read_otherwise_are_refused(
+    branch: str, tmp_path: Path, open_mirror: OpenMirror
+) -> None:
     with pytest.raises(UsageError, match="not the name of a branch"):
-        Mirror(tmp_path / "mirror", "/srv/git/mesh", branch)
+        open_mirror(tmp_path / "mirror", "/srv/git/mesh", branch)
 
 
 @pytest.mark.parametrize("folder", ["../up", "a/../b", ".git", "a//b", "a/./b"])
-def test_watched_folders_outside_the_repository_are_refused(folder: str, tmp_path: Path) -> None:
+def test_watched_folders_outside_the_repository_are_refused(
+    folder: str, tmp_path: Path, open_mirror: OpenMirror
+) -> None:
     with pytest.raises(UsageError, match="not a folder inside"):
-        Mirror(tmp_path / "mirror", "/srv/git/mesh", subdirectory=folder)
+        open_mirror(tmp_path / "mirror", "/srv/git/mesh", subdirectory=folder)
 
 
-def test_an_unborn_branch_is_waited_for(author: Author, tmp_path: Path) -> None:
-    mirror = Mirror(tmp_path / "mirror", str(author.folder))
+def test_an_unborn_branch_is_waited_for(author: Author, tmp_path: Path, open_mirror: OpenMirror) -> None:
+    mirror = open_mirror(tmp_path / "mirror", str(author.folder))
     with pytest.raises(Retry, match="has no branch `main`"):
         mirror.fetch()
 
 
-def test_a_missing_repository_is_waited_for(tmp_path: Path) -> None:
-    mirror = Mirror(tmp_path / "mirror", str(tmp_path / "nowhere"))
+def test_a_missing_repository_is_waited_for(tmp_path: Path, open_mirror: OpenMirror) -> None:
+    mirror = open_mirror(tmp_path / "mirror", str(tmp_path / "nowhere"))
     with pytest.raises(Retry, match="is not a Git repository"):
         mirror.fetch()
 
 
-def test_files_over_the_limits_are_findings(author: Author, tmp_path: Path) -> None:
+def test_files_over_the_limits_are_findings(author: Author, tmp_path: Path, open_mirror: OpenMirror) -> None:
     author.write("big.yaml", "x" * 2_000)
     commit = author.commit(a="x: 1\n", b="y: 2\n")
-    mirror = Mirror(tmp_path / "m1", str(author.folder), limits=Limits(file_bytes=1_000))
+    mirror = open_mirror(tmp_path / "m1", str(author.folder), limits=Limits(file_bytes=1_000))
     mirror.fetch()
     snapshot = mirror.snapshot(commit)
     assert list(snapshot.files) == ["a.yaml", "b.yaml"]
     assert [finding.code for finding in snapshot.findings] == ["PD3003"]
 
     for limits in (Limits(files=2), Limits(total_bytes=1_000)):
-        mirror = Mirror(tmp_path / "m2", str(author.folder), limits=limits)
+        mirror = open_mirror(tmp_path / "m2", str(author.folder), limits=limits)
         mirror.fetch()
         snapshot = mirror.snapshot(commit)
         assert snapshot.files == {}
         assert [finding.code for finding in snapshot.findings] == ["PD3004"]
 
 
-def test_reading_takes_only_blob_ids(author: Author, tmp_path: Path) -> None:
+def test_reading_takes_only_blob_ids(author: Author, tmp_path: Path, open_mirror: OpenMirror) -> None:
     commit = author.commit(a="x: 1\n")
-    mirror = Mirror(tmp_path / "mirror", str(author.folder))
+    mirror = open_mirror(tmp_path / "mirror", str(author.folder))
     mirror.fetch()
     snapshot = mirror.snapshot(commit)
     for bad in ("HEAD", "--help", commit, commit[:12]):
@@ -222,10 +232,9 @@ def test_reading_takes_only_blob_ids(author: Author, tmp_path: Path) -> None:
     assert snapshot.read(snapshot.files["a.yaml"]) == b"x: 1\n"
 
 
-def test_tidying_keeps_what_is_watched(author: Author, tmp_path: Path) -> None:
+def test_tidying_keeps_what_is_watched(author: Author, tmp_path: Path, open_mirror: OpenMirror) -> None:
     commit = author.commit(a="x: 1\n")
-    mirror = Mirror(tmp_path / "mirror", str(author.folder))
+    mirror = open_mirror(tmp_path / "mirror", str(author.folder))
     mirror.fetch()
     mirror.tidy()
     assert mirror.snapshot(commit).read(mirror.snapshot(commit).files["a.yaml"]) == b"x: 1\n"
-    mirror.close()

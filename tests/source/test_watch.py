@@ -3,8 +3,8 @@ from __future__ import annotations
 import asyncio
 import random
 import shutil
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager, closing
 from pathlib import Path
 
 import pytest
@@ -29,8 +29,11 @@ class Follower:
         self.events.append(event)
         self.heard.set()
 
-    def snapshots(self, last: str | None = None) -> aclosing[AsyncGenerator[Snapshot, None]]:
-        return aclosing(self.watch.snapshots(last))
+    @asynccontextmanager
+    async def snapshots(self, last: str | None = None) -> AsyncIterator[AsyncGenerator[Snapshot, None]]:
+        with closing(self.mirror):
+            async with aclosing(self.watch.snapshots(last)) as snapshots:
+                yield snapshots
 
 
 async def _next(snapshots: AsyncGenerator[Snapshot, None]) -> Snapshot:

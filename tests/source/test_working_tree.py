@@ -13,7 +13,8 @@ def test_a_folder_has_the_blob_ids_that_git_gives(author: Author) -> None:
     author.write("services/größe.yaml", "x: ä\n")
     commit = author.commit(a="x: 1\n")
     tree = DirectoryTree(author.folder)
-    assert dict(tree.files) == dict(tree_at(author.folder, commit).files)
+    with tree_at(author.folder, commit) as committed:
+        assert dict(tree.files) == dict(committed.files)
     assert tree.read(tree.files["services/größe.yaml"]) == "x: ä\n".encode()
 
 
@@ -21,15 +22,16 @@ def test_what_is_not_committed_is_in_the_folder_only(author: Author) -> None:
     author.commit(a="x: 1\n")
     author.write("b.yaml", "y: 1\n")
     assert list(DirectoryTree(author.folder).files) == ["a.yaml", "b.yaml"]
-    assert list(tree_at(author.folder, "HEAD").files) == ["a.yaml"]
+    with tree_at(author.folder, "HEAD") as committed:
+        assert list(committed.files) == ["a.yaml"]
 
 
 def test_a_folder_inside_a_repository_is_read_at_a_revision(author: Author) -> None:
     author.commit(policies__a="x: 1\n")
     author.commit(policies__a="x: 2\n", other__b="y: 1\n")
-    old = tree_at(author.folder / "policies", "main~1")
-    assert list(old.files) == ["a.yaml"]
-    assert old.read(old.files["a.yaml"]) == b"x: 1\n"
+    with tree_at(author.folder / "policies", "main~1") as old:
+        assert list(old.files) == ["a.yaml"]
+        assert old.read(old.files["a.yaml"]) == b"x: 1\n"
 
 
 def test_links_and_large_files_are_findings(tmp_path: Path) -> None:
@@ -51,12 +53,12 @@ def test_links_and_large_files_are_findings(tmp_path: Path) -> None:
 @pytest.mark.parametrize("revision", ["nope", "--help", "main:a.yaml", "0" * 40, "main..main", ""])
 def test_a_revision_that_is_no_commit_is_said_so(revision: str, author: Author) -> None:
     author.commit(a="x: 1\n")
-    with pytest.raises(UsageError, match="no commit"):
-        tree_at(author.folder, revision)
+    with pytest.raises(UsageError, match="no commit"), tree_at(author.folder, revision):
+        pass
 
 
 def test_folders_that_are_not_there_are_said_so(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is not a folder"):
         DirectoryTree(tmp_path / "nowhere")
-    with pytest.raises(UsageError, match="is not in a Git repository"):
-        tree_at(tmp_path, "main")
+    with pytest.raises(UsageError, match="is not in a Git repository"), tree_at(tmp_path, "main"):
+        pass
