@@ -14,6 +14,7 @@ from policyd.base.diagnostics import Finding, has_errors, in_order
 from policyd.guardrails.bundle import Bundle
 from policyd.guardrails.check import check
 from policyd.guardrails.engine import Engine
+from policyd.guardrails.memory import Verdicts
 from policyd.guardrails.team import with_team_rules
 from policyd.intents import FileTree, Loaded
 
@@ -30,13 +31,15 @@ class Guardrails:
         self._opa = opa
         self._vouched = frozenset(vouched)
         self._promoted: Bundle | None = None
+        self._verdicts = Verdicts()
         self._last: tuple[FileTree, Bundle, tuple[Finding, ...]] | None = None
 
     async def judge(self, tree: FileTree, loaded: Loaded, at: datetime) -> tuple[Finding, ...]:
         """What the rules say about a commit. Raises `Retry` or `Stalled` where the engine has no answer."""
         own, about_rules = await self._bundle(tree)
         before = self._promoted if self._promoted is not None else own
-        return in_order((*about_rules, *await check(loaded, self._engine, at, [before, own])))
+        said = await check(loaded, self._engine, at, [before, own], self._verdicts)
+        return in_order((*about_rules, *said))
 
     async def promote(self, tree: FileTree) -> None:
         """The rules of this commit, which was taken, judge those that come after it."""

@@ -11,24 +11,31 @@ from policyd.guardrails.document import Subject, describe, subjects
 from policyd.guardrails.encoding import decode
 from policyd.guardrails.engine import Engine
 from policyd.guardrails.exceptions import with_exceptions
+from policyd.guardrails.memory import Verdicts, can_be_remembered
 from policyd.guardrails.metadata import RuleInfo, rules
 from policyd.guardrails.verdict import Report, reports
 from policyd.intents import Document, Loaded
 
 
-async def check(loaded: Loaded, engine: Engine, at: datetime, bundles: Iterable[Bundle]) -> tuple[Finding, ...]:
+async def check(
+    loaded: Loaded, engine: Engine, at: datetime, bundles: Iterable[Bundle], verdicts: Verdicts | None = None
+) -> tuple[Finding, ...]:
     """What the rules of all `bundles` say about the documents at the instant `at`, in order.
 
     A commit is judged by the rules promoted before it and by its own: give both bundles, equal ones count once.
+    With the `verdicts` of the checks before, the shipped rules are asked only about documents that are new to them.
     Raises `Retry` or `Stalled` where the engine has no answer: the commit is then neither taken nor dropped.
     """
     about = subjects(loaded.documents)
-    question = describe(loaded.documents, about, at)
     known: dict[str, RuleInfo] = {}
     said: dict[Report, None] = {}
     for bundle in {bundle.digest: bundle for bundle in bundles}.values():
         known |= rules(bundle)
-        said |= dict.fromkeys(reports(decode(await engine.evaluate(bundle, question))))
+        if verdicts is not None and can_be_remembered(bundle):
+            said |= dict.fromkeys(await verdicts.judge(bundle, engine, loaded.documents, about, at))
+        else:
+            question = describe(loaded.documents, about, at)
+            said |= dict.fromkeys(reports(decode(await engine.evaluate(bundle, question))))
     return judged(loaded.documents, about, said, known, at)
 
 

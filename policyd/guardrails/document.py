@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from policyd.guardrails.encoding import encode
 from policyd.intents import Document
+from policyd.intents.access_rule import AccessRule
 from policyd.model.names import Name
 
+_DAY = timedelta(days=1)
 _TARGET_FIELD = {"AccessRule": "to", "CanarySplit": "service", "SLO": "service"}
 
 
@@ -52,21 +54,29 @@ def describe(documents: Sequence[Document], about: Sequence[Subject], at: dateti
 
     A document's `id` is its position in `documents`; `about` is what `subjects` said of them.
     """
-    by_kind: dict[str, list[Any]] = {}
-    for position, (document, subject) in enumerate(zip(documents, about, strict=True)):
-        by_kind.setdefault(document.kind, []).append(_described(position, document, subject))
+    everyone = enumerate(zip(documents, about, strict=True))
     return {
         "now": at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
-        "mesh": _mesh(documents, any(subject.critical for subject in about)),
-        "documents": encode(by_kind),
+        "mesh": encode(mesh_of(documents, about)),
+        "documents": encode(by_kind(((position, *pair) for position, pair in everyone), at)),
     }
 
 
-def _described(position: int, document: Document, subject: Subject) -> dict[str, Any]:
+def by_kind(some: Iterable[tuple[int, Document, Subject]], at: datetime) -> dict[str, list[Any]]:
+    """These documents by kind, as rules see them, each with its position as `id`; strings are not encoded yet."""
+    found: dict[str, list[Any]] = {}
+    for position, document, subject in some:
+        found.setdefault(document.kind, []).append(
+            {"id": position, **described(document, subject, days_left(document, at))}
+        )
+    return found
+
+
+def described(document: Document, subject: Subject, days: int | None) -> dict[str, Any]:
+    """All that a rule can read of one document, but for its `id`; `days` is what `days_left` said."""
     # Few fields, and the short ones first: each of the engines pays for every one of them.
     said = {
         "critical": subject.critical,
-        "id": position,
         "name": document.name.name,
         "namespace": document.name.namespace,
         "owner": document.owner,
@@ -78,7 +88,32 @@ def _described(position: int, document: Document, subject: Subject) -> dict[str,
         said["labels"] = labels
     if document.kind == "Service":
         said["subjectOf"] = subject.kinds
+    if days is not None:
+        said["daysLeft"] = days
     return said
+
+
+def days_left(document: Document, at: datetime) -> int | None:
+    """The days until the document expires, begun ones as whole ones (0 or less: it has); `None` where it never does.
+
+    Rules read the time from this alone, so that what they say of a document holds for as long as the number does.
+    """
+    if not isinstance(document.intent, AccessRule) or document.intent.spec.expires is None:
+        return None
+    return -((at - document.intent.spec.expires) // _DAY)
+
+
+def mesh_of(documents: Iterable[Document], about: Iterable[Subject]) -> dict[str, Any] | None:
+    """What rules can read of the mesh; `None` where there is none. Strings are not encoded yet."""
+    mesh = next((document for document in documents if document.kind == "Mesh"), None)
+    if mesh is None:
+        return None
+    return {
+        "name": mesh.name.name,
+        "trustDomain": mesh.raw["spec"]["trustDomain"],
+        "strategy": mesh.raw["spec"].get("strategy", ""),
+        "critical": any(subject.critical for subject in about),
+    }
 
 
 def _service(document: Document) -> str:
@@ -95,18 +130,3 @@ def _is_critical(document: Document) -> bool:
 def _labels(document: Document) -> Mapping[str, Any]:
     labels: Mapping[str, Any] = document.raw.get("metadata", {}).get("labels", {})
     return labels
-
-
-def _mesh(documents: Iterable[Document], critical: bool) -> dict[str, Any] | None:
-    mesh = next((document for document in documents if document.kind == "Mesh"), None)
-    if mesh is None:
-        return None
-    said: dict[str, Any] = encode(
-        {
-            "name": mesh.name.name,
-            "trustDomain": mesh.raw["spec"]["trustDomain"],
-            "strategy": mesh.raw["spec"].get("strategy", ""),
-            "critical": critical,
-        }
-    )
-    return said

@@ -7,9 +7,11 @@ from here, by the package that spoke.
 from __future__ import annotations
 
 import enum
+import functools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import yaml
 
@@ -52,12 +54,15 @@ class RuleInfo:
         return Severity.ERROR
 
 
+@functools.lru_cache(maxsize=8)
 def rules(bundle: Bundle) -> Mapping[str, RuleInfo]:
     """Every rule of the bundle's roots by package. A package without (readable) metadata gets the defaults."""
     found = (
         _info(module) for module in bundle.modules if any(_inside(module.package, root) for root in bundle.roots)
     )
-    return {info.package: info for info in sorted(found, key=lambda info: (info.code, info.package))}
+    return MappingProxyType(
+        {info.package: info for info in sorted(found, key=lambda info: (info.code, info.package))}
+    )
 
 
 def _inside(package: str, root: str) -> bool:

@@ -8,11 +8,9 @@
 #   exemptible: false
 package policyd.guardrails.access.expired
 
-import data.policyd.lib.units
-
 warn := {finding |
 	some rule in input.documents.AccessRule
-	units.instant_s(rule.spec.expires) <= units.instant_s(input.now)
+	rule.daysLeft <= 0
 	finding := {
 		"msg": sprintf("`%s` expired on %s and allows nothing", [rule.name, rule.spec.expires]),
 		"document": rule.id,

@@ -8,13 +8,9 @@
 #   exemptible: true
 package policyd.guardrails.access.far_expiry
 
-import data.policyd.lib.units
-
-_year_s := 366 * 86400
-
 warn := {finding |
 	some rule in input.documents.AccessRule
-	units.instant_s(rule.spec.expires) > units.instant_s(input.now) + _year_s
+	rule.daysLeft > 366
 	finding := {
 		"msg": sprintf("`%s` expires on %s, more than a year from now", [rule.name, rule.spec.expires]),
 		"document": rule.id,
