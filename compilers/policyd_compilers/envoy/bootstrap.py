@@ -6,7 +6,7 @@ from typing import Any
 
 from envoy.config.bootstrap.v3 import bootstrap_pb2
 from envoy.config.cluster.v3 import cluster_pb2
-from envoy.config.core.v3 import address_pb2, base_pb2, config_source_pb2, grpc_service_pb2, protocol_pb2
+from envoy.config.core.v3 import address_pb2, backoff_pb2, base_pb2, config_source_pb2, grpc_service_pb2, protocol_pb2
 from envoy.config.endpoint.v3 import endpoint_components_pb2, endpoint_pb2
 from envoy.config.metrics.v3 import stats_pb2
 from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2
@@ -15,13 +15,15 @@ from envoy.type.matcher.v3 import string_pb2
 from policyd.compiler.protocol import ListenAddress
 from policyd.model.node import Node
 from policyd_compilers.envoy.endpoints import socket_address
-from policyd_compilers.envoy.proto import pack, seconds, struct
+from policyd_compilers.envoy.proto import milliseconds, pack, seconds, struct
 from policyd_compilers.envoy.render import to_yaml
 from policyd_compilers.envoy.sources import ads
 
 XDS_CLUSTER = "policyd-xds"
 STATS_FLUSH_S = 1
 RE2_MAX_PROGRAM_SIZE = 1_000
+RETURN_AFTER_MS, RETURN_WITHIN_MS = 200, 2_000
+"""Back-off (with jitter) of a lost xDS stream. Envoy's own grows to 30 s, for which a new controller would wait."""
 BUCKETS_MS = (1, 2, 5, 10, 20, 50, 100, 200, 300, 500, 1_000, 2_000, 5_000, 10_000, 30_000, 60_000)
 """Upper bounds of the latency histograms: what a telemetry reader can tell apart."""
 
@@ -36,7 +38,9 @@ def bootstrap(node: Node, xds: ListenAddress, admin: ListenAddress) -> bytes:
                 transport_api_version=config_source_pb2.V3,
                 grpc_services=[
                     grpc_service_pb2.GrpcService(
-                        envoy_grpc=grpc_service_pb2.GrpcService.EnvoyGrpc(cluster_name=XDS_CLUSTER)
+                        envoy_grpc=grpc_service_pb2.GrpcService.EnvoyGrpc(
+                            cluster_name=XDS_CLUSTER, retry_policy=_come_back_soon()
+                        )
                     )
                 ],
                 set_node_on_first_message_only=True,
@@ -76,6 +80,14 @@ def skeleton(node: Node, admin: ListenAddress) -> Any:
     )
     message.layered_runtime.layers.append(layer)
     return message
+
+
+def _come_back_soon() -> Any:
+    return base_pb2.RetryPolicy(
+        retry_back_off=backoff_pb2.BackoffStrategy(
+            base_interval=milliseconds(RETURN_AFTER_MS), max_interval=milliseconds(RETURN_WITHIN_MS)
+        )
+    )
 
 
 def _xds_cluster(xds: ListenAddress) -> Any:

@@ -242,4 +242,5 @@ def test_the_bootstrap_names_the_node_and_the_control_plane() -> None:
     assert f"id: {node.id}" in text
     assert "port_value: 18000" in text
     assert "DELTA_GRPC" in text
+    assert "max_interval: 2s" in text  # a controller that was away for long is found again at once
     assert "/run/admin.sock" in text
