@@ -14,7 +14,8 @@ NO_ANSWER = "neither acknowledged nor refused"
 class Refusal:
     """One node did not take its snapshot, and has been sent back to the last set that it acknowledged.
 
-    `resources` are those that the proxy's words name, or all of the refused response where they name none.
+    `resources` are those that the proxy's words name, or all of the refused response where they name none. `proxy`
+    is the program that refused, such as `envoy 1.40.0`, empty where it did not say.
     """
 
     node_id: str
@@ -22,6 +23,7 @@ class Refusal:
     type_url: str
     resources: tuple[str, ...]
     error_detail: str
+    proxy: str = ""
 
     @property
     def resource(self) -> str:

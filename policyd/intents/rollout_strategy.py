@@ -52,6 +52,8 @@ class RolloutStrategySpec(Part):
     """What happens when `deadline` passes without a verdict."""
     deadline: Milliseconds = 1_800_000
     """How long a wave may wait for a verdict, for example `30m`."""
+    max_refused: Annotated[int, Field(ge=0, le=100_000)] = 0
+    """How many proxies may refuse a change before it goes back. Those that did keep what they had, as `degraded`."""
 
 
 class RolloutStrategy(Intent):

@@ -64,5 +64,6 @@ def _plan(document: Document) -> Piece[CanaryPlan]:
         on_failure=OnFailure(spec.on_failure),
         on_inconclusive=OnInconclusive(spec.on_inconclusive),
         deadline_s=spec.deadline / 1_000,
+        max_refused=spec.max_refused,
     )
     return Piece(plan, said_by(document))

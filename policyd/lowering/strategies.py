@@ -39,6 +39,7 @@ def _strategy(document: Document) -> Piece[Strategy]:
         on_failure=OnFailure(spec.on_failure),
         on_inconclusive=OnInconclusive(spec.on_inconclusive),
         deadline_s=spec.deadline / 1_000,
+        max_refused=spec.max_refused,
     )
     problems = []
     if document.name.name == BUILT_IN:

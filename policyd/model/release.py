@@ -26,7 +26,10 @@ class OnInconclusive(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class CanaryPlan:
-    """How every change of one service's version is taken. Steps are basis points of requests, rising."""
+    """How every change of one service's version is taken. Steps are basis points of requests, rising.
+
+    `max_refused` is how many proxies may refuse a change that goes on all the same; here and in `Strategy`.
+    """
 
     name: Name
     service: Name
@@ -38,6 +41,7 @@ class CanaryPlan:
     on_failure: OnFailure = OnFailure.ABORT
     on_inconclusive: OnInconclusive = OnInconclusive.ABORT
     deadline_s: float = 1_800.0
+    max_refused: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,7 @@ class Strategy:
     on_failure: OnFailure = OnFailure.ABORT
     on_inconclusive: OnInconclusive = OnInconclusive.ABORT
     deadline_s: float = 1_800.0
+    max_refused: int = 0
 
 
 IMMEDIATE = Strategy(Name("", "immediate"), (Wave(share=WHOLE),), hold_s=0.0)

@@ -25,13 +25,13 @@ from policyd.rollout.book import Book
 from policyd.rollout.commands import check
 from policyd.rollout.event import EventLog
 from policyd.rollout.lineup import blocked
-from policyd.rollout.machine import Command, Observation, Verdict, decide, finished
+from policyd.rollout.machine import Command, Observation, Verdict, decide, finished, heard, objection
 from policyd.rollout.ports import Delivery
 from policyd.rollout.reconcile import reconcile
 from policyd.rollout.record import Phase, ReleaseRecord
 from policyd.rollout.release import Release, record_of, title_of
 from policyd.rollout.reporter import Reporter
-from policyd.rollout.serving import Moved, Serving
+from policyd.rollout.serving import Moved, Serving, Tolerates, reaches_the_others
 from policyd.rollout.status import Status
 from policyd.rollout.store import SeenCommit, Store
 from policyd.rollout.watching import watch
@@ -61,7 +61,6 @@ class Driver:
         delivery: Delivery,
         metrics: MetricSource,
         tick_s: float = TICK_S,
-        max_refused: int = 0,
     ) -> None:
         self._reporter = Reporter(clock)
         self._store = store
@@ -69,7 +68,6 @@ class Driver:
         self._delivery = delivery
         self._metrics = metrics
         self._tick_s = tick_s
-        self._max_refused = max_refused
         self._book = Book(store)
         self._serving = Serving(assembly, delivery)
         self._head: Mesh | None = None
@@ -192,7 +190,7 @@ class Driver:
     async def _serve_first(self, mesh: Mesh) -> None:
         self._book.serve_first(mesh)
         moved = await self._move()
-        self._runtime_due = bool(moved.refused)
+        self._runtime_due = bool(moved.faults)
         self._reporter.served(self._commit, len(mesh.services), moved, self._since_commit())
 
     async def _reconcile(self, mesh: Mesh) -> None:
@@ -236,7 +234,7 @@ class Driver:
             return
         first = self._serving.effective is None
         moved = await self._move()
-        self._runtime_due = bool(moved.refused)
+        self._runtime_due = bool(moved.faults)
         if moved.changed:
             # Memberships may have changed for anyone: nobody's next tick counts.
             self._unsettled |= self._book.current.keys()
@@ -276,7 +274,6 @@ class Driver:
             strata=who.strata(tick),
             gates=who.gates(tick, release.way),
             audience=audience,
-            max_refused=self._max_refused,
         )
 
     async def _decide_all(self, observations: Mapping[int, Observation]) -> None:
@@ -319,13 +316,17 @@ class Driver:
             await self._go_forward(after)
 
     async def _go_forward(self, release: Release) -> None:
-        moved = await self._move()
+        moved = await self._move(lambda so_far: not self._objection(release, so_far))
         self._unsettled.add(release.number)
         self._clocked[release.number] = self._clock.monotonic()
-        if len(moved.refused) > self._max_refused:
-            self._reporter.refused(release, moved.refused)
-            await self._advance(release, Observation(refused=moved.refused, max_refused=self._max_refused))
-        elif release.phase is Phase.PROMOTING:
+        self._reporter.refused(release, moved)
+        if self._objection(release, moved):
+            await self._advance(release, _answered(moved))
+            self._wake.set()
+            return
+        release = replace(release, state=heard(release.state, _answered(moved)))
+        self._book.hold(release)
+        if release.phase is Phase.PROMOTING:
             promoted = release.moved(finished(release.state), release.decision, self._clock.now())
             self._book.promote(promoted)
             self._clocked.pop(release.number, None)
@@ -334,17 +335,21 @@ class Driver:
             self._reporter.stage(release, self._since_commit())
         self._wake.set()
 
+    def _objection(self, release: Release, moved: Moved) -> str:
+        seen = _answered(moved)
+        return objection(heard(release.state, seen), seen, release.way)
+
     async def _go_back(self, release: Release) -> None:
         """Written if it can be, done in any case. Nodes that refuse even the base are shown as degraded."""
         self._book.write_back(release, self._clock.now())
         moved = await self._move()
-        self._runtime_due = self._runtime_due or bool(moved.refused)
+        self._runtime_due = self._runtime_due or bool(moved.faults)
         aborted = release.moved(finished(release.state), release.decision, self._clock.now())
         self._book.write_back(aborted, self._clock.now())
         self._clocked.pop(release.number, None)
         self._reporter.aborted(aborted)
 
-    async def _move(self) -> Moved:
+    async def _move(self, tolerates: Tolerates = reaches_the_others) -> Moved:
         """Let nodes run what the promoted mesh and the positions come to now."""
         now, promoted = self._clock.now(), self._book.promoted
         assert promoted is not None
@@ -360,7 +365,7 @@ class Driver:
         wanted = effective(promoted, positions, runtime, now, self._counted)
         expiries = (next_expiry(mesh, now) for mesh in (promoted, runtime))
         self._expiry = min((instant for instant in expiries if instant is not None), default=None)
-        return await self._serving.move(wanted)
+        return await self._serving.move(wanted, tolerates)
 
     def _countable(self) -> frozenset[str] | None:
         """The nodes that waves are taken of; `None` = all, while proxies still come back after a start."""
@@ -387,3 +392,8 @@ class Driver:
             for waiting in waits:
                 waiting.cancel()
             await asyncio.gather(*waits, return_exceptions=True)
+
+
+def _answered(moved: Moved) -> Observation:
+    """A move as the machine is told of it."""
+    return Observation(refused=moved.refused, proven=moved.proven, faults=moved.faults)

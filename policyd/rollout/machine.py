@@ -10,6 +10,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass, replace
 
+from policyd.delivery.outcome import Refusal
 from policyd.model.release import OnFailure, OnInconclusive
 from policyd.rollout import analysis
 from policyd.rollout.gates import Tally, burning, obstacle, tally
@@ -55,6 +56,10 @@ class State:
     evidence: analysis.Evidence = analysis.START
     """Of the whole release: the test stays valid across stages."""
     quarantine: str = ""
+    proven: tuple[str, ...] = ()
+    """Versions of proxies of which at least one has acknowledged the change, sorted."""
+    refused: tuple[str, ...] = ()
+    """Nodes that have refused it so far, sorted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +77,12 @@ class Observation:
     audience: int = 1
     command: Command | None = None
     blocked_by: tuple[str, ...] = ()
-    refused: tuple[str, ...] = ()
-    """Nodes that refused the configuration, each with what it said."""
-    max_refused: int = 0
+    refused: tuple[Refusal, ...] = ()
+    """What nodes said who refused the change and were well before."""
+    proven: frozenset[str] = frozenset()
+    """Versions of proxies of which at least one acknowledged it."""
+    faults: tuple[str, ...] = ()
+    """What policyd itself found wrong with the configuration, so that it was not sent."""
     known_good: bool = False
     frozen: str = ""
     """Why no step forward may be taken now, whatever else is true; going back is never frozen."""
@@ -95,11 +103,39 @@ def decide(state: State, seen: Observation, way: Way) -> Outcome:
     """One step. A release that is over, or on its way back, stays what it is."""
     if state.phase.over or state.phase is Phase.ABORTING:
         return state, Decision(Verdict.CONTINUE, state.phase.value)
-    state = _absorb(state, seen, way)
+    state = _absorb(heard(state, seen), seen, way)
     after, decision = _back(state, seen, way) or _asked(state, seen, way) or _by_phase(state, seen, way)
     if decision.verdict is Verdict.PROMOTE and seen.frozen:
         return state, Decision(Verdict.HOLD, seen.frozen)
     return after, decision
+
+
+def heard(state: State, seen: Observation) -> State:
+    """The state with what the proxies answered."""
+    if not (seen.proven or seen.refused):
+        return state
+    return replace(
+        state,
+        proven=tuple(sorted({*state.proven, *seen.proven})),
+        refused=tuple(sorted({*state.refused, *(refusal.node_id for refusal in seen.refused)})),
+    )
+
+
+def objection(state: State, seen: Observation, way: Way) -> str:
+    """Why what the proxies answered sends the change back, given what was `heard`; empty where it does not.
+
+    A version of the proxy that has never taken the change may never take it: its first node decides for all of its
+    kind. Where others of its kind did take it, the node itself has a problem, and `max_refused` may have one.
+    """
+    if seen.faults:
+        return "; ".join(seen.faults)
+    said = "; ".join(str(refusal) for refusal in seen.refused)
+    unproven = sorted({refusal.proxy or "proxy" for refusal in seen.refused if refusal.proxy not in state.proven})
+    if unproven:
+        return f"{said} (no {', no '.join(unproven)} has taken it)"
+    if seen.refused and len(state.refused) > way.max_refused:
+        return f"{said} ({len(state.refused)} refused, {way.max_refused} may)"
+    return ""
 
 
 def finished(state: State) -> State:
@@ -130,8 +166,9 @@ def _back(state: State, seen: Observation, way: Way) -> Outcome | None:
     """The abort gate."""
     if seen.command is Command.ABORT:
         return _abort(state, "a person aborted it", quarantine=True)
-    if len(seen.refused) > seen.max_refused:
-        return _abort(state, f"refused by {'; '.join(sorted(seen.refused))}", quarantine=True)
+    refused = objection(state, seen, way)
+    if refused:
+        return _abort(state, refused, quarantine=True)
     if analysis.rejects(state.evidence) and way.on_failure is OnFailure.ABORT:
         return _abort(state, _worse(state), quarantine=True)
     return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from policyd.delivery.outcome import Applied, Refused
+from policyd.delivery.outcome import Applied, Refusal, Refused
 from policyd.delivery.snapshot import NodeSnapshot
 
 
@@ -18,6 +18,14 @@ class Delivery(Protocol):
 
     def connected(self) -> frozenset[str]:
         """Ids of the nodes that are connected now."""
+        ...
+
+    def refusals(self) -> Mapping[str, Refusal]:
+        """By node id: why it does not run what it is assigned, for those that refused."""
+        ...
+
+    def proxy_version(self, node_id: str) -> str:
+        """The program that runs as that node; empty where it did not say."""
         ...
 
     def forget(self, node_id: str) -> None:

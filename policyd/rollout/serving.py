@@ -1,16 +1,16 @@
 """What the nodes run now, and the way from there to something else: barrier by barrier, each acknowledged.
 
-Only nodes whose snapshot changed are sent anything. A node that refused is sent its snapshot again with the next
-move, whatever that is; until then it is shown as degraded.
+Only nodes whose snapshot changed are sent anything. A node that refused runs what it acknowledged last and is shown
+as degraded until it acknowledges something newer; what it says meanwhile is no word about anybody else's change.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from policyd.delivery.outcome import Refused
+from policyd.delivery.outcome import Refusal, Refused
 from policyd.delivery.snapshot import NodeSnapshot
 from policyd.plan.effective import Effective
 from policyd.plan.steps import steps
@@ -23,10 +23,39 @@ DEADLINE_S = 15.0
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """What became of a move. `refused` are nodes with what they said (empty: all is well)."""
+    """What became of a move, as far as it came."""
 
-    changed: frozenset[str]
-    refused: tuple[str, ...] = ()
+    changed: frozenset[str] = frozenset()
+    refused: tuple[Refusal, ...] = ()
+    """By nodes that were well before, one each."""
+    faults: tuple[str, ...] = ()
+    """What is wrong with a node's configuration as a whole, so that nobody was sent anything."""
+    proven: frozenset[str] = frozenset()
+    """Versions of proxies of which at least one acknowledged."""
+
+    @property
+    def complaints(self) -> tuple[str, ...]:
+        """All that stood against it, in words; empty: all is well."""
+        return (*self.faults, *(str(refusal) for refusal in self.refused))
+
+    def then(self, later: Moved) -> Moved:
+        """Both barriers as one move."""
+        refused = {refusal.node_id: refusal for refusal in (*self.refused, *later.refused)}
+        return Moved(
+            self.changed | later.changed,
+            tuple(refused[node] for node in sorted(refused)),
+            (*self.faults, *later.faults),
+            self.proven | later.proven,
+        )
+
+
+Tolerates = Callable[[Moved], bool]
+"""Whether a move may go on past a barrier that some nodes refused."""
+
+
+def reaches_the_others(moved: Moved) -> bool:
+    """What goes back, and what is runtime, goes on: a node that refuses must not keep it from the rest."""
+    return True
 
 
 class Serving:
@@ -38,27 +67,30 @@ class Serving:
         self._deadline_s = deadline_s
         self._digests: dict[str, str] = {}
         self.effective: Effective | None = None
-        self.degraded: dict[str, str] = {}
-        """Node id -> what it said, for nodes that do not run what they should."""
 
-    async def move(self, after: Effective) -> Moved:
-        """Go from what is served to `after`. Stops at the first barrier that a node refuses."""
-        before, changed = self.effective, frozenset[str]()
+    @property
+    def degraded(self) -> dict[str, str]:
+        """Node id -> what it said, for nodes that do not run what they should."""
+        refusals = self._delivery.refusals()
+        return {node: str(refusals[node]) for node in sorted(refusals) if node in self._digests}
+
+    async def move(self, after: Effective, tolerates: Tolerates = reaches_the_others) -> Moved:
+        """Go from what is served to `after`. Stops at a fault, and at a refusal that is not tolerated."""
+        before, moved, ill = self.effective, Moved(), frozenset(self._delivery.refusals())
         walk = steps(before, after) if before is not None else ()
         for stop in walk or (after,):
             # Set before it is sent: the way back from a refusal starts at what some nodes may already have.
             self.effective = stop
-            moved = await self._barrier(stop)
-            changed |= moved.changed
-            if moved.refused:
-                return Moved(changed, moved.refused)
-        return Moved(changed)
+            moved = moved.then(await self._barrier(stop, ill))
+            if moved.faults or (moved.refused and not tolerates(moved)):
+                break
+        return moved
 
     def nodes(self) -> tuple[str, ...]:
         """The ids of the nodes that run something."""
         return tuple(node.id for node in self.effective.nodes()) if self.effective is not None else ()
 
-    async def _barrier(self, stop: Effective) -> Moved:
+    async def _barrier(self, stop: Effective, ill: frozenset[str]) -> Moved:
         # In a thread: a cold compilation takes seconds, in which acknowledgements and renewals must go on.
         snapshots = await asyncio.to_thread(self._assembly.snapshots, stop.nodes(), stop.mesh_for)
         self._forget(snapshots)
@@ -66,24 +98,22 @@ class Serving:
             node: snapshot for node, snapshot in snapshots.items() if self._digests.get(node) != snapshot.digest
         }
         if not changed:
-            return Moved(frozenset())
+            return Moved()
         faults = [
             f"`{node}`: {fault}" for node, snapshot in changed.items() for fault in self._assembly.faults(snapshot)
         ]
         if faults:
-            return Moved(frozenset(), tuple(faults))
+            return Moved(faults=tuple(faults))
         outcome = await self._delivery.apply(changed, self._deadline_s)
         self._digests.update({node: snapshot.digest for node, snapshot in changed.items()})
-        for node in changed:
-            self.degraded.pop(node, None)
         refusals = outcome.refusals if isinstance(outcome, Refused) else ()
-        for refusal in refusals:
-            self.degraded[refusal.node_id] = str(refusal)
-            self._digests[refusal.node_id] = ""
-        return Moved(frozenset(changed), tuple(str(refusal) for refusal in refusals))
+        return Moved(
+            frozenset(changed),
+            tuple(refusal for refusal in refusals if refusal.node_id not in ill),
+            proven=frozenset(self._delivery.proxy_version(node) for node in outcome.acknowledged),
+        )
 
     def _forget(self, snapshots: Mapping[str, NodeSnapshot]) -> None:
         for node in self._digests.keys() - snapshots.keys():
             del self._digests[node]
-            self.degraded.pop(node, None)
             self._delivery.forget(node)

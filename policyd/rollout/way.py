@@ -55,6 +55,8 @@ class Way:
     gates: tuple[Gate, ...] = ()
     on_failure: OnFailure = OnFailure.ABORT
     on_inconclusive: OnInconclusive = OnInconclusive.ABORT
+    max_refused: int = 0
+    """How many proxies may refuse the change; one more sends it back."""
 
     @property
     def limit_s(self) -> float:
@@ -79,6 +81,7 @@ def way_of(change: Change, stages: tuple[Stage, ...], releases: Releases) -> Way
             gates=_named(plan.gates, releases),
             on_failure=plan.on_failure,
             on_inconclusive=plan.on_inconclusive,
+            max_refused=plan.max_refused,
         )
     strategy = releases.strategy
     return Way(
@@ -88,6 +91,7 @@ def way_of(change: Change, stages: tuple[Stage, ...], releases: Releases) -> Way
         gates=_named(strategy.gates, releases) if strategy.gates else _touched(change, releases),
         on_failure=strategy.on_failure,
         on_inconclusive=strategy.on_inconclusive,
+        max_refused=strategy.max_refused,
     )
 
 

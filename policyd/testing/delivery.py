@@ -19,7 +19,8 @@ def accept_all(snapshot: NodeSnapshot) -> str:
 class FakeDelivery:
     """Every node in `assigned` is connected save those in `away`; `judge` decides for all of them.
 
-    `assigned` is what each node was given last, `live` what it acknowledged last, `barriers` every call in order.
+    `assigned` is what each node was given last, `live` what it acknowledged last, `barriers` every call in order,
+    `versions` the proxies' own, by node id.
     """
 
     def __init__(self, judge: Judge = accept_all) -> None:
@@ -28,6 +29,8 @@ class FakeDelivery:
         self.assigned: dict[str, NodeSnapshot] = {}
         self.live: dict[str, NodeSnapshot] = {}
         self.barriers: list[dict[str, NodeSnapshot]] = []
+        self.versions: dict[str, str] = {}
+        self._refusals: dict[str, Refusal] = {}
 
     async def apply(self, assignment: Mapping[str, NodeSnapshot], deadline_s: float) -> Applied | Refused:
         """Take the snapshots that `judge` accepts; a node that refuses keeps what it had."""
@@ -39,8 +42,11 @@ class FakeDelivery:
             if node_id in self.away:
                 continue
             said = self.judge(snapshot)
+            self._refusals.pop(node_id, None)
             if said:
-                refusals.append(Refusal(node_id, snapshot.digest, "", (), said))
+                refusal = Refusal(node_id, snapshot.digest, "", (), said, self.proxy_version(node_id))
+                self._refusals[node_id] = refusal
+                refusals.append(refusal)
             else:
                 self.live[node_id] = snapshot
                 acknowledged.add(node_id)
@@ -53,7 +59,16 @@ class FakeDelivery:
         """Every known node that is not away."""
         return frozenset(self.assigned.keys() - self.away)
 
+    def refusals(self) -> Mapping[str, Refusal]:
+        """The refusals that still stand."""
+        return dict(self._refusals)
+
+    def proxy_version(self, node_id: str) -> str:
+        """As `versions` says, else all the same."""
+        return self.versions.get(node_id, "fake 1.0.0")
+
     def forget(self, node_id: str) -> None:
         """Drop what is known of a node."""
         self.assigned.pop(node_id, None)
         self.live.pop(node_id, None)
+        self._refusals.pop(node_id, None)

@@ -125,6 +125,11 @@ def test_the_canary_of_a_service(mesh: Mesh) -> None:
     }
 
 
+def test_a_split_says_how_many_proxies_may_refuse(lower_with: LowerFiles) -> None:
+    lowered = lower_with(("  onInconclusive: hold", "  onInconclusive: hold\n  maxRefused: 1"))
+    assert _mesh(lowered).releases.canaries[CHECKOUT].max_refused == 1
+
+
 def test_short_objectives(mesh: Mesh) -> None:
     slos = mesh.releases.slos
     assert [name.name for name in slos] == ["checkout-availability", "checkout-latency-99", "checkout-latency-99-9"]
@@ -149,6 +154,8 @@ def test_the_mesh_chooses_a_strategy(mesh: Mesh, lower_with: LowerFiles) -> None
     )
     built_in = ("trustDomain: shop.example", "trustDomain: shop.example\n  strategy: immediate")
     assert _mesh(lower_with(built_in)).releases.strategy == IMMEDIATE
+    lenient = ("  hold: 30s\n  gates: touched", "  hold: 30s\n  maxRefused: 2\n  gates: touched")
+    assert _mesh(lower_with(named, lenient)).releases.strategy.max_refused == 2
     gates = ("gates: touched", "gates: [checkout-availability]")
     chosen = _mesh(lower_with(named, gates)).releases.strategy
     assert chosen.gates == (Name("default", "checkout-availability"),)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 
@@ -209,6 +210,71 @@ async def test_a_refusal_takes_the_change_back_and_quarantines_it(world: World) 
     assert "no such thing" in world.record().quarantine
     assert world.split() == {"v1": 10_000}
     assert world.driver.status().degraded == {}
+
+
+def refusing(*nodes: str, seeing: bytes = b'"v2"') -> Callable[[NodeSnapshot], str]:
+    """These nodes refuse every configuration in which `seeing` stands."""
+
+    def judge(snapshot: NodeSnapshot) -> str:
+        (view,) = snapshot.resources["view"].values()
+        return "cannot bind" if snapshot.node_id in nodes and seeing in view.body else ""
+
+    return judge
+
+
+async def test_a_tolerated_refusal_is_shown_and_the_release_goes_on(world: World) -> None:
+    await world.driver.accept("c1", mesh(max_refused=1))
+    sick = "default/web/v1/127.0.3.10"
+    assert sick in world.delivery.live
+    world.delivery.judge = refusing(sick)
+    await world.driver.accept("c2", mesh(service(CHECKOUT, "v2"), max_refused=1))
+    assert world.phase() is Phase.PROGRESSING
+    assert list(world.driver.status().degraded) == [sick]
+    assert "cannot bind" in world.driver.status().degraded[sick]
+    assert "refused" in world.kinds()
+    assert world.splits(sick)[str(CHECKOUT)] == {"v1": 10_000}
+    # A crash does not make it more than one.
+    world.crash()
+    await world.ticks(30)
+    assert world.phase() is Phase.PROMOTED
+    assert {node for node in world.delivery.live if world.splits(node)[str(CHECKOUT)] != {"v2": 10_000}} == {sick}
+    # What it says is no word about the next change either, and it is well once it acknowledges something.
+    await world.driver.accept("c3", mesh(service(CHECKOUT, "v2"), service(PAYMENTS, request_ms=9_000)))
+    assert world.phase(PAYMENTS) is Phase.PROGRESSING
+    world.delivery.judge = refusing()
+    await world.ticks(10)
+    assert world.phase(PAYMENTS) is Phase.PROMOTED
+    assert world.driver.status().degraded == {}
+    assert world.split() == {"v2": 10_000}
+
+
+async def test_the_first_proxy_of_a_version_that_refuses_stops_the_wave(world: World) -> None:
+    await world.driver.accept("c1", mesh(max_refused=5))
+    sick = "default/web/v1/127.0.3.10"
+    world.delivery.versions[sick] = "fake 2.0.0"
+    world.delivery.judge = refusing(sick)
+    await world.driver.accept("c2", mesh(service(CHECKOUT, "v2"), max_refused=5))
+    assert world.phase() is Phase.ABORTED
+    assert world.record().quarantine.endswith("(no fake 2.0.0 has taken it)")
+    assert world.split() == {"v1": 10_000}
+    assert world.driver.status().degraded == {}
+
+
+async def test_a_node_that_refuses_even_the_base_keeps_nobody_else_from_it(world: World) -> None:
+    await begun(world)
+    await world.ticks(1)
+    sick = next(node for node in world.delivery.live if node.startswith("default/web/"))
+    world.delivery.judge = lambda snapshot: "never again" if snapshot.node_id == sick else ""
+    await world.driver.command("checkout", Command.ABORT)
+    assert world.phase() is Phase.ABORTED
+    away = {node for node in world.delivery.live if world.splits(node)[str(CHECKOUT)] != {"v1": 10_000}}
+    assert away == {sick}
+    assert list(world.driver.status().degraded) == [sick]
+    # It is not sent the same again with every tick, and no tick is dropped for it.
+    barriers, events = len(world.delivery.barriers), len(world.driver.events.recent())
+    await world.ticks(5)
+    assert len(world.delivery.barriers) == barriers
+    assert len(world.driver.events.recent()) == events
 
 
 async def test_what_cannot_be_measured_is_held_and_given_up_without_quarantine(world: World) -> None:

@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from policyd.delivery.outcome import Refusal
+from policyd.delivery.resource_types import LISTENER
 from policyd.model.names import Name
 from policyd.model.release import OnFailure, OnInconclusive
 from policyd.plan.change import WaveStage, WeightStage
@@ -27,6 +29,13 @@ WAY = Way(
     min_requests=20,
     gates=(Gate(Name("default", "checkout-availability"), CHECKOUT, 0.001),),
 )
+
+
+NEW = "envoy 1.40.0"
+
+
+def refusal(node: str, proxy: str = NEW) -> Refusal:
+    return Refusal(node, "d", LISTENER, ("in",), "cannot bind", proxy)
 
 
 def tick(n_c: int, k_c: int = 0, n_b: int = 95, k_b: int = 0, seconds: float = 1.0) -> Observation:
@@ -183,13 +192,41 @@ def test_on_failure_hold_leaves_it_to_a_person() -> None:
 
 
 def test_a_refusal_quarantines_unless_it_is_tolerated() -> None:
-    seen = Observation(refused=("`n1` refused",))
+    seen = Observation(refused=(refusal("n1"),), proven=frozenset({NEW}))
     for phase in (Phase.PROGRESSING, Phase.PROMOTING):
         state, decision = decide(at_stage(0, phase), seen, WAY)
         assert decision.verdict is Verdict.ABORT
-        assert state.quarantine == "refused by `n1` refused"
-    _, decision = decide(at_stage(), replace(seen, max_refused=1), WAY)
+        assert state.quarantine == "`n1` refused Listener `in`: cannot bind (1 refused, 0 may)"
+    tolerant = replace(WAY, max_refused=1)
+    state, decision = decide(at_stage(), seen, tolerant)
     assert decision.verdict is not Verdict.ABORT
+    # The same node again is still one; another one is one too many, however much later.
+    state, decision = decide(state, seen, tolerant)
+    assert decision.verdict is not Verdict.ABORT
+    _, decision = decide(state, replace(seen, refused=(refusal("n2"),)), tolerant)
+    assert decision.reason.endswith("(2 refused, 1 may)")
+
+
+def test_the_first_of_its_version_decides_for_all_of_its_kind() -> None:
+    tolerant = replace(WAY, max_refused=9)
+    _, decision = decide(at_stage(), Observation(refused=(refusal("n1"),)), tolerant)
+    assert decision.verdict is Verdict.ABORT
+    assert decision.reason.endswith("(no envoy 1.40.0 has taken it)")
+    # What took it before was another version.
+    state, _ = decide(at_stage(), Observation(proven=frozenset({"envoy 1.36.0"})), tolerant)
+    _, decision = decide(state, Observation(refused=(refusal("n1"),)), tolerant)
+    assert decision.verdict is Verdict.ABORT
+    # One of its own kind took it: in the same step, or at any stage before.
+    state, _ = decide(at_stage(), Observation(proven=frozenset({NEW})), tolerant)
+    state, decision = decide(state, Observation(refused=(refusal("n1"),)), tolerant)
+    assert decision.verdict is not Verdict.ABORT
+    assert (state.proven, state.refused) == ((NEW,), ("n1",))
+
+
+def test_what_does_not_hang_together_is_never_tolerated() -> None:
+    seen = Observation(faults=("`n1`: two listeners share an address",), proven=frozenset({NEW}))
+    _, decision = decide(at_stage(), seen, replace(WAY, max_refused=9))
+    assert (decision.verdict, decision.reason) == (Verdict.ABORT, "`n1`: two listeners share an address")
 
 
 def test_blocked_releases_wait_with_words_and_begin_when_they_may() -> None:
@@ -242,7 +279,7 @@ observations = st.builds(
     audience=st.integers(0, 2),
     command=st.none() | st.sampled_from(list(Command)),
     blocked_by=st.sampled_from([(), ("service default/ledger",)]),
-    refused=st.sampled_from([(), ("`n` refused",)]),
+    refused=st.sampled_from([(), (Refusal("n", "d", LISTENER, ("in",), "cannot bind"),)]),
     known_good=st.booleans(),
     frozen=st.sampled_from(["", "no"]),
 )

@@ -78,7 +78,9 @@ def rule(name: str, *callers: Name) -> Rule:
     return Rule(Name("default", name), (Source(services=callers),), (permit,))
 
 
-def mesh(*services: Service, access: tuple[Access, ...] | None = None, hold_s: float = 3.0) -> Mesh:
+def mesh(
+    *services: Service, access: tuple[Access, ...] | None = None, hold_s: float = 3.0, max_refused: int = 0
+) -> Mesh:
     known = {CHECKOUT: service(CHECKOUT), PAYMENTS: service(PAYMENTS), WEB: service(WEB)}
     known.update({one.name: one for one in services})
     rules = {
@@ -96,8 +98,11 @@ def mesh(*services: Service, access: tuple[Access, ...] | None = None, hold_s: f
         (slo.name,),
         min_requests=20,
         deadline_s=20,
+        max_refused=max_refused,
     )
-    waves = Strategy(Name("", "test"), (Wave(count=1), Wave(share=10_000)), hold_s=hold_s, deadline_s=20)
+    waves = Strategy(
+        Name("", "test"), (Wave(count=1), Wave(share=10_000)), hold_s=hold_s, deadline_s=20, max_refused=max_refused
+    )
     return Mesh(
         Settings("shop", "shop.example"),
         dict(sorted(known.items())),

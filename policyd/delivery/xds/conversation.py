@@ -139,9 +139,10 @@ class Conversation:
 
     def _send(self, type_url: str) -> tuple[str, Push] | None:
         subscription, offered = self._subscriptions[type_url], self._offered.get(type_url)
-        if offered is None:
+        if offered is None or self._target is None:
             return None
-        push = subscription.due(offered, removals=type_url in self._removing)
+        coming = self._target.of_type(type_url)
+        push = subscription.due(offered, removals=type_url in self._removing, coming=coming)
         if push is None:
             return None
         self._nonce += 1

@@ -40,6 +40,8 @@ class Proxy:
         self._begun_at = 0.0
         self._sent_at: dict[str, float] = {}
         self._changed = asyncio.Event()
+        self.version = ""
+        """The program at the other end, such as `envoy 1.40.0`."""
         self.epoch = 0
         """Counts assignments and connections, so that a deadline knows whether it is still about the same thing."""
 
@@ -83,11 +85,13 @@ class Proxy:
         record.known, record.refusal = True, None
         self._lay_out(snapshot)
 
-    def connect(self, wake: Callable[[], None], close: Callable[[], None], *, fresh: bool) -> Conversation:
+    def connect(
+        self, wake: Callable[[], None], close: Callable[[], None], *, fresh: bool, version: str
+    ) -> Conversation:
         """Begin a stream; an older stream of the same node id is closed: the newest wins.
 
-        `fresh` says that the proxy holds nothing yet. It may answer where the process before it kept silent, so
-        it is asked again; a refusal in words stands.
+        `fresh` says that the proxy holds nothing yet: a process that has just begun. What the one before it refused
+        (a port was taken) or kept silent about may suit it, so it is asked again.
         """
         if self._conversation is not None:
             log.warning("two streams with one node id, closing the older", node=self.node_id)
@@ -95,8 +99,8 @@ class Proxy:
         record = self._ledger.record(self.node_id)
         if fresh:
             record.suspects.clear()
-            if self._refusal is not None and self._refusal.silent:
-                self._refusal = record.refusal = None
+            self._refusal = record.refusal = None
+        self.version = version
         conversation = Conversation(self._read, record.suspects)
         self._conversation, self._wake, self._close = conversation, wake, close
         self._sent_at.clear()
@@ -149,7 +153,7 @@ class Proxy:
             self._ledger.silent(self.node_id, push.type_url, push.versions, self._clock.now())
         type_url = silent[0].type_url if silent else lacking[0][0] if lacking else ""
         names = silent[0].names if silent else tuple(name for kind, name in lacking if kind == type_url)
-        self._turn_back(Refusal(self.node_id, self._assigned.digest, type_url, names, NO_ANSWER))
+        self._turn_back(Refusal(self.node_id, self._assigned.digest, type_url, names, NO_ANSWER, self.version))
 
     def _wants(self, snapshot: NodeSnapshot) -> bool:
         return self._assigned is not None and self._assigned.digest == snapshot.digest
@@ -170,7 +174,9 @@ class Proxy:
         self._ledger.refused(heard, push.versions)
         if self._refusal is None and self._assigned is not None:
             named = tuple(name for name in push.names if _names(answer.error, name))
-            refusal = Refusal(self.node_id, self._assigned.digest, push.type_url, named or push.names, answer.error)
+            refusal = Refusal(
+                self.node_id, self._assigned.digest, push.type_url, named or push.names, answer.error, self.version
+            )
             self._turn_back(refusal)
         else:
             log.error(

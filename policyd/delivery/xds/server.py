@@ -98,6 +98,15 @@ class XdsServer:
         """Ids of the nodes with an open stream, assigned or not."""
         return frozenset(node_id for node_id, proxy in self._proxies.items() if proxy.connected)
 
+    def proxy_version(self, node_id: str) -> str:
+        """The program that runs as that node, such as `envoy 1.40.0`; empty until it has said so."""
+        proxy = self._proxies.get(node_id)
+        return proxy.version if proxy is not None else ""
+
+    def refusals(self) -> Mapping[str, Refusal]:
+        """By node id: why it does not have what it is assigned. Nodes that have it, or may yet, are not there."""
+        return {node_id: proxy.refusal for node_id, proxy in self._proxies.items() if proxy.refusal is not None}
+
     async def wait_connected(self, node_ids: Iterable[str], timeout_s: float) -> None:
         """Return when all these nodes have a stream; raises `TimeoutError` after `timeout_s` of real time."""
         wanted = frozenset(node_ids)

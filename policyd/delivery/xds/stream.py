@@ -14,7 +14,7 @@ from policyd.compiler.memo import Memo
 from policyd.delivery.xds.conversation import Conversation
 from policyd.delivery.xds.proxy import Proxy
 from policyd.delivery.xds.subscriptions import Push
-from policyd.delivery.xds.wire import DeltaDiscoveryRequest, encode_push, read_request
+from policyd.delivery.xds.wire import DeltaDiscoveryRequest, encode_push, read_proxy_version, read_request
 
 ServicerContext = Any
 """`grpc.aio.ServicerContext` of one call."""
@@ -56,7 +56,8 @@ class Stream:
     ) -> None:
         """Serve the call to its end. `begun` is called once the proxy knows of the stream."""
         fresh = not first.initial_resource_versions
-        conversation = proxy.connect(self._wake.set, self._replaced.set, fresh=fresh)
+        version = read_proxy_version(first)
+        conversation = proxy.connect(self._wake.set, self._replaced.set, fresh=fresh, version=version)
         begun(proxy)
         tasks = [
             asyncio.create_task(self._read(first, requests, proxy, conversation)),

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from policyd.compiler.artifact import Artifact
@@ -111,16 +111,17 @@ class Subscription:
             self._distrust_suspects()
         return answer
 
-    def due(self, offered: Mapping[str, Artifact], *, removals: bool) -> Push | None:
+    def due(self, offered: Mapping[str, Artifact], *, removals: bool, coming: Container[str] = ()) -> Push | None:
         """What has to be sent so that the proxy has what is `offered`, or `None`.
 
         Equal content is not sent again, except where it is owed: a name that was asked for is always answered,
         with the resource or with its removal. Other removals wait until `removals` are allowed, but for what was
-        refused or never answered: nothing that works can depend on it, and it may block what comes after.
+        refused or never answered: nothing that works can depend on it, and it may block what comes after. Names that
+        are `coming` are offered in a later step: a removal now would break what the proxy still has.
         """
         wanted = offered.keys() | self._names if self._wildcard else self._names
         resources: list[Artifact] = []
-        removed = {name for name in self._owed if name not in offered}
+        removed = {name for name in self._owed if name not in offered and name not in coming}
         for name in sorted(wanted):
             artifact = offered.get(name)
             if artifact is None:
@@ -128,7 +129,7 @@ class Subscription:
             if self._owes_all or name in self._owed or self._held.get(name) != artifact.version:
                 resources.append(artifact)
         for name in sorted(self._held.keys() - offered.keys() - removed):
-            if not removals and self._held[name] != _UNCERTAIN:
+            if not removals and (self._held[name] != _UNCERTAIN or name in coming):
                 continue
             if self._absence is None:
                 removed.add(name)

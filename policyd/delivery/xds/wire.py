@@ -36,6 +36,15 @@ def read_request(message: DeltaDiscoveryRequest) -> Request:
     )
 
 
+def read_proxy_version(message: DeltaDiscoveryRequest) -> str:
+    """The program that sent a first request, such as `envoy 1.40.0`; empty where it does not say."""
+    node = message.node
+    built = node.user_agent_build_version.version
+    if node.HasField("user_agent_build_version"):
+        return f"{node.user_agent_name} {built.major_number}.{built.minor_number}.{built.patch}".strip()
+    return f"{node.user_agent_name} {node.user_agent_version}".strip()
+
+
 def encode_push(nonce: str, push: Push, memo: Memo) -> bytes:
     """The bytes of a `DeltaDiscoveryResponse`; `memo` keeps those of each resource by content."""
     header: bytes = discovery_pb2.DeltaDiscoveryResponse(

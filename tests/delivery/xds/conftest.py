@@ -95,7 +95,9 @@ class RawClient:
             response_nonce=nonce,
         )
         if not self._begun:
-            request.node.id = self._node_id
+            request.node.id, request.node.user_agent_name = self._node_id, "envoy"
+            version = request.node.user_agent_build_version.version
+            version.major_number, version.minor_number = 1, 40
             self._begun = True
         if error is not None:
             request.error_detail.CopyFrom(status_pb2.Status(code=3, message=error))

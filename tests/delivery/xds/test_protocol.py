@@ -349,6 +349,7 @@ async def test_a_nack_is_error_detail_and_brings_back_the_last_acknowledged_set(
         task = world.applying(A2, B1)
         bad = await client.receive()
         assert bad.names == ["a", "b"]
+        sent = world.server.pushed.responses
         await client.nack(bad, "Error adding cluster(s) b: no such thing")
         back = await client.receive_and_ack()
         # All of the refused response is uncertain, its good part too.
@@ -359,7 +360,24 @@ async def test_a_nack_is_error_detail_and_brings_back_the_last_acknowledged_set(
         assert outcome.first.type_url == CLUSTER
         assert outcome.first.resource == "b"
         assert "no such thing" in outcome.first.error_detail
+        assert outcome.first.proxy == "envoy 1.40.0"
         assert world.ledger.record(NODE).refusal == outcome.first
+        assert world.server.refusals() == {NODE: outcome.first}
+        await client.silence()
+        assert world.server.pushed.responses == sent + 1  # one round trip: a response, and its acknowledgement
+
+
+async def test_a_refused_listener_goes_back_in_place_and_is_never_taken_away(world: World) -> None:
+    """A removal on the way back would close its port, for it belongs to a later step than clusters."""
+    before, after = plain(LISTENER, "l", b"1"), plain(LISTENER, "l", b"2")
+    await world.give(A1, before)
+    async with world.client() as client:
+        await begin(world, client, CLUSTER, LISTENER)
+        task = world.applying(A1, after)
+        await client.nack(await client.receive(), "listener l: cannot bind")
+        assert isinstance(await task, Refused)
+        back = await client.receive_and_ack()
+        assert (back.versions, back.removed) == ({"l": before.version}, [])
         await client.silence()
 
 
@@ -410,7 +428,7 @@ async def test_what_gets_neither_ack_nor_nack_is_taken_out_on_the_same_stream(wo
         world.clock.advance(5.0)
         outcome = await task
         assert isinstance(outcome, Refused)
-        assert outcome.first == Refusal(NODE, world_digest(world), CLUSTER, ("b",), NO_ANSWER)
+        assert outcome.first == Refusal(NODE, world_digest(world), CLUSTER, ("b",), NO_ANSWER, "envoy 1.40.0")
         assert (await client.receive()).removed == ["b"]
         assert world.ledger.record(NODE).entries[CLUSTER, "b"].standing in {Standing.SILENT, Standing.SENT}
         # A late answer about what was taken out changes nothing.
@@ -448,6 +466,22 @@ async def test_a_fresh_process_is_asked_again_where_the_one_before_kept_silent(w
         assert (await client.receive_and_ack()).versions == {"a": A2.version}
         await acknowledged(world)
         assert world.ledger.record(NODE).refusal is None
+
+
+async def test_a_fresh_process_is_asked_again_what_the_one_before_refused(world: World) -> None:
+    """Its port may be free by now, or the program another one."""
+    await world.give(A1)
+    async with world.client() as client:
+        await begin(world, client, CLUSTER)
+        task = world.applying(A2)
+        await client.nack(await client.receive(), "cannot bind")
+        assert isinstance(await task, Refused)
+        await client.receive_and_ack()
+    async with world.client() as client:
+        await client.send(CLUSTER)
+        assert (await client.receive_and_ack()).versions == {"a": A2.version}
+        await acknowledged(world)
+        assert world.server.refusals() == {}
 
 
 async def test_two_callers_who_want_the_same_get_the_same_result(world: World) -> None:

@@ -98,12 +98,15 @@ async def test_a_changed_route_is_live_when_it_is_acknowledged(live: Live) -> No
 async def test_a_refused_resource_brings_back_the_last_good_set_and_traffic_does_not_notice(live: Live) -> None:
     applied(await live.apply(live.parts.artifacts(version="good")))
     bad = routes("outbound", "peer", version="bad", safe_regex={"regex": "(["})
+    sent = live.server.pushed.responses
     async with under_load(live.parts.outbound_port) as seen:
         outcome = await live.apply(live.parts.artifacts(outbound_routes=bad))
         assert isinstance(outcome, Refused)
         assert (outcome.first.type_url, outcome.first.resource) == (ROUTE, "outbound")
         assert outcome.first.error_detail
+        assert outcome.first.proxy.startswith("envoy 1.")
         await asyncio.sleep(0.2)
+        assert live.server.pushed.responses == sent + 2  # the change, and the way back
         assert (await live.call()).headers["x-routes"] == "good"
         applied(await live.apply(live.parts.artifacts(version="better")))
     assert (await live.call()).headers["x-routes"] == "better"
@@ -116,11 +119,15 @@ async def test_a_mixed_refusal_takes_the_good_part_back_too(live: Live) -> None:
     taken = socket.create_server(("127.0.0.1", 0))
     clash = listener("clash", taken.getsockname()[1], "outbound", tls=False)
     changed = listener("outbound", live.parts.outbound_port, "outbound", tls=False, stat_prefix="changed")
-    outcome = await live.apply(live.parts.artifacts(clash=clash, outbound=changed))
-    assert isinstance(outcome, Refused)
-    assert (outcome.first.type_url, outcome.first.resources) == (LISTENER, ("clash",))
-    applied(await live.apply(live.parts.artifacts()))
-    assert (await live.call()).status_code == 200
+    async with under_load(live.parts.outbound_port) as seen:
+        outcome = await live.apply(live.parts.artifacts(clash=clash, outbound=changed))
+        assert isinstance(outcome, Refused)
+        assert (outcome.first.type_url, outcome.first.resources) == (LISTENER, ("clash",))
+        assert "Address already in use" in outcome.first.error_detail
+        applied(await live.apply(live.parts.artifacts()))
+        assert (await live.call()).status_code == 200
+    # The listener that was changed went back in place: its port was open all the time.
+    assert seen.failures == []
     taken.close()
 
 
