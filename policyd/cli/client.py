@@ -39,7 +39,8 @@ class Client:
         with self._in_words():
             return _body(self._http.post(path, json=body))
 
-    def events(self) -> Iterator[dict[str, Any]]:
+    @contextmanager
+    def following(self) -> Iterator[Iterator[dict[str, Any]]]:
         """What happens from now on, one event at a time (server-sent events, HTML standard, section 9.2)."""
         with (
             self._in_words(),
@@ -48,9 +49,9 @@ class Client:
             if flow.status_code >= httpx.codes.BAD_REQUEST:
                 flow.read()
                 _body(flow)
-            for line in flow.iter_lines():
-                if line.startswith("data:"):
-                    yield orjson.loads(line.removeprefix("data:"))
+            lines = flow.iter_lines()
+            next(lines, "")  # from the first line on nothing is missed
+            yield (orjson.loads(line.removeprefix("data:")) for line in lines if line.startswith("data:"))
 
     def close(self) -> None:
         """End the connections."""
@@ -77,5 +78,7 @@ def _body(answer: httpx.Response) -> Any:
         raise PolicydError(f"`{answer.url}` is not policyd: it answers {answer.status_code} without JSON") from error
     if answer.is_success or answer.status_code == httpx.codes.SERVICE_UNAVAILABLE:
         return body
-    words = body.get("message", "") if isinstance(body, dict) else ""
-    raise UsageError(words or f"the controller answered {answer.status_code}")
+    said = body if isinstance(body, dict) else {}
+    raise UsageError(
+        said.get("message") or f"the controller answered {answer.status_code}", hint=said.get("hint", "")
+    )

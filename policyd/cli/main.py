@@ -12,12 +12,14 @@ from typer.core import TyperGroup
 
 from policyd.base.collector import collect_seldom
 from policyd.base.errors import PolicydError
+from policyd.cli.bootstrap import bootstrap
 from policyd.cli.check import check
 from policyd.cli.compile import compile_
 from policyd.cli.demo import demo
 from policyd.cli.diff import diff
 from policyd.cli.doctor import doctor
 from policyd.cli.explain import explain
+from policyd.cli.init import init
 from policyd.cli.output import say_error
 from policyd.cli.releases import releases
 from policyd.cli.run import run
@@ -54,12 +56,14 @@ def build() -> typer.Typer:
         epilog="Exit codes: 0 fine, 1 findings, 2 could not tell.",
     )
     app.callback()(_options)
+    app.command("init", rich_help_panel="Intents")(init)
     app.command("check", rich_help_panel="Intents")(check)
     app.command("diff", rich_help_panel="Intents")(diff)
     app.command("explain", rich_help_panel="Intents")(explain)
     app.command("compile", rich_help_panel="Intents")(compile_)
     app.command("schema", rich_help_panel="Intents")(schema)
     app.command("run", rich_help_panel="Controller")(run)
+    app.command("bootstrap", rich_help_panel="Controller")(bootstrap)
     app.command("status", rich_help_panel="Controller")(status)
     app.add_typer(releases(), name="releases", rich_help_panel="Controller")
     app.command("demo", rich_help_panel="This machine")(demo)

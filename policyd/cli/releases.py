@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import quote
 
 import orjson
 import typer
+from rich.console import RenderableType
 
 from policyd.cli.client import DEFAULT_SERVER, Client, ServerOption
+from policyd.cli.meant import Ours, meant
 from policyd.cli.output import Format, OutputOption, console, say_json
 from policyd.cli.render_releases import event_text, over, release_text, releases_table
 from policyd.rollout.machine import Command
+from policyd.rollout.record import Phase
 
-ReleaseArgument = Annotated[str, typer.Argument(help="The release, for example `r7`.")]
+ReleaseArgument = Annotated[str, typer.Argument(help="The release: `r7`, or the name of what it changes.")]
 
 
 def releases() -> typer.Typer:
@@ -57,7 +60,7 @@ def list_(
 def show(release: ReleaseArgument, server: ServerOption = DEFAULT_SERVER, output: OutputOption = Format.TEXT) -> None:
     """Show one release with all its evidence."""
     with _client(server) as client:
-        record = client.get(f"/v1/releases/{quote(release, safe='')}")
+        record = client.get(_path(meant(client, release)))
     if output is Format.JSON:
         say_json(record)
     else:
@@ -65,22 +68,42 @@ def show(release: ReleaseArgument, server: ServerOption = DEFAULT_SERVER, output
 
 
 def watch(
-    release: Annotated[str | None, typer.Argument(help="Only this release; ends when it is over.")] = None,
+    release: Annotated[
+        str | None, typer.Argument(help="Only this release: `r7`, or what it changes. Ends when it is over.")
+    ] = None,
     server: ServerOption = DEFAULT_SERVER,
     output: OutputOption = Format.TEXT,
 ) -> None:
-    """Follow what happens, until interrupted or until the named release is over (exit code 1 if it was aborted)."""
-    out = console()
-    with _client(server) as client:
-        for event in client.events():
-            if release is not None and event["release"] != release:
+    """Follow what happens, until interrupted or until the named release is over (exit code 1 if it was aborted).
+
+    A name whose release has not begun yet is waited for.
+    """
+    with _client(server) as client, client.following() as events:
+        ours = Ours(client, release) if release is not None else None
+        if ours is not None and ours.record is not None:
+            _where_it_stands(ours.record, output)
+        for event in events:
+            if ours is not None and not ours.concerns(event):
                 continue
-            if output is Format.JSON:
-                typer.echo(orjson.dumps(event).decode())
-            else:
-                out.print(event_text(event))
-            if release is not None and event["kind"] in {"promoted", "aborted", "superseded"}:
+            _tell(event, event_text, output)
+            if ours is not None and event["kind"] in {"promoted", "aborted", "superseded"}:
                 raise typer.Exit(int(event["kind"] == "aborted"))
+
+
+def _where_it_stands(record: dict[str, Any], output: Format) -> None:
+    """What happened before somebody looked; the end, if it is over."""
+    if over(record):
+        _tell(record, release_text, output)
+        raise typer.Exit(int(record["phase"] == Phase.ABORTED))
+    if output is Format.TEXT:
+        console().print(release_text(record))
+
+
+def _tell(value: dict[str, Any], as_text: Callable[[dict[str, Any]], RenderableType], output: Format) -> None:
+    if output is Format.JSON:
+        typer.echo(orjson.dumps(value).decode())
+    else:
+        console().print(as_text(value))
 
 
 def _promote(
@@ -113,11 +136,15 @@ def _resume(
 
 def _command(release: str, command: Command, server: str, output: Format) -> None:
     with _client(server) as client:
-        record = client.post(f"/v1/releases/{quote(release, safe='')}/{command.value}")
+        record = client.post(f"{_path(meant(client, release))}/{command.value}")
     if output is Format.JSON:
         say_json(record)
     else:
         console().print(release_text(record))
+
+
+def _path(release: str) -> str:
+    return f"/v1/releases/{quote(release, safe='')}"
 
 
 @contextmanager

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -12,14 +13,27 @@ from rich.text import Text
 from policyd.cli.client import DEFAULT_SERVER, Client, ServerOption
 from policyd.cli.output import Format, OutputOption, console, printable, say_json, words
 from policyd.cli.render_releases import over, releases_table
+from policyd.cli.waiting import wait
 
 _NO_VALUE = "-"
 
 
-def status(server: ServerOption = DEFAULT_SERVER, output: OutputOption = Format.TEXT) -> None:
-    """Show what a running controller serves, what it was asked for, and why they differ."""
+def status(
+    server: ServerOption = DEFAULT_SERVER,
+    output: OutputOption = Format.TEXT,
+    wait_for: Annotated[
+        str | None,
+        typer.Option("--wait-for", metavar="COMMIT", help="First wait until all that this commit asks for is live."),
+    ] = None,
+    timeout: Annotated[float, typer.Option("--timeout", min=0, help="Seconds to wait at the most.")] = 300.0,
+) -> None:
+    """Show what a running controller serves, what it was asked for, and why they differ.
+
+    With --wait-for, exit code 1 means that the commit was refused or that something of it went back.
+    """
     client = Client(server)
     try:
+        lost = wait(client, wait_for, timeout) if wait_for is not None else ""
         answer = client.get("/v1/status")
     finally:
         client.close()
@@ -27,6 +41,9 @@ def status(server: ServerOption = DEFAULT_SERVER, output: OutputOption = Format.
         say_json(answer)
     else:
         console().print(status_text(answer))
+    if lost:
+        console(stderr=True).print(words(lost, "bold red"))
+        raise typer.Exit(1)
 
 
 def status_text(answer: dict[str, Any]) -> Group:
@@ -62,7 +79,8 @@ def _summary(answer: dict[str, Any]) -> Iterator[Text]:
         )
         for finding in commit["findings"]:
             place = f"{finding['file']}:{finding['line']}:{finding['column']}"
-            yield Text.assemble(f"    {printable(place)}: {finding['code']}: ", words(finding["message"]))
+            about = f"{printable(finding['severity'])} {printable(finding['code'])}: "
+            yield Text.assemble(f"    {printable(place)}: ", about, words(finding["message"]))
 
 
 def _services(services: list[dict[str, Any]]) -> Table:

@@ -36,7 +36,7 @@ class Source(_Section):
     """The Git repository that is followed."""
 
     repository: str
-    """A path, or a URL of an allowed protocol."""
+    """A path (`/srv/git/mesh`, `./mesh`), or a URL of an allowed protocol."""
     branch: str = "main"
     subdirectory: str = ""
     """The folder inside the repository that holds the intents; empty for all of it."""
@@ -71,8 +71,8 @@ class Settings(_Section):
     """Folder of the store, the certificate authority and the Git mirror; created if it is not there."""
     xds: ListenAddress = "127.0.0.1:15010"
     http: ListenAddress = "127.0.0.1:8181"
-    admin: str = "http://{address}:15000"
-    """Where a sidecar's admin answers: `http:` or `unix:`; `{address}`, `{service}` and so on are filled in."""
+    admin: str = "unix:/run/envoy/{service}-{version}-{address}.sock"
+    """Where a sidecar's admin answers: `unix:` or `http:`; `{address}`, `{service}` and so on are filled in."""
     guardrails: Guardrails = Guardrails()
     tick_s: float = Field(default=1.0, gt=0)
     """Seconds between looks at the metrics while something is in flight."""
@@ -101,4 +101,16 @@ def read_settings(path: Path) -> Settings:
             f"`{'.'.join(str(part) for part in item['loc'])}`: {item['msg'].lower()}" for item in error.errors()
         )
         raise UsageError(f"`{path}`: {mistakes}") from error
-    return settings.model_copy(update={"state": (path.parent / settings.state).resolve()})
+    return _anchored(settings, path.parent.resolve())
+
+
+def _anchored(settings: Settings, folder: Path) -> Settings:
+    """The settings with every relative path taken from the folder of their file."""
+    source = settings.source
+    if source.repository.startswith("."):
+        source = source.model_copy(update={"repository": str((folder / source.repository).resolve())})
+    admin, socket = settings.admin, settings.admin.removeprefix("unix:")
+    if socket != admin and not socket.startswith("/"):
+        # The folder is no template: braces in its name stand for themselves.
+        admin = f"unix:{str(folder).replace('{', '{{').replace('}', '}}')}/{socket}"
+    return settings.model_copy(update={"source": source, "admin": admin, "state": folder / settings.state})

@@ -28,6 +28,17 @@ def find_envoy(explicit: Path | None = None) -> Path | None:
     return Path(found) if found is not None else None
 
 
+def envoy_command(binary: Path | str, bootstrap: Path | str, concurrency: int) -> tuple[str, ...]:
+    """How a sidecar's Envoy is started. Several share a host, so hot restart, which claims a host-wide id, is off."""
+    return (
+        str(binary),
+        *("--config-path", str(bootstrap)),
+        *("--concurrency", str(concurrency)),
+        *("--log-level", "warning"),
+        "--disable-hot-restart",
+    )
+
+
 def find_program(name: str) -> Path | None:
     """The binary that a compiler's validation asks for by name, or `None` if it is not installed."""
     if name == "envoy":

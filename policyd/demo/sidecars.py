@@ -8,6 +8,7 @@ from pathlib import Path
 
 from policyd.base.errors import Stalled, UsageError
 from policyd.compiler.protocol import Bootstraps, Compiler, ListenAddress
+from policyd.delivery.binaries import envoy_command
 from policyd.demo.processes import Child, Processes
 from policyd.model.node import Node
 
@@ -49,16 +50,8 @@ class Sidecars:
         host, _, port = xds.rpartition(":")
         text = self._compiler.bootstrap(node, ListenAddress(host, int(port)), ListenAddress(path=str(admin)))
         await asyncio.to_thread(bootstrap.write_bytes, text)
-        child = await self._processes.start(
-            f"envoy-{name}",
-            (
-                str(self._binary),
-                *("--config-path", str(bootstrap)),
-                *("--concurrency", "1"),
-                *("--log-level", "warning"),
-                "--disable-hot-restart",
-            ),
-        )
+        command = envoy_command(self._binary, bootstrap, concurrency=1)
+        child = await self._processes.start(f"envoy-{name}", command)
         self._running[node.id] = child
         return child
 

@@ -9,7 +9,7 @@ contains is data to be read, never something to be run.
 from policyd.source.mirror import Mirror
 from policyd.source.snapshot import Limits, Snapshot
 from policyd.source.watch import BranchRewritten, Reachable, SourceEvent, Unreachable, Watch
-from policyd.source.working_tree import DirectoryTree, tree_at
+from policyd.source.working_tree import DirectoryTree, begin_repository, repository_root, tree_at
 
 __all__ = [
     "BranchRewritten",
@@ -21,5 +21,7 @@ __all__ = [
     "SourceEvent",
     "Unreachable",
     "Watch",
+    "begin_repository",
+    "repository_root",
     "tree_at",
 ]

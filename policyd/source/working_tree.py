@@ -10,6 +10,7 @@ from pathlib import Path
 from policyd.base.diagnostics import Finding
 from policyd.base.errors import UsageError
 from policyd.intents.tree import blob_id
+from policyd.source.clean_git import CleanRepo
 from policyd.source.objects import Objects
 from policyd.source.snapshot import SYMLINK, Entry, Limits, Snapshot, is_watched, select
 
@@ -58,14 +59,26 @@ class DirectoryTree:
 
 
 @contextlib.contextmanager
-def tree_at(root: Path, revision: str, limits: Limits | None = None) -> Iterator[Snapshot]:
+def tree_at(root: Path, revision: str, limits: Limits | None = None, *, subdirectory: str = "") -> Iterator[Snapshot]:
     """The folder `root` as it was at a revision of the repository that it lies in; readable inside the `with`.
 
-    Raises `UsageError` for a folder outside any repository and for a revision that does not exist.
+    A bare repository has no folders on disk: name the one that is meant as `subdirectory`. Raises `UsageError` for
+    a folder outside any repository and for a revision that does not exist.
     """
     if not root.is_dir():
         raise UsageError(f"`{root}` is not a folder", hint="name the folder that holds the intents")
     objects, inside = Objects.open(root, limits)
-    subdirectory = "" if str(inside) == "." else inside.as_posix()
+    within = (inside / subdirectory).as_posix().strip("/")
     with contextlib.closing(objects):
-        yield objects.snapshot(objects.resolve(revision), subdirectory)
+        yield objects.snapshot(objects.resolve(revision), "" if within == "." else within)
+
+
+def repository_root(folder: Path) -> Path | None:
+    """The root of the repository that a folder lies in, or would lie in once it is made; `None` outside of any."""
+    whole = folder.resolve()
+    return next((place for place in (whole, *whole.parents) if (place / ".git").exists()), None)
+
+
+def begin_repository(folder: Path) -> None:
+    """Make an empty repository with the branch `main`; nothing is committed."""
+    CleanRepo.init(folder, initial_branch="main").close()

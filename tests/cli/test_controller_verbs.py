@@ -37,6 +37,30 @@ def test_releases_are_steered(verb: Command, policyd: Policyd, address: str, con
     assert controller.commands == [("r7", verb)]
 
 
+@pytest.mark.parametrize("ref", ["checkout", "default/checkout", "7"])
+def test_a_release_is_known_by_what_it_changes(
+    ref: str, policyd: Policyd, address: str, controller: OneController
+) -> None:
+    assert policyd("releases", "show", ref, "--server", address).stdout.startswith("r7  ")
+    assert policyd("releases", "pause", ref, "--server", address).exit_code == 0
+    assert controller.commands == [("r7", Command.PAUSE)]
+    watched = policyd("releases", "watch", ref, "--server", address)
+    assert (watched.exit_code, "aborted" in watched.stdout) == (1, True)
+
+
+def test_a_name_that_no_release_has_is_said_so(policyd: Policyd, address: str) -> None:
+    done = policyd("releases", "show", "basket", "--server", address)
+    assert done.exit_code == 2
+    assert "no release is meant by `basket`" in done.stderr
+    assert "`r7` (default/checkout)" in done.stderr
+
+
+def test_a_release_that_has_not_begun_is_waited_for(policyd: Policyd, address: str) -> None:
+    # The events that come are of another release: none of them is shown.
+    done = policyd("releases", "watch", "basket", "--server", address)
+    assert (done.exit_code, done.stdout) == (0, "")
+
+
 def test_an_order_that_is_refused_says_why(policyd: Policyd, address: str) -> None:
     done = policyd("releases", "abort", "r1", "--server", address)
     assert done.exit_code == 2
@@ -88,6 +112,19 @@ def test_the_doctor_says_how_to_get_what_is_missing(policyd: Policyd, monkeypatc
 
 def test_every_verb_has_help_and_a_version_is_said(policyd: Policyd) -> None:
     assert policyd("--version").stdout.startswith("policyd ")
-    for verb in ("check", "compile", "diff", "explain", "schema", "run", "status", "releases", "demo", "doctor"):
+    for verb in (
+        "init",
+        "bootstrap",
+        "check",
+        "compile",
+        "diff",
+        "explain",
+        "schema",
+        "run",
+        "status",
+        "releases",
+        "demo",
+        "doctor",
+    ):
         assert policyd(verb, "-h").exit_code == 0, verb
     assert policyd("nonsense").exit_code == 2

@@ -26,6 +26,17 @@ def test_only_the_repository_is_needed(tmp_path: Path) -> None:
     assert settings.http.startswith("127.0.0.1:")
 
 
+def test_relative_paths_are_taken_from_the_folder_of_the_file(tmp_path: Path) -> None:
+    folder = tmp_path / "{odd}"
+    folder.mkdir()
+    text = 'source: {repository: ./mesh}\nstate: here\nadmin: "unix:run/{service}.sock"\n'
+    settings = read_settings(written(folder, text))
+
+    assert settings.source.repository == str(folder / "mesh")
+    assert settings.state == folder / "here"
+    assert AdminAddresses(settings.admin)["default/web/v1/127.0.0.9"] == f"unix:{folder}/run/web.sock"
+
+
 def test_every_mistake_is_named(tmp_path: Path) -> None:
     path = written(tmp_path, "source: {repository: /x, brnach: main}\nxds: somewhere\ntick_s: 0\n")
 
