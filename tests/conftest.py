@@ -50,10 +50,18 @@ def envoy_binary() -> Path:
 @pytest.fixture(scope="session")
 def opa_binary() -> Path:
     """The real OPA: where `tests/install-tools.sh` puts it, else on PATH."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "policyd" / "bin" / "opa"
-    if cache.is_file():
-        return cache
-    return _tool("opa", "bash tests/install-tools.sh")
+    return _built("opa")
+
+
+@pytest.fixture(scope="session")
+def actionlint_binary() -> Path:
+    """The real actionlint, from where OPA comes from."""
+    return _built("actionlint")
+
+
+def _built(name: str) -> Path:
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "policyd" / "bin" / name
+    return cache if cache.is_file() else _tool(name, "bash tests/install-tools.sh")
 
 
 def _tool(name: str, remedy: str) -> Path:

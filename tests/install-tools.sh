@@ -7,6 +7,7 @@
 set -uo pipefail
 
 readonly OPA_VERSION=1.22.2
+readonly ACTIONLINT_VERSION=1.7.12
 readonly BIN="${XDG_CACHE_HOME:-$HOME/.cache}/policyd/bin"
 missing=()
 
@@ -47,6 +48,18 @@ install_opa() {
     printf '%s %s\n' "$OPA_VERSION" "$(stat -Lc '%s %Y' "$BIN/opa")" >"$BIN/opa.stamp"
 }
 
+install_actionlint() { # judges the workflows; a few seconds to build
+    [[ -x $BIN/actionlint ]] && return
+    local found
+    if found=$(command -v actionlint); then
+        mkdir -p "$BIN" && ln -sf "$found" "$BIN/actionlint"
+    elif ! command -v go >/dev/null; then
+        lacks actionlint "actionlint: not on PATH, and no Go to build it"
+    elif ! GOBIN=$BIN CGO_ENABLED=0 go install "github.com/rhysd/actionlint/cmd/actionlint@v$ACTIONLINT_VERSION"; then
+        lacks actionlint "actionlint $ACTIONLINT_VERSION: \`go install\` failed, see above"
+    fi
+}
+
 install_packages() { # PROGRAM... (each is in the Debian package of its name)
     local wanted=() program
     for program in "$@"; do
@@ -64,6 +77,7 @@ install_packages() { # PROGRAM... (each is in the Debian package of its name)
 
 install_packages git openssl
 install_opa
+install_actionlint
 
 if ((${#missing[@]})); then
     printf 'tests that need %s will be skipped\n' "${missing[*]}" >&2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,15 +14,27 @@ from rich.text import Text
 
 from policyd.base.clock import SystemClock
 from policyd.base.diagnostics import Finding, Severity, has_errors, in_order
+from policyd.cli.annotations import say_annotations
 from policyd.cli.compiled import compile_mesh, losses
 from policyd.cli.deep import deep as ask_proxies
 from policyd.cli.guard import Guarded, guard
 from policyd.cli.judged import Judged, judge, under
-from policyd.cli.output import Format, OutputOption, console, say_json
+from policyd.cli.output import console, say_json
 from policyd.cli.render_findings import count_text, finding_json, findings_text
+from policyd.intents import FileTree
 from policyd.source import DirectoryTree
 
 FINDINGS = 1
+
+
+class CheckFormat(enum.StrEnum):
+    """What `check` writes; `github` is annotations on the lines of a pull request."""
+
+    TEXT = "text"
+    JSON = "json"
+    GITHUB = "github"
+
+
 _MARK = {
     Severity.ERROR: ("bold red", "✗"),
     Severity.WARNING: ("bold yellow", "!"),
@@ -52,25 +65,31 @@ def check(
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Also notes, exceptions and what was done.")
     ] = False,
-    output: OutputOption = Format.TEXT,
+    output: Annotated[
+        CheckFormat, typer.Option("--output", "-o", help="How the answer is written.")
+    ] = CheckFormat.TEXT,
 ) -> None:
     """Find every mistake in the intents: form, references, guardrails, and what a proxy could not say."""
-    report = _look(path, deep=deep, vouched=vouch or ())
+    report = look(path, deep=deep, vouched=vouch or ())
     shown = [finding for finding in report.findings if verbose or finding.severity > Severity.INFO]
     bad = has_errors(shown) or (strict and any(finding.severity is Severity.WARNING for finding in shown))
-    if output is Format.JSON:
-        say_json(_json(report, shown, ok=not bad))
-    else:
-        _say(report, shown, verbose=verbose)
+    match output:
+        case CheckFormat.JSON:
+            say_json(_json(report, shown, ok=not bad))
+        case CheckFormat.GITHUB:
+            say_annotations(shown)
+        case CheckFormat.TEXT:
+            _say(report, shown, verbose=verbose)
     if bad:
         raise typer.Exit(FINDINGS)
 
 
-def _look(path: Path, *, deep: bool, vouched: Sequence[str]) -> Report:
+def look(path: Path, *, deep: bool = False, vouched: Sequence[str] = (), before: FileTree | None = None) -> Report:
+    """Judge a folder by all stages; `before` is the tree whose rules judge it too. Raises what the engines raise."""
     began = time.perf_counter()
     tree = DirectoryTree(path)
     judged = judge(tree)
-    guarded = guard(tree, judged.loaded, SystemClock(), vouched)
+    guarded = guard(tree, judged.loaded, SystemClock(), vouched, before)
     findings = [*judged.findings, *guarded.findings]
     compiled = compile_mesh(judged.lowered.mesh) if judged.lowered.mesh is not None else ()
     findings += losses(compiled, judged.lowered.provenance)

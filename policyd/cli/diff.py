@@ -49,7 +49,7 @@ def diff(
         after = judge(tree)
     if after.lowered.mesh is None or has_errors(after.findings):
         _refuse(after, path, output)
-    review = _review(before, after, path, base, head or WORKING_TREE)
+    review = compare(before, after, path, base, head or WORKING_TREE)
     match output:
         case DiffFormat.JSON:
             say_json(review_json(review))
@@ -61,7 +61,8 @@ def diff(
         raise typer.Exit(1)
 
 
-def _review(before: Judged, after: Judged, path: Path, base: str, head: str) -> Review:
+def compare(before: Judged, after: Judged, path: Path, base: str, head: str) -> Review:
+    """What changes between two trees that were judged. Raises `RefusedTree` where one of them has errors."""
     new, old = after.mesh(), _base_mesh(before, after.mesh())
     memo = Memo()
     compiled = compile_mesh(new, memo)

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from policyd.base.clock import Clock
-from policyd.base.diagnostics import Finding, in_order
+from policyd.base.diagnostics import Finding, has_errors, in_order
 from policyd.guardrails.bundle import shipped_bundle
 from policyd.guardrails.check import check
 from policyd.guardrails.choice import choose, find_opa
@@ -25,19 +25,30 @@ class Guarded:
     engine: str
 
 
-def guard(tree: FileTree, loaded: Loaded, clock: Clock, vouched: Collection[str] = ()) -> Guarded:
+def guard(
+    tree: FileTree, loaded: Loaded, clock: Clock, vouched: Collection[str] = (), before: FileTree | None = None
+) -> Guarded:
     """Judge the documents; `vouched` are digests of team rules that may run without an OPA to check them.
 
-    Raises `Retry` or `Stalled` where the engine has no answer.
+    The rules of `before`, what a pull request would be merged into, judge it too: nobody takes a rule out of the way
+    and breaks it in one step. Raises `Retry` or `Stalled` where the engine has no answer.
     """
-    return asyncio.run(_guard(tree, loaded, clock, vouched))
+    return asyncio.run(_guard(tree, loaded, clock, vouched, before))
 
 
-async def _guard(tree: FileTree, loaded: Loaded, clock: Clock, vouched: Collection[str]) -> Guarded:
-    bundle, about_rules = await with_team_rules(shipped_bundle(), tree, opa=find_opa(), vouched=vouched)
+async def _guard(
+    tree: FileTree, loaded: Loaded, clock: Clock, vouched: Collection[str], before: FileTree | None
+) -> Guarded:
+    opa = find_opa()
+    bundle, about_rules = await with_team_rules(shipped_bundle(), tree, opa=opa, vouched=vouched)
+    bundles = [bundle]
+    if before is not None:
+        promoted, about_promoted = await with_team_rules(shipped_bundle(), before, opa=opa, vouched=vouched)
+        if not has_errors(about_promoted):  # rules that cannot run hold nobody back; these are what is mended
+            bundles.insert(0, promoted)
     engine = choose("auto")
     try:
-        findings = await check(loaded, engine, clock.now(), [bundle])
+        findings = await check(loaded, engine, clock.now(), bundles)
         judged_by = f"{engine.name} {engine.version}".strip()
         return Guarded(in_order((*about_rules, *findings)), len(rules(bundle)), judged_by)
     finally:

@@ -102,7 +102,7 @@ def _sorted_out(folder: Path, files: Mapping[str, bytes]) -> tuple[dict[str, byt
         shown = ", ".join(f"`{path}`" for path in sorted(taken)[:5])
         raise UsageError(
             f"`{folder}` has files that a mesh would be made of: {shown}",
-            hint="nothing was written; name an empty folder inside of it, or go on with what is there: `policyd check`",
+            hint="nothing was written; name a new folder, or go on with what is there: `policyd check`",
         )
     return new, kept
 

@@ -22,6 +22,7 @@ from policyd.cli.explain import explain
 from policyd.cli.init import init
 from policyd.cli.output import say_error
 from policyd.cli.releases import releases
+from policyd.cli.review import review
 from policyd.cli.run import run
 from policyd.cli.schema import schema
 from policyd.cli.status import status
@@ -59,6 +60,7 @@ def build() -> typer.Typer:
     app.command("init", rich_help_panel="Intents")(init)
     app.command("check", rich_help_panel="Intents")(check)
     app.command("diff", rich_help_panel="Intents")(diff)
+    app.command("review", rich_help_panel="Intents")(review)
     app.command("explain", rich_help_panel="Intents")(explain)
     app.command("compile", rich_help_panel="Intents")(compile_)
     app.command("schema", rich_help_panel="Intents")(schema)

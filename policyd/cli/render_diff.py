@@ -48,8 +48,8 @@ def review_text(review: Review) -> Group:
 
 def review_markdown(review: Review, limit: int = LONGEST_COMMENT) -> str:
     """The review as Markdown of at most `limit` characters; what does not fit is counted, never cut in two."""
-    parts = [f"### policyd: {_headline(review)}", ""]
-    parts += [f"- {_code_safe(said.text)}{f' — `{said.place}`' if said.place else ''}" for said in review.said]
+    parts = [f"### policyd: {_plain(_headline(review))}", ""]
+    parts += [f"- {_plain(said.text)}{f' — {_code(said.place)}' if said.place else ''}" for said in review.said]
     if review.findings:
         findings = findings_text(review.findings).plain
         parts += ["", f"**{count_text(review.findings)}**", "", *_fenced("text", findings)]
@@ -125,8 +125,16 @@ def _fenced(language: str, text: str) -> list[str]:
     return [f"{fence}{language}", printable(text), fence]
 
 
-def _code_safe(text: str) -> str:
-    return printable(text).replace("<", "&lt;").replace("@", "@\N{ZERO WIDTH SPACE}")
+def _plain(text: str) -> str:
+    """Text that is no tag, mentions nobody and is no link or picture, whoever wrote it."""
+    safe = printable(text).replace("<", "&lt;").replace("@", "@\N{ZERO WIDTH SPACE}")
+    return safe.replace("[", "\\[").replace("://", ":\N{ZERO WIDTH SPACE}//")
+
+
+def _code(text: str) -> str:
+    """Text as inline code that nothing in it can end."""
+    shown = printable(text).replace("`", "'").replace("\n", " ")
+    return f"`{shown}`"
 
 
 def _footer(found: Differences) -> str:

@@ -9,7 +9,7 @@ contains is data to be read, never something to be run.
 from policyd.source.mirror import Mirror
 from policyd.source.snapshot import Limits, Snapshot
 from policyd.source.watch import BranchRewritten, Reachable, SourceEvent, Unreachable, Watch
-from policyd.source.working_tree import DirectoryTree, begin_repository, repository_root, tree_at
+from policyd.source.working_tree import DirectoryTree, begin_repository, first_parent, repository_root, tree_at
 
 __all__ = [
     "BranchRewritten",
@@ -22,6 +22,7 @@ __all__ = [
     "Unreachable",
     "Watch",
     "begin_repository",
+    "first_parent",
     "repository_root",
     "tree_at",
 ]

@@ -113,6 +113,21 @@ class Objects:
             raise ValueError(f"{blob_id[:12]} is not a blob within the limits")
         return body
 
+    def parent(self, commit: str) -> str | None:
+        """The first parent of a commit, if it has one. Raises `UsageError` where that one is not in this clone."""
+        with self._lock:
+            parents = self._repo.commit(commit).parents
+        if not parents:
+            return None
+        try:
+            self.run("cat-file", "-e", "--end-of-options", parents[0].hexsha)
+        except Failed as error:
+            raise UsageError(
+                f"`{parents[0].hexsha[:12]}`, the commit before `{commit[:12]}`, is not in this clone",
+                hint="fetch two commits at the least: `fetch-depth: 2`, or `git fetch --deepen 1`",
+            ) from error
+        return parents[0].hexsha
+
     def is_ancestor(self, old: str, new: str) -> bool:
         """Whether `old` is in the history of `new`; False also for a commit that is not there any more."""
         try:

@@ -82,3 +82,13 @@ def repository_root(folder: Path) -> Path | None:
 def begin_repository(folder: Path) -> None:
     """Make an empty repository with the branch `main`; nothing is committed."""
     CleanRepo.init(folder, initial_branch="main").close()
+
+
+def first_parent(root: Path) -> str | None:
+    """What the checked-out commit was put on top of, or merged into; `None` for the first commit of all.
+
+    Raises `UsageError` outside of a repository, and where the clone is too shallow to hold it.
+    """
+    objects, _ = Objects.open(root)
+    with contextlib.closing(objects):
+        return objects.parent(objects.resolve("HEAD"))
