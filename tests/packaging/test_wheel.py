@@ -26,6 +26,15 @@ def test_rego_and_the_shop_travel_as_data(wheel_names: list[str]) -> None:
     assert "policyd/_data/policies/mesh.yaml" in wheel_names
 
 
+def test_what_init_begins_travels_too(wheel_names: list[str], repository_root: Path) -> None:
+    inside = "policyd/cli/starter"
+    files = {
+        f"{inside}/{file.relative_to(repository_root / inside)}" for file in (repository_root / inside).rglob("*.*")
+    }
+    assert len(files) >= 7
+    assert {file for file in files if (repository_root / file).is_file()} <= set(wheel_names)
+
+
 def test_types_and_licence_travel_too(wheel_names: list[str]) -> None:
     assert "policyd/py.typed" in wheel_names
     assert "policyd_compilers/py.typed" in wheel_names
