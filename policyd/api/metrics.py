@@ -6,6 +6,8 @@ waits for a change feels.
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 _LATENCY_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
@@ -20,6 +22,23 @@ class ControllerMetrics:
             "policyd_commit_to_acknowledged_seconds",
             "From a commit being seen to the last connected proxy having acknowledged the first thing it brought",
             buckets=_LATENCY_S,
+            registry=self.registry,
+        )
+        self.stages = Histogram(
+            "policyd_stage_seconds",
+            "What one stage of a commit took",
+            ["stage"],
+            buckets=_LATENCY_S,
+            registry=self.registry,
+        )
+        self.parsed_files = Gauge(
+            "policyd_parsed_files",
+            "Intent files parsed since the start (not found in memory)",
+            registry=self.registry,
+        )
+        self.judged_documents = Gauge(
+            "policyd_judged_documents",
+            "Documents that the rules were asked about since the start (not found in memory)",
             registry=self.registry,
         )
         self.commits = Counter(
@@ -39,6 +58,10 @@ class ControllerMetrics:
             "policyd_compiled_artifacts", "Artefacts compiled since the start (not found in memory)",
             registry=self.registry,
         )  # fmt: skip
+
+    def stopwatch(self, stage: str) -> AbstractContextManager[object]:
+        """Count the time that passes inside as one run of `stage`."""
+        return self.stages.labels(stage).time()
 
     def text(self) -> bytes:
         """All of them in Prometheus's text format."""

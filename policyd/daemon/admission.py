@@ -15,6 +15,7 @@ from typing import Protocol
 
 from policyd.base.clock import Clock
 from policyd.base.diagnostics import Finding, Location, Severity, has_errors, in_order
+from policyd.base.stopwatch import Stopwatch, untimed
 from policyd.intents import Loaded, ParseCache, load
 from policyd.lowering import LoweringMemo, lower
 from policyd.model.mesh import Mesh
@@ -55,21 +56,28 @@ class Judge(Protocol):
 class Admission:
     """Judges commits one after another, and remembers what it parsed and lowered."""
 
-    def __init__(self, judge: Judge, clock: Clock) -> None:
+    def __init__(self, judge: Judge, clock: Clock, stopwatch: Stopwatch = untimed) -> None:
         self._judge = judge
         self._clock = clock
+        self._stopwatch = stopwatch
         self._cache = ParseCache()
         self._memo = LoweringMemo()
+        self.parsed_files = 0
+        """Files that were really parsed: a figure for tests and `/metrics`."""
 
     async def consider(self, snapshot: Snapshot, trust_domain: str = "") -> Admitted | Rejected:
         """Judge a commit. `trust_domain` is the one that is signed for already, which no commit can change.
 
         Raises `Retry` or `Stalled` where the engine has no answer: nothing is known about the commit then.
         """
-        loaded = await asyncio.to_thread(load, snapshot, self._cache)
-        lowered = await asyncio.to_thread(lower, loaded, self._memo)
+        with self._stopwatch("load"):
+            loaded = await asyncio.to_thread(load, snapshot, self._cache)
+        self.parsed_files += loaded.parsed_files
+        with self._stopwatch("lower"):
+            lowered = await asyncio.to_thread(lower, loaded, self._memo)
         findings = [*snapshot.findings, *lowered.findings]  # lowering hands the loader's on
-        findings += await self._judge.judge(snapshot, loaded, self._clock.now())
+        with self._stopwatch("judge"):
+            findings += await self._judge.judge(snapshot, loaded, self._clock.now())
         if lowered.mesh is not None and trust_domain not in {"", lowered.mesh.settings.trust_domain}:
             findings.append(_moved(lowered.mesh, trust_domain, lowered.provenance))
         ordered = in_order(findings)

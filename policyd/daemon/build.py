@@ -16,7 +16,7 @@ from policyd.base.errors import Stalled
 from policyd.compiler import registry
 from policyd.daemon.admins import AdminAddresses
 from policyd.daemon.admission import Admission
-from policyd.daemon.controller import Controller
+from policyd.daemon.controller import Controller, Counts
 from policyd.daemon.deciding import PromotedDecisions
 from policyd.daemon.judging import Guardrails
 from policyd.daemon.settings import Settings
@@ -67,21 +67,23 @@ async def serve(settings: Settings, clock: Clock, stop: asyncio.Event) -> None:
             delivery=xds,
             metrics=stats,
             tick_s=settings.tick_s,
+            stopwatch=metrics.stopwatch,
         )
+        guarding = Guardrails(
+            engine, shipped_bundle(), opa=find_opa(guardrails.opa_binary), vouched=guardrails.vouched
+        )
+        admission = Admission(guarding, clock, metrics.stopwatch)
         controller = Controller(
             mirror=mirror,
             poll_s=settings.source.poll_s,
-            admission=Admission(
-                Guardrails(engine, shipped_bundle(), opa=find_opa(guardrails.opa_binary), vouched=guardrails.vouched),
-                clock,
-            ),
+            admission=admission,
             driver=driver,
             xds=xds,
             wallet=wallet,
             metrics=metrics,
             clock=clock,
             engine_name=engine.name,
-            compiled=lambda: assembly.compiled,
+            counts=lambda: Counts(admission.parsed_files, guarding.asked, assembly.compiled),
         )
         api = server(application(controller, PromotedDecisions(controller.promoted, clock), metrics), settings.http)
         await xds.start()

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
 
 import structlog
 
@@ -39,6 +40,15 @@ RENEWAL_LOOK_S = 1.0
 _PATIENCE_S = 30.0
 
 
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What was really done since the start, and not found in memory."""
+
+    parsed_files: int
+    judged_documents: int
+    compiled: int
+
+
 class Controller:
     """One running policyd. Its parts are built by `daemon.build`."""
 
@@ -54,10 +64,10 @@ class Controller:
         metrics: ControllerMetrics,
         clock: Clock,
         engine_name: str,
-        compiled: Callable[[], int],
+        counts: Callable[[], Counts],
     ) -> None:
         self._mirror = mirror
-        self._watch = Watch(mirror, clock, on_event=self._on_source_event, poll_s=poll_s)
+        self._watch = Watch(mirror, clock, on_event=self._on_source_event, poll_s=poll_s, stopwatch=metrics.stopwatch)
         self._admission = admission
         self._driver = driver
         self._xds = xds
@@ -65,7 +75,7 @@ class Controller:
         self._metrics = metrics
         self._clock = clock
         self._engine_name = engine_name
-        self._compiled = compiled
+        self._counts = counts
         self._commit: CommitStatus | None = None
         self._head: Mesh | None = None
         self._provenance: Mapping[Key, Provenance] = {}
@@ -157,10 +167,13 @@ class Controller:
         self._metrics.proxies.set(len(self._xds.connected()))
         self._metrics.pushed_resources.set(self._xds.pushed.resources)
         self._metrics.pushed_bytes.set(self._xds.pushed.bytes)
-        self._metrics.compiled.set(self._compiled())
-        counts = Counter(record.phase for record in self._driver.records())
+        counts = self._counts()
+        self._metrics.compiled.set(counts.compiled)
+        self._metrics.parsed_files.set(counts.parsed_files)
+        self._metrics.judged_documents.set(counts.judged_documents)
+        phases = Counter(record.phase for record in self._driver.records())
         for phase in Phase:
-            self._metrics.releases.labels(phase.value).set(counts[phase])
+            self._metrics.releases.labels(phase.value).set(phases[phase])
 
     # One commit.
 
@@ -196,7 +209,7 @@ class Controller:
             self._wallet.follow(outcome.mesh.settings)
             self._head, self._provenance = outcome.mesh, outcome.provenance
             self._seen(outcome)
-            await self._driver.accept(snapshot.commit, outcome.mesh, snapshot.author)
+            await self._driver.accept(snapshot.commit, outcome.mesh, snapshot.author, seen_s=self._since(snapshot))
         else:
             self._driver.refuse(snapshot.commit, snapshot.author, tuple(_line(f) for f in outcome.findings))
             self._seen(outcome)
@@ -215,6 +228,12 @@ class Controller:
         for finding in outcome.findings:
             self._metrics.findings.labels(finding.code).inc()
         self._log.info("commit", commit=snapshot.commit, taken=taken, findings=[_line(f) for f in outcome.findings])
+
+    def _since(self, snapshot: Snapshot) -> float:
+        """Seconds since the commit was seen; none where the clock was set back meanwhile."""
+        if snapshot.seen_at is None:
+            return 0.0
+        return max(0.0, (self._clock.now() - snapshot.seen_at).total_seconds())
 
     def _until_renewal(self) -> float:
         due = self._wallet.next_renewal()

@@ -34,6 +34,11 @@ class Guardrails:
         self._verdicts = Verdicts()
         self._last: tuple[FileTree, Bundle, tuple[Finding, ...]] | None = None
 
+    @property
+    def asked(self) -> int:
+        """Documents that the engine was really asked about one by one: a figure for tests and `/metrics`."""
+        return self._verdicts.asked
+
     async def judge(self, tree: FileTree, loaded: Loaded, at: datetime) -> tuple[Finding, ...]:
         """What the rules say about a commit. Raises `Retry` or `Stalled` where the engine has no answer."""
         own, about_rules = await self._bundle(tree)

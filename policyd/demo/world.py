@@ -65,6 +65,17 @@ class World:
         """Where the controller answers HTTP."""
         return f"http://{self._http}"
 
+    @property
+    def xds(self) -> str:
+        """Where the controller serves xDS."""
+        return self._xds
+
+    @property
+    def controller_pid(self) -> int:
+        """The controller's process id. It has to run."""
+        assert self._controller is not None
+        return self._controller.process.pid
+
     def mesh(self) -> Mesh:
         """The mesh as the working files of the repository say it. Raises `Stalled` where they are not sound."""
         lowered = lower(load(DirectoryTree(self.repository.path)))

@@ -14,6 +14,7 @@ from datetime import datetime
 
 from policyd.base.clock import Clock
 from policyd.base.errors import PolicydError
+from policyd.base.stopwatch import Stopwatch, untimed
 from policyd.model.mesh import Mesh
 from policyd.plan.change import Position, WaveStage
 from policyd.plan.changes import advance, changes
@@ -34,14 +35,16 @@ from policyd.rollout.reporter import Reporter
 from policyd.rollout.serving import Moved, Serving, Tolerates, reaches_the_others
 from policyd.rollout.status import Status
 from policyd.rollout.store import SeenCommit, Store
-from policyd.rollout.watching import watch
+from policyd.rollout.watching import Watch, watch
 from policyd.rollout.way import way_of
 from policyd.telemetry.counters import Tick, difference
 from policyd.telemetry.rates import Rates
-from policyd.telemetry.source import MetricSource, Reading
+from policyd.telemetry.source import MetricSource, NodeCounters, Reading
 
 TICK_S = 1.0
 """How often counters are read and releases decided."""
+RATES_NODES = 100
+"""Nodes that are read in one tick for the rates that people see; a larger mesh is read over several."""
 RETURN_S = 10.0
 """How long after a start proxies may take to come back before those that are away stop counting for waves."""
 
@@ -61,6 +64,7 @@ class Driver:
         delivery: Delivery,
         metrics: MetricSource,
         tick_s: float = TICK_S,
+        stopwatch: Stopwatch = untimed,
     ) -> None:
         self._reporter = Reporter(clock)
         self._store = store
@@ -69,7 +73,7 @@ class Driver:
         self._metrics = metrics
         self._tick_s = tick_s
         self._book = Book(store)
-        self._serving = Serving(assembly, delivery)
+        self._serving = Serving(assembly, delivery, stopwatch=stopwatch)
         self._head: Mesh | None = None
         self._commit = self._book.head
         self._author = ""
@@ -93,12 +97,16 @@ class Driver:
         """What happened, and a live feed of it."""
         return self._reporter.events
 
-    async def accept(self, commit: str, mesh: Mesh, author: str = "") -> None:
-        """Take a new head that passed every check. Raises `Retry` or `Stalled` where it cannot be written."""
+    async def accept(self, commit: str, mesh: Mesh, author: str = "", *, seen_s: float = 0.0) -> None:
+        """Take a new head that passed every check and was seen `seen_s` seconds ago.
+
+        Raises `Retry` or `Stalled` where it cannot be written.
+        """
+        seen_at = self._clock.monotonic() - seen_s
         async with self._lock:
             self._store.add_commit(SeenCommit(commit, author, taken=True, at=self._clock.now()))
             self._head, self._commit, self._author = mesh, commit, author
-            self._seen_at = self._clock.monotonic()
+            self._seen_at = seen_at
             self._runtime_due = True
             if self._book.promoted is None:
                 await self._serve_first(mesh)
@@ -163,22 +171,27 @@ class Driver:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Tick until `stop` is set; at once after a new head or a renewal, else every `tick_s`."""
-        while not stop.is_set():
-            self._wake.clear()
-            try:
-                await self.tick()
-            except PolicydError as error:
-                self._stalled = str(error)
-                self._reporter.stalled(error)
-            await self._rest(stop)
+        async with asyncio.TaskGroup() as group:
+            rates = group.create_task(self._read_rates(), name="rates")
+            while not stop.is_set():
+                self._wake.clear()
+                try:
+                    await self.tick()
+                except PolicydError as error:
+                    self._stalled = str(error)
+                    self._reporter.stalled(error)
+                await self._rest(stop)
+            rates.cancel()
 
     async def tick(self) -> None:
         """One round. Raises `Retry` or `Stalled` where the store cannot be written; what goes back does so."""
+        if self._book.promoted is None:
+            return
+        before = frozenset(self._unsettled)
+        tick = await self._read()
         async with self._lock:
-            if self._book.promoted is None:
-                return
-            tick = await self._read()
-            unsettled, self._unsettled = self._unsettled, set()
+            # What moved while the counters were read is in this tick in part, and in the next.
+            unsettled, self._unsettled = self._unsettled, set(self._unsettled - before)
             await self._apply_runtime()
             await self._decide_all(self._observations(tick, unsettled))
             self._book.write_what_is_left(self._clock.now())
@@ -218,13 +231,43 @@ class Driver:
     # One tick.
 
     async def _read(self) -> Tick | None:
-        before = self._reading
-        self._reading = await self._metrics.read(self._serving.nodes())
-        if before is None:
+        """What happened since the tick before, at the nodes that some release is decided by; `None` = not known."""
+        watched = self._watched()
+        before, self._reading = self._reading, None
+        if not watched:
             return None
-        tick = difference(before, self._reading)
-        self._rates.add(tick)
-        return tick
+        self._reading = await self._metrics.read(watched)
+        # The first look at a release: its nodes can be read, and nothing has happened yet.
+        return difference(before if before is not None else self._reading, self._reading)
+
+    def _watched(self) -> tuple[str, ...]:
+        """The nodes whose counters the releases under way are decided by."""
+        found: set[str] = set()
+        for release in self._book.current.values():
+            who = self._watch(release) if release.phase.in_flight else None
+            if who is not None and who.looks_everywhere(release.way):
+                return self._serving.nodes()
+            found |= who.nodes if who is not None else frozenset()
+        return tuple(sorted(found))
+
+    async def _read_rates(self) -> None:
+        """Keep the rates that people see up to date; never ends by itself.
+
+        Apart from the ticks, some nodes at a time: a large mesh takes a while, and nothing is decided by these.
+        """
+        before: Reading | None = None
+        while True:
+            counted: dict[str, NodeCounters] = {}
+            nodes = self._serving.nodes()
+            for start in range(0, len(nodes), RATES_NODES):
+                counted.update((await self._metrics.read(nodes[start : start + RATES_NODES])).nodes)
+                await self._clock.sleep(self._tick_s)
+            if not nodes:
+                await self._clock.sleep(self._tick_s)
+            reading = Reading(self._clock.monotonic(), counted)
+            if before is not None:
+                self._rates.add(difference(before, reading))
+            before = reading
 
     async def _apply_runtime(self) -> None:
         """Endpoints, secrets and expired rules reach every node at once, without a release."""
@@ -263,11 +306,9 @@ class Driver:
         return seen
 
     def _observe(self, release: Release, tick: Tick | None) -> Observation:
-        position, served = release.position(), self._serving.effective
-        if position is None or position.stage is None or served is None:
+        who = self._watch(release)
+        if who is None:
             return Observation()
-        in_flight = [other.change for other in self._book.current.values() if other.phase.in_flight]
-        who = watch(release.change, position.stage, served.common, in_flight, self._counted)
         audience = len(who.measuring)
         self._book.hold(replace(release, audience=audience))
         return Observation(
@@ -275,6 +316,14 @@ class Driver:
             gates=who.gates(tick, release.way),
             audience=audience,
         )
+
+    def _watch(self, release: Release) -> Watch | None:
+        """Whom to look at for a release; `None` where it has reached nobody yet."""
+        position, served = release.position(), self._serving.effective
+        if position is None or position.stage is None or served is None:
+            return None
+        in_flight = [other.change for other in self._book.current.values() if other.phase.in_flight]
+        return watch(release.change, position.stage, served.common, in_flight, self._counted)
 
     async def _decide_all(self, observations: Mapping[int, Observation]) -> None:
         """Every release gets its turn, even if the store fails for one: one of them may have to go back."""

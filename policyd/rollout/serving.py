@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from policyd.base.stopwatch import Stopwatch, untimed
 from policyd.delivery.outcome import Refusal, Refused
 from policyd.delivery.snapshot import NodeSnapshot
 from policyd.plan.effective import Effective
@@ -61,10 +62,17 @@ def reaches_the_others(moved: Moved) -> bool:
 class Serving:
     """Holds the effective mesh that was applied last and the snapshot that each node was given."""
 
-    def __init__(self, assembly: Assembly, delivery: Delivery, deadline_s: float = DEADLINE_S) -> None:
+    def __init__(
+        self,
+        assembly: Assembly,
+        delivery: Delivery,
+        deadline_s: float = DEADLINE_S,
+        stopwatch: Stopwatch = untimed,
+    ) -> None:
         self._assembly = assembly
         self._delivery = delivery
         self._deadline_s = deadline_s
+        self._stopwatch = stopwatch
         self._digests: dict[str, str] = {}
         self.effective: Effective | None = None
 
@@ -92,19 +100,20 @@ class Serving:
 
     async def _barrier(self, stop: Effective, ill: frozenset[str]) -> Moved:
         # In a thread: a cold compilation takes seconds, in which acknowledgements and renewals must go on.
-        snapshots = await asyncio.to_thread(self._assembly.snapshots, stop.nodes(), stop.mesh_for)
+        with self._stopwatch("assemble"):
+            snapshots = await asyncio.to_thread(self._assembly.snapshots, stop.nodes(), stop.mesh_for)
         self._forget(snapshots)
         changed = {
             node: snapshot for node, snapshot in snapshots.items() if self._digests.get(node) != snapshot.digest
         }
         if not changed:
             return Moved()
-        faults = [
-            f"`{node}`: {fault}" for node, snapshot in changed.items() for fault in self._assembly.faults(snapshot)
-        ]
+        with self._stopwatch("check"):
+            faults = self._faults(changed)
         if faults:
             return Moved(faults=tuple(faults))
-        outcome = await self._delivery.apply(changed, self._deadline_s)
+        with self._stopwatch("deliver"):
+            outcome = await self._delivery.apply(changed, self._deadline_s)
         self._digests.update({node: snapshot.digest for node, snapshot in changed.items()})
         refusals = outcome.refusals if isinstance(outcome, Refused) else ()
         return Moved(
@@ -112,6 +121,11 @@ class Serving:
             tuple(refusal for refusal in refusals if refusal.node_id not in ill),
             proven=frozenset(self._delivery.proxy_version(node) for node in outcome.acknowledged),
         )
+
+    def _faults(self, changed: Mapping[str, NodeSnapshot]) -> list[str]:
+        return [
+            f"`{node}`: {fault}" for node, snapshot in changed.items() for fault in self._assembly.faults(snapshot)
+        ]
 
     def _forget(self, snapshots: Mapping[str, NodeSnapshot]) -> None:
         for node in self._digests.keys() - snapshots.keys():

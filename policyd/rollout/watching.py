@@ -43,6 +43,15 @@ class Watch:
     wave: frozenset[str] = frozenset()
     outside: frozenset[str] = frozenset()
 
+    @property
+    def nodes(self) -> frozenset[str]:
+        """All whose counters are read for the comparison."""
+        return self.measuring | self.wave | self.outside
+
+    def looks_everywhere(self, way: Way) -> bool:
+        """Whether some gate counts what any node of the mesh did."""
+        return any(self._is_elsewhere(gate) for gate in way.gates)
+
     def strata(self, tick: Tick | None) -> tuple[Stratum, ...] | None:
         """The comparison of this tick; `None` where some node could tell and none was read."""
         if not self.measuring:
@@ -58,13 +67,16 @@ class Watch:
 
     def gate(self, tick: Tick, gate: Gate) -> Outcomes:
         """What the target did for an SLO: its own outcomes where the SLO is the changed service's, else all."""
-        if gate.service != self.change.name or self.change.unit is Unit.SETTINGS:
+        if self._is_elsewhere(gate):
             return _all_calls(tick, gate.service)
         if isinstance(self.stage, WeightStage):
             strata = self.strata(tick) or ()
         else:
             strata = by_wave(tick, self.wave, self.outside, calls_to(gate.service))
         return together(stratum.canary for stratum in strata)
+
+    def _is_elsewhere(self, gate: Gate) -> bool:
+        return gate.service != self.change.name or self.change.unit is Unit.SETTINGS
 
     def gates(self, tick: Tick | None, way: Way) -> tuple[Outcomes, ...]:
         """The outcomes for each gate of the way, in its order."""

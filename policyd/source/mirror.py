@@ -64,9 +64,12 @@ class Mirror:
                 "fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules",
                 "--no-auto-maintenance", "--end-of-options", self.url, refspec,
             )  # fmt: skip
-            return self._objects.run("rev-parse", "--verify", "--end-of-options", HEAD).decode().strip()
         except Failed as error:
             raise _in_words(error, self.url, self.branch) from error
+        try:
+            return self._objects.tip(HEAD)
+        except (ValueError, OSError) as error:
+            raise Retry(f"the mirror of `{self.url}` cannot be read: {error}", after=RETRY_S) from error
 
     def snapshot(self, commit: str) -> Snapshot:
         """The watched folder at a commit that was fetched."""

@@ -136,6 +136,14 @@ class Objects:
             return False
         return True
 
+    def tip(self, ref: str) -> str:
+        """The commit that a ref (its full name) points to; read by ourselves, a process takes longer.
+
+        Raises `ValueError` where there is no such ref.
+        """
+        with self._lock:
+            return git.Reference(self._repo, ref, check_path=False).commit.hexsha
+
     def close(self) -> None:
         """End the long-lived Git processes."""
         with self._lock:
@@ -144,14 +152,19 @@ class Objects:
     def _entries(self, commit: str, subdirectory: str) -> list[Entry]:
         tree = f"{commit}:{subdirectory}"
         try:
-            self.run("rev-parse", "--verify", "--quiet", "--end-of-options", tree)
-        except Failed:
-            return []
-        try:
             listing = self.run("ls-tree", "-r", "-z", "-l", "--full-tree", "--end-of-options", tree)
         except Failed as error:
+            if not self._exists(tree):
+                return []
             raise Retry(f"the tree of {commit[:12]} cannot be read: {error.words}", after=RETRY_S) from error
         return [_entry(record) for record in listing.split(b"\0") if record]
+
+    def _exists(self, name: str) -> bool:
+        try:
+            self.run("rev-parse", "--verify", "--quiet", "--end-of-options", name)
+        except Failed:
+            return False
+        return True
 
 
 def _entry(record: bytes) -> Entry:

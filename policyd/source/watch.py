@@ -18,6 +18,7 @@ import watchfiles
 
 from policyd.base.clock import Clock
 from policyd.base.errors import Retry
+from policyd.base.stopwatch import Stopwatch, untimed
 from policyd.source.mirror import Mirror
 from policyd.source.snapshot import Snapshot
 
@@ -64,11 +65,13 @@ class Watch:
         on_event: Callable[[SourceEvent], None],
         poll_s: float = 30.0,
         dice: random.Random | None = None,
+        stopwatch: Stopwatch = untimed,
     ) -> None:
         self._mirror = mirror
         self._clock = clock
         self._on_event = on_event
         self._poll_s = poll_s
+        self._stopwatch = stopwatch
         self._dice = dice or random.SystemRandom()
         self._look = asyncio.Event()
         self._noticed: datetime | None = None
@@ -92,7 +95,8 @@ class Watch:
                 seen_at, self._noticed = self._noticed or self._clock.now(), None
                 pause = self._poll_s
                 try:
-                    commit = await asyncio.to_thread(self._mirror.fetch)
+                    with self._stopwatch("fetch"):
+                        commit = await asyncio.to_thread(self._mirror.fetch)
                     if self._failures:
                         self._failures = 0
                         self._on_event(Reachable(commit))
@@ -111,9 +115,14 @@ class Watch:
                     await watcher
 
     async def _take(self, last: str | None, commit: str) -> Snapshot:
-        if last is not None and not await asyncio.to_thread(self._mirror.is_ancestor, last, commit):
-            self._on_event(BranchRewritten(last, commit))
-        return await asyncio.to_thread(self._mirror.snapshot, commit)
+        with self._stopwatch("tree"):
+            snapshot = await asyncio.to_thread(self._mirror.snapshot, commit)
+        if last is not None and last != snapshot.parent:
+            with self._stopwatch("ancestry"):
+                grew = await asyncio.to_thread(self._mirror.is_ancestor, last, commit)
+            if not grew:
+                self._on_event(BranchRewritten(last, commit))
+        return snapshot
 
     def _back_off(self, error: Retry) -> float:
         """Seconds until the next try: doubled with each failure in a row, spread so that replicas do not march."""

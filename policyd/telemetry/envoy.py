@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import math
 import re
+import ssl
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -29,6 +30,8 @@ from policyd.telemetry.source import Buckets, ClusterCounters, NodeCounters, Rea
 
 DEADLINE_S = 0.8
 """How long a sidecar may take to answer; less than one tick, so that a stuck one cannot delay the others."""
+AT_ONCE = 64
+"""Sidecars that are asked at the same time. Whatever else the process does waits for no more than these."""
 
 _FILTER = (
     r"^(cluster\.[^.]+\.upstream_rq_(completed|5xx|time)"
@@ -48,6 +51,9 @@ class EnvoyStats:
         self._admins = admins
         self._clock = clock
         self._deadline_s = deadline_s
+        # Admins speak plain HTTP: one context that trusts nobody, where each client would load all public roots.
+        self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        self._slots = asyncio.Semaphore(AT_ONCE)
         self._clients: dict[str, httpx.AsyncClient] = {}
         self._log = structlog.get_logger("telemetry")
 
@@ -67,7 +73,7 @@ class EnvoyStats:
 
     async def _read_node(self, node: str, address: str) -> NodeCounters | None:
         try:
-            async with asyncio.timeout(self._deadline_s):
+            async with self._slots, asyncio.timeout(self._deadline_s):
                 response = await self._client(address).get("/stats", params=_QUERY)
                 response.raise_for_status()
             return parse_stats(response.content)
@@ -81,7 +87,9 @@ class EnvoyStats:
             # trust_env off: a proxy from the environment must never stand between us and a sidecar.
             self._clients[address] = httpx.AsyncClient(
                 base_url="http://admin" if unix else address,
-                transport=httpx.AsyncHTTPTransport(uds=address.removeprefix("unix:")) if unix else None,
+                transport=httpx.AsyncHTTPTransport(
+                    verify=self._tls, uds=address.removeprefix("unix:") if unix else None
+                ),
                 timeout=self._deadline_s,
                 trust_env=False,
             )

@@ -6,7 +6,8 @@ from typing import Any, cast
 
 import pytest
 
-from policyd.daemon.controller import Controller
+from policyd.api.metrics import ControllerMetrics
+from policyd.daemon.controller import Controller, Counts
 from policyd.source import SourceEvent
 from policyd.source.watch import BranchRewritten, Reachable, Unreachable
 from policyd.testing.clock import FakeClock
@@ -21,10 +22,10 @@ def controller() -> Controller:
         driver=none,
         xds=none,
         wallet=none,
-        metrics=none,
+        metrics=ControllerMetrics(),
         clock=FakeClock(),
         engine_name="",
-        compiled=lambda: 0,
+        counts=lambda: Counts(0, 0, 0),
     )
 
 
