@@ -21,9 +21,10 @@ from policyd.api.control import CommitStatus, FindingStatus, Status
 from policyd.api.metrics import ControllerMetrics
 from policyd.base.clock import Clock
 from policyd.base.diagnostics import Finding
-from policyd.base.errors import PolicydError, Retry
+from policyd.base.errors import PolicydError
 from policyd.daemon.admission import Admission, Admitted, Rejected
 from policyd.daemon.deciding import Promoted
+from policyd.daemon.patience import patience_s, until_known
 from policyd.daemon.picture import proxies, services
 from policyd.daemon.wallet import Wallet
 from policyd.delivery.xds.server import XdsServer
@@ -37,7 +38,6 @@ from policyd.source import Mirror, Snapshot, SourceEvent, Watch
 
 RENEWAL_LOOK_S = 1.0
 """The longest time between two looks at what is due for renewal, so that a clock that jumps is noticed."""
-_PATIENCE_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ class Controller:
                     seen = snapshot.commit
             except PolicydError as error:
                 self._say_trouble("repository not read", error)
-                await self._clock.sleep(error.after if isinstance(error, Retry) else _PATIENCE_S)
+                await self._clock.sleep(patience_s(error))
 
     async def drive(self, stop: asyncio.Event) -> None:
         """Move releases until `stop`. What was promoted before a restart is signed for again first."""
@@ -178,16 +178,19 @@ class Controller:
     # One commit.
 
     async def _consider_until_known(self, snapshot: Snapshot) -> None:
-        """An engine without an answer leaves the commit neither taken nor refused: it is asked again."""
-        while True:
-            try:
-                await self._consider(snapshot)
-            except PolicydError as error:
-                self._say_trouble("commit not judged", error)
-                await self._clock.sleep(error.after if isinstance(error, Retry) else _PATIENCE_S)
-            else:
-                self._trouble = ""
-                return
+        await until_known(
+            lambda: self._consider(snapshot),
+            overtaken=lambda: self._overtaken(snapshot.commit),
+            trouble=lambda error: self._say_trouble("commit not judged", error),
+            clock=self._clock,
+        )
+
+    async def _overtaken(self, commit: str) -> bool:
+        """Whether the branch has a newer commit than this one."""
+        try:
+            return await asyncio.to_thread(self._mirror.fetch) != commit
+        except PolicydError:
+            return False
 
     async def _resume(self) -> None:
         """After a restart, the rules of the commit that was taken last still hold. It may be gone from Git."""
@@ -204,6 +207,7 @@ class Controller:
         self._log.error(what, error=self._trouble)
 
     async def _consider(self, snapshot: Snapshot) -> None:
+        """Judge a commit, and take it or refuse it."""
         outcome = await self._admission.consider(snapshot, self._wallet.trust_domain)
         if isinstance(outcome, Admitted):
             self._wallet.follow(outcome.mesh.settings)
@@ -213,6 +217,7 @@ class Controller:
         else:
             self._driver.refuse(snapshot.commit, snapshot.author, tuple(_line(f) for f in outcome.findings))
             self._seen(outcome)
+        self._trouble = ""
 
     def _seen(self, outcome: Admitted | Rejected) -> None:
         snapshot, taken = outcome.snapshot, isinstance(outcome, Admitted)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,7 @@ SHIPPED_ROOT = "policyd.guardrails"
 ENTRY_QUERY = "data.policyd.entry.results"
 """The one query that judges a commit: an object of each root's package tree."""
 _TEST_SUFFIX = "_test.rego"
+_PACKAGE = re.compile(r"(?:[ \t]*(?:#[^\n]*)?\r?\n)*[ \t]*package[ \t]+(?P<name>[^\s#]+)[ \t]*(?:#|\r?\n|$)")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -25,11 +27,13 @@ class Module:
 
     @property
     def package(self) -> str:
-        """The package that the module declares; empty where there is none."""
-        for line in self.text.splitlines():
-            if line.startswith("package "):
-                return line.removeprefix("package ").split("#")[0].strip()
-        return ""
+        """The package that the module declares; empty where it is not on one line before everything else.
+
+        Rego lets nothing but comments and blank lines stand before it, so that no string further down can pretend to
+        be it.
+        """
+        declared = _PACKAGE.match(self.text)
+        return declared["name"] if declared else ""
 
 
 @dataclass(frozen=True, slots=True)

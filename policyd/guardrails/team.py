@@ -27,7 +27,8 @@ FOLDER = "rego/"
 FORBIDDEN = frozenset({"http.send", "opa.runtime", "net.lookup_ip_addr"})
 """What no team rule may call: the network, and the environment of the process that judges."""
 _PACKAGE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*")
-_PLACE = re.compile(r"^(?:1 error occurred: )?(?P<path>[^:\n]+\.rego):(?P<line>[0-9]+): (?P<said>.*)", re.MULTILINE)
+_NUMBERED = re.compile(r"[0-9]{5}\.rego")
+_PLACE = re.compile(r"^(?:1 error occurred: )?(?P<name>[0-9]{5}\.rego):(?P<line>[0-9]+): (?P<said>.*)", re.MULTILINE)
 _CHECK_S = 30.0
 
 
@@ -101,7 +102,7 @@ def _package_problem(package: str) -> str:
 
 def _package_line(module: Module) -> int:
     lines = module.text.splitlines()
-    return next((number for number, line in enumerate(lines, 1) if line.startswith("package")), 1)
+    return next((number for number, line in enumerate(lines, 1) if line.strip().startswith("package")), 1)
 
 
 async def _strictly_checked(joined: Bundle, rules: TeamRules, opa: Path) -> tuple[Finding, ...]:
@@ -111,26 +112,29 @@ async def _strictly_checked(joined: Bundle, rules: TeamRules, opa: Path) -> tupl
     capabilities["allow_net"] = []
     with tempfile.TemporaryDirectory(prefix="policyd-check-") as folder:
         root = Path(folder)
-        for module in joined.modules:
-            file = root / "bundle" / module.path
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(module.text, encoding="utf-8")
+        # Numbered, since a name that Git can hold may be one that no file system takes.
+        names = {f"{number:05}.rego": module for number, module in enumerate(joined.modules)}
+        (root / "bundle").mkdir()
+        for name, module in names.items():
+            (root / "bundle" / name).write_text(module.text, encoding="utf-8")
         (root / "capabilities.json").write_text(json.dumps(capabilities), encoding="utf-8")
         said = await _run(
             opa, "check", "--strict", "--capabilities", str(root / "capabilities.json"), str(root / "bundle")
         )
-        return _complaints(said.replace(f"{root}/bundle/", ""), rules)
+        return _complaints(said.replace(f"{root}/bundle/", ""), names, rules)
 
 
-def _complaints(said: str, rules: TeamRules) -> tuple[Finding, ...]:
-    own: Mapping[str, Module] = {module.path: module for module in rules.modules}
+def _complaints(said: str, names: Mapping[str, Module], rules: TeamRules) -> tuple[Finding, ...]:
+    def in_words(text: str) -> str:
+        return _NUMBERED.sub(lambda match: names[match[0]].path if match[0] in names else match[0], text)
+
     found = [
-        _finding("PD2013", match["said"], Location(match["path"], int(match["line"]), 1))
+        _finding("PD2013", in_words(match["said"]), Location(names[match["name"]].path, int(match["line"]), 1))
         for match in _PLACE.finditer(said)
-        if match["path"] in own
+        if names.get(match["name"]) in rules.modules
     ]
     if said.strip() and not found:
-        found = [_finding("PD2013", said.strip().splitlines()[-1], Location(rules.modules[0].path))]
+        found = [_finding("PD2013", in_words(said.strip().splitlines()[-1]), Location(rules.modules[0].path))]
     return in_order(found)
 
 

@@ -134,7 +134,8 @@ def _conditions(work: Work, document: Document, rule: Rule, to: Name) -> Iterato
 def _splits(work: Work, memo: LoweringMemo) -> tuple[Finding, ...]:
     """Checked again only where a split changed, or what splits can refer to did."""
     names = memo.kept("aims of splits", (tuple(work.services), work.broken))
-    gates = memo.kept("gates of splits", tuple((name, type(slo.indicator)) for name, slo in work.slos.items()))
+    sources = ((name, getattr(slo.indicator, "source", "")) for name, slo in work.slos.items())
+    gates = memo.kept("gates of splits", tuple(sources))
 
     def check(document: Document) -> Piece[None]:
         spec = cast("CanarySplit", document.intent).spec

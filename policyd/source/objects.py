@@ -92,10 +92,14 @@ class Objects:
         if not _OBJECT_ID.fullmatch(commit):
             raise ValueError(f"not a commit id: {commit!r}")
         with self._lock:
-            about = self._repo.commit(commit)
-            parent = about.parents[0].hexsha if about.parents else None
-            author = f"{about.author.name} <{about.author.email}>"
-            subject = str(about.summary)
+            try:
+                about = self._repo.commit(commit)
+                parent = about.parents[0].hexsha if about.parents else None
+                author = f"{about.author.name} <{about.author.email}>"
+                subject = str(about.summary)
+            except (ValueError, LookupError, OSError) as error:  # LookupError: an encoding that nobody knows
+                self._git.clear_cache()
+                raise Retry(f"commit {commit[:12]} cannot be read: {error}", after=RETRY_S) from error
         files, findings = select(self._entries(commit, subdirectory), self._limits)
         return Snapshot(commit, parent, author, files, self.read, subject, findings)
 

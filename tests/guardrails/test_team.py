@@ -79,6 +79,31 @@ async def test_their_packages_are_their_own(shipped: Bundle, package: str, opa_b
 
 
 @pytest.mark.parametrize(
+    "declared",
+    [
+        " package policyd.x",
+        "package\tpolicyd.x",
+        "package\npolicyd.x",
+        "# package shop\n\tpackage policyd.x",
+        "\ufeffpackage policyd.x",
+        "x := 1\npackage shop",
+    ],
+)
+async def test_a_string_cannot_pretend_to_be_the_package(shipped: Bundle, declared: str, opa_binary: Path) -> None:
+    rule = f"{declared}\n\npretence := `\npackage shop\n`\n"
+    bundle, findings = await with_team_rules(shipped, tree(rule), opa=opa_binary)
+    assert bundle == shipped
+    assert [finding.code for finding in findings] == ["PD2010"]
+
+
+async def test_a_file_name_may_be_longer_than_a_file_system_takes(shipped: Bundle, opa_binary: Path) -> None:
+    path = "rego/" + "a" * 300 + ".rego"
+    bundle, findings = await with_team_rules(shipped, MemoryTree({path: "package shop\n"}), opa=opa_binary)
+    assert findings == ()
+    assert path in {module.path for module in bundle.modules}
+
+
+@pytest.mark.parametrize(
     ("body", "word"),
     [
         ('deny contains http.send({"method": "get", "url": "http://127.0.0.1"}).raw_body', "http.send"),

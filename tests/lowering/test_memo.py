@@ -114,6 +114,32 @@ def test_a_service_that_turns_opaque_makes_unchanged_rules_wrong(head: Head) -> 
     assert {(finding.code, finding.location.path) for finding in found} == {("PD1209", "rules.yaml")}
 
 
+EXTERNAL = """\
+apiVersion: openslo/v1
+kind: SLO
+metadata: {name: extra}
+spec:
+  service: checkout
+  budgetingMethod: Occurrences
+  objectives: [{target: 0.99}]
+  indicator:
+    spec:
+      ratioMetric:
+        good: {metricSource: {type: Prometheus, spec: {query: up}}}
+        total: {metricSource: {type: Prometheus, spec: {query: up}}}
+"""
+
+
+def test_a_finding_about_an_unchanged_split_uses_the_words_of_now(head: Head) -> None:
+    head.files["slo.yaml"] = EXTERNAL
+    before = head.lower(releases=("checkout-latency-99]", "extra]"))
+    assert any("`Prometheus`" in finding.message for finding in before.findings)
+    head.files["slo.yaml"] = EXTERNAL.replace("Prometheus", "Datadog")
+    after = head.lower()
+    assert after.findings == lower(load(MemoryTree(head.files))).findings
+    assert any("`Datadog`" in finding.message for finding in after.findings)
+
+
 def test_two_trees_may_take_turns(head: Head) -> None:
     one = head.mesh()
     head.mesh(services=("version: v1\n  healthCheck", "version: v2\n  healthCheck"))
