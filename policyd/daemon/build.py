@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+from collections.abc import Coroutine
 from pathlib import Path
 
 import uvicorn
@@ -21,10 +22,12 @@ from policyd.daemon.deciding import PromotedDecisions
 from policyd.daemon.judging import Guardrails
 from policyd.daemon.settings import Settings
 from policyd.daemon.wallet import Wallet
+from policyd.delivery.acknowledged import AcknowledgedSets
 from policyd.delivery.ledger import Ledger
 from policyd.delivery.xds.server import XdsServer
 from policyd.guardrails.bundle import shipped_bundle
 from policyd.guardrails.choice import choose, find_opa
+from policyd.model.node import nodes
 from policyd.rollout.assembly import Assembly
 from policyd.rollout.driver import Driver
 from policyd.rollout.store import Store
@@ -37,7 +40,10 @@ async def serve(settings: Settings, clock: Clock, stop: asyncio.Event) -> None:
     _prepare(settings.state)
     async with contextlib.AsyncExitStack() as stack:
         ledger = Ledger()
-        xds = XdsServer(settings.xds, clock, ledger)
+        acknowledged = AcknowledgedSets(settings.state / "acknowledged.sqlite", clock)
+        stack.callback(acknowledged.close)
+        acknowledged.recall(ledger)
+        xds = XdsServer(settings.xds, clock, ledger, keep=lambda: acknowledged.keep(ledger))
         metrics = ControllerMetrics()
         guardrails = settings.guardrails
         engine = choose(
@@ -86,15 +92,24 @@ async def serve(settings: Settings, clock: Clock, stop: asyncio.Event) -> None:
             counts=lambda: Counts(admission.parsed_files, guarding.asked, assembly.compiled),
         )
         api = server(application(controller, PromotedDecisions(controller.promoted, clock), metrics), settings.http)
+        if driver.promoted is not None:
+            xds.expect(node.id for node in nodes(driver.promoted))
         await xds.start()
         stack.push_async_callback(xds.stop)
-        await _together(controller, driver, api, stop)
+        await _together(controller, driver, api, stop, acknowledged.follow(ledger))
 
 
-async def _together(controller: Controller, driver: Driver, api: uvicorn.Server, stop: asyncio.Event) -> None:
+async def _together(
+    controller: Controller,
+    driver: Driver,
+    api: uvicorn.Server,
+    stop: asyncio.Event,
+    keeping: Coroutine[None, None, None],
+) -> None:
     """Run all tasks until `stop`; one that fails takes the others down with it, since half a controller misleads."""
     async with asyncio.TaskGroup() as group:
         forever = [
+            group.create_task(keeping, name="keep"),
             group.create_task(controller.follow(), name="follow"),
             group.create_task(controller.renew(), name="renew"),
             group.create_task(controller.record_metrics(), name="metrics"),

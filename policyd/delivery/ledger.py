@@ -1,7 +1,8 @@
 """The ledger: what each node was sent, what it acknowledged, what it refused and why.
 
 The xDS server writes it; rollout, status and metrics read it. It outlives connections, so that a proxy which
-returns after a refusal is not given the refused content again.
+returns after a refusal is not given the refused content again; `acknowledged` keeps the part of it on disk that
+must outlive the process as well.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from datetime import datetime
 
 from policyd.compiler.artifact import Artifact
 from policyd.delivery.outcome import Refusal
+from policyd.delivery.resource_types import SECRET
 from policyd.delivery.snapshot import NodeSnapshot
 
 
@@ -81,13 +83,17 @@ class NodeRecord:
     since: datetime | None = None
     """When it last connected or disconnected."""
     known: bool = False
-    """Whether the controller ever assigned a snapshot to it."""
+    """Whether it is a node of the mesh: the controller assigned a snapshot to it, or is about to."""
+    recalled: bool = False
+    """Whether `acknowledged` is what another process remembered, which is all but its secrets."""
 
-    def fallback(self) -> NodeSnapshot:
+    def fallback(self, assigned: NodeSnapshot | None) -> NodeSnapshot:
         """What the node returns to after a refusal: the last whole set, else what it acknowledged so far."""
-        if self.acknowledged is not None:
-            return self.acknowledged
-        return NodeSnapshot.of(self.node_id, self.confirmed.values())
+        if self.acknowledged is None:
+            return NodeSnapshot.of(self.node_id, self.confirmed.values())
+        if self.recalled and assigned is not None:
+            return NodeSnapshot.of(self.node_id, (*self.acknowledged, *assigned.of_type(SECRET).values()))
+        return self.acknowledged
 
 
 class Ledger:
@@ -96,6 +102,8 @@ class Ledger:
     def __init__(self, observers: Iterable[Observer] = ()) -> None:
         self._records: dict[str, NodeRecord] = {}
         self._observers = tuple(observers)
+        self.unsaved: set[str] = set()
+        """Nodes of which what must outlive the process has changed since it was taken from here."""
 
     @property
     def records(self) -> Mapping[str, NodeRecord]:
@@ -112,6 +120,27 @@ class Ledger:
     def forget(self, node_id: str) -> None:
         """Drop a node that has left the mesh for good."""
         self._records.pop(node_id, None)
+        self.unsaved.add(node_id)
+
+    def recall(self, node_id: str, acknowledged: NodeSnapshot | None, suspects: Iterable[tuple[str, str]]) -> None:
+        """What another process knew of a node when it ended."""
+        record = self.record(node_id)
+        record.acknowledged, record.recalled = acknowledged, True
+        record.suspects.update(suspects)
+
+    def forget_recalled(self) -> None:
+        """What was recalled cannot be relied on."""
+        for record in self._records.values():
+            if record.recalled:
+                record.acknowledged, record.recalled = None, False
+                record.suspects.clear()
+
+    def trust(self, node_id: str) -> None:
+        """A proxy of this node has just begun: it cannot hold what the one before it refused."""
+        record = self.record(node_id)
+        if record.suspects:
+            record.suspects.clear()
+            self.unsaved.add(node_id)
 
     def connection(self, node_id: str, *, connected: bool, at: datetime) -> None:
         """A node came or went."""
@@ -127,6 +156,8 @@ class Ledger:
     def acknowledged(self, answer: Answered, resources: Iterable[Artifact], removed: Iterable[str]) -> None:
         """A response was taken."""
         record, type_url = self.record(answer.node_id), answer.type_url
+        if record.suspects:
+            self.unsaved.add(answer.node_id)
         for artifact in resources:
             key = (type_url, artifact.name)
             record.entries[key] = Entry(artifact.version, Standing.ACKNOWLEDGED, answer.at)
@@ -157,11 +188,14 @@ class Ledger:
     def converged(self, done: Converged, snapshot: NodeSnapshot) -> None:
         """A node holds the whole of `snapshot`."""
         record = self.record(done.node_id)
-        record.acknowledged = snapshot
+        if record.acknowledged is None or record.recalled or record.acknowledged.digest != snapshot.digest:
+            self.unsaved.add(done.node_id)
+        record.acknowledged, record.recalled = snapshot, False
         self._tell(done)
 
     def _doubt(self, node_id: str, type_url: str, versions: Mapping[str, str], word: Entry) -> None:
         record = self.record(node_id)
+        self.unsaved.add(node_id)
         for name, version in versions.items():
             record.entries[type_url, name] = replace(word, version=version)
             record.suspects.add((type_url, name))

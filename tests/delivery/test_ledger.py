@@ -21,7 +21,7 @@ def test_a_node_without_a_whole_set_goes_back_to_what_it_took_singly() -> None:
     ledger = Ledger()
     ledger.acknowledged(answer("a"), [A1], [])
     ledger.refused(answer("b", error="no"), {"b": B1.version})
-    assert list(ledger.record("n").fallback()) == [A1]
+    assert list(ledger.record("n").fallback(None)) == [A1]
 
 
 def test_a_node_with_a_whole_set_goes_back_to_that() -> None:
@@ -29,7 +29,7 @@ def test_a_node_with_a_whole_set_goes_back_to_that() -> None:
     whole = NodeSnapshot.of("n", [A1])
     ledger.converged(Converged("n", whole.digest, NOW, 0.0), whole)
     ledger.acknowledged(answer("a"), [A2], [])
-    assert ledger.record("n").fallback() is whole
+    assert ledger.record("n").fallback(None) is whole
 
 
 def test_what_was_refused_is_suspect_until_it_is_acknowledged_or_taken_out() -> None:

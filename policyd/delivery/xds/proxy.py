@@ -98,7 +98,7 @@ class Proxy:
             self._close()
         record = self._ledger.record(self.node_id)
         if fresh:
-            record.suspects.clear()
+            self._ledger.trust(self.node_id)
             self._refusal = record.refusal = None
         self.version = version
         conversation = Conversation(self._read, record.suspects)
@@ -106,10 +106,11 @@ class Proxy:
         self._sent_at.clear()
         self._ledger.connection(self.node_id, connected=True, at=self._clock.now())
         if self._assigned is None:
-            log.warning("an unknown node has connected and gets nothing until it is assigned", node=self.node_id)
+            if not record.known:
+                log.warning("an unknown node has connected and gets nothing until it is assigned", node=self.node_id)
         else:
             # What it refused stays out of its new stream too, or its own memory would bring it back.
-            self._lay_out(record.fallback() if self._refusal else self._assigned)
+            self._lay_out(record.fallback(self._assigned) if self._refusal else self._assigned)
         return conversation
 
     def disconnect(self, conversation: Conversation) -> None:
@@ -198,7 +199,7 @@ class Proxy:
         )
         self._refusal = refusal
         self._ledger.turned_back(refusal)
-        self._lay_out(self._ledger.record(self.node_id).fallback())
+        self._lay_out(self._ledger.record(self.node_id).fallback(self._assigned))
 
     def _lay_out(self, snapshot: NodeSnapshot) -> None:
         self.epoch += 1

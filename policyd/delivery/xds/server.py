@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 import grpc
@@ -49,16 +49,26 @@ _REMEMBERED = 20_000
 class XdsServer:
     """Serves proxies on `address` (`host:port`, port 0 = any free one; loopback only until proxies are attested).
 
-    `return_deadline_s` bounds the acknowledgement of what a proxy gets when it connects. Raises `UsageError` for
-    an address that other hosts can reach.
+    `return_deadline_s` bounds the acknowledgement of what a proxy gets when it connects. `keep` writes down what the
+    ledger has learnt: awaited before anything newer is sent, and before an assignment counts as acknowledged.
+    Raises `UsageError` for an address that other hosts can reach.
     """
 
-    def __init__(self, address: str, clock: Clock, ledger: Ledger, *, return_deadline_s: float = 30.0) -> None:
+    def __init__(
+        self,
+        address: str,
+        clock: Clock,
+        ledger: Ledger,
+        *,
+        return_deadline_s: float = 30.0,
+        keep: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
         self._host = _loopback_host(address)
         self._address = address
         self._clock = clock
         self._ledger = ledger
         self._deadline_s = return_deadline_s
+        self._keep = keep if keep is not None else _nothing
         self._memo = Memo()
         self._aged_at = 0
         self._read = reference_reader(self._memo)
@@ -119,6 +129,11 @@ class XdsServer:
         for node_id in node_ids:
             await self.proxy(node_id).gone()
 
+    def expect(self, node_ids: Iterable[str]) -> None:
+        """These nodes belong to the mesh, although nothing has been compiled for them yet."""
+        for node_id in node_ids:
+            self._ledger.record(node_id).known = True
+
     def proxy(self, node_id: str) -> Proxy:
         """What is known of one node; begun if it is new."""
         known = self._proxies.get(node_id)
@@ -134,6 +149,7 @@ class XdsServer:
         earlier one for the nodes that both name.
         """
         self._age()
+        await self._keep()
         for node_id in sorted(assignment):
             proxy = self.proxy(node_id)
             epoch = proxy.epoch
@@ -142,6 +158,7 @@ class XdsServer:
                 self._deadlines.start(proxy, deadline_s)
         for node_id, snapshot in assignment.items():
             await self.proxy(node_id).settled(snapshot)
+        await self._keep()
         return self._outcome(assignment)
 
     def _outcome(self, assignment: Mapping[str, NodeSnapshot]) -> Applied | Refused:
@@ -202,6 +219,10 @@ class _Methods:
         if details.method == DELTA_ADS:
             return self._delta
         return grpc.stream_stream_rpc_method_handler(_refuse)
+
+
+async def _nothing() -> None:
+    """Nobody keeps what the ledger learns."""
 
 
 async def _refuse(requests: AsyncIterator[bytes], context: ServicerContext) -> None:

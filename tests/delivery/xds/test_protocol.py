@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import grpc
 import grpc.aio
 import pytest
 from envoy.service.discovery.v3 import ads_pb2_grpc, discovery_pb2
+from structlog.testing import capture_logs
 
 from policyd.base.errors import Stalled, UsageError
+from policyd.delivery.acknowledged import AcknowledgedSets
 from policyd.delivery.ledger import Answered, Converged, Ledger, Standing
 from policyd.delivery.outcome import NO_ANSWER, Applied, Refusal, Refused
 from policyd.delivery.resource_types import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET
@@ -24,6 +28,7 @@ from .conftest import PATIENCE_S, RawClient, Response, World, cluster, endpoints
 NODE = "shop/web/v1/127.0.0.1"
 A1, A2 = cluster("a", eds=False), cluster("a", connect_s=2, eds=False)
 B1 = cluster("b", eds=False)
+KEY = plain(SECRET, "key", b"a private key")
 
 
 async def begin(world: World, client: RawClient, *types: str) -> None:
@@ -324,6 +329,61 @@ async def test_after_a_refusal_and_a_reconnect_the_refused_content_stays_out(wor
         await client.send(CLUSTER, initial={"a": A1.version})
         assert (await client.receive_and_ack()).versions == {"a": A1.version}
         await client.silence()
+
+
+async def test_after_a_restart_a_refusal_goes_back_to_what_another_process_was_told(
+    world: World, tmp_path: Path
+) -> None:
+    file = tmp_path / "acknowledged.sqlite"
+    await world.give(A1, KEY)
+    async with world.client() as client:
+        await client.send(SECRET, subscribe=["key"])
+        await client.receive_and_ack()
+        await begin(world, client, CLUSTER)
+        task = world.applying(A1, B1, KEY)
+        await client.nack(await client.receive(), "no `b`")
+        assert isinstance(await task, Refused)
+        sets = AcknowledgedSets(file, world.clock)
+        await sets.keep(world.ledger)
+        sets.close()
+    async with restarted(file) as after:
+        await after.give(A2, KEY)
+        async with after.client() as client:
+            await client.send(SECRET, subscribe=["key"], initial={"key": KEY.version})
+            await client.send(CLUSTER, initial={"a": A1.version})
+            change = await client.receive()
+            # The suspect may be there whatever the proxy reports, so it is taken out again.
+            assert (change.versions, change.removed) == ({"a": A2.version}, ["b"])
+            await client.nack(change, "no `a`")
+            back = await client.receive_and_ack()
+            # The key never left memory: it is the one that is assigned now, and not touched.
+            assert (back.type_url, back.versions) == (CLUSTER, {"a": A1.version})
+            await client.silence()
+
+
+@asynccontextmanager
+async def restarted(file: Path) -> AsyncIterator[World]:
+    """Another process that knows what the file knows."""
+    clock, ledger = FakeClock(), Ledger()
+    sets = AcknowledgedSets(file, clock)
+    sets.recall(ledger)
+    server = XdsServer("127.0.0.1:0", clock, ledger, keep=lambda: sets.keep(ledger))
+    await server.start()
+    yield World(server, ledger, clock, [])
+    await server.stop()
+    sets.close()
+
+
+async def test_a_node_of_the_mesh_is_no_unknown_node(world: World) -> None:
+    with capture_logs() as logs:
+        world.server.expect([NODE])
+        async with world.client() as client:
+            await client.send(CLUSTER)
+            await world.server.wait_connected([NODE], PATIENCE_S)
+        async with world.client("shop/stranger/v1/127.0.0.9") as client:
+            await client.send(CLUSTER)
+            await world.server.wait_connected(["shop/stranger/v1/127.0.0.9"], PATIENCE_S)
+    assert [entry["node"] for entry in logs] == ["shop/stranger/v1/127.0.0.9"]
 
 
 async def test_of_two_streams_with_one_node_id_the_newest_wins(world: World) -> None:

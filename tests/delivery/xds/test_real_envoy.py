@@ -15,6 +15,7 @@ from cryptography import x509
 
 from policyd.base.clock import SystemClock
 from policyd.compiler.artifact import Artifact
+from policyd.delivery.acknowledged import AcknowledgedSets
 from policyd.delivery.ledger import Ledger
 from policyd.delivery.outcome import NO_ANSWER, Applied, Refused
 from policyd.delivery.resource_types import CLUSTER, ENDPOINT, LISTENER, ROUTE
@@ -186,6 +187,37 @@ async def test_after_a_restart_of_the_server_nothing_equal_is_sent_again(live: L
         applied(await again.apply({NODE: changed}, DEADLINE_S))
         assert again.pushed.resources == 1
         await again.stop()
+    assert seen.failures == []
+
+
+async def test_a_refusal_right_after_a_restart_of_the_server_goes_back_to_what_was_acknowledged(
+    live: Live, tmp_path: Path
+) -> None:
+    """The new process has assigned nothing but what is refused: the way back is on disk."""
+    applied(await live.apply(live.parts.artifacts(version="good")))
+    before = AcknowledgedSets(tmp_path / "acknowledged.sqlite", SystemClock())
+    await before.keep(live.ledger)
+    before.close()
+    bad = routes("outbound", "peer", version="bad", safe_regex={"regex": "(["})
+    changed = listener("outbound", live.parts.outbound_port, "outbound", tls=False, stat_prefix="changed")
+    refused = NodeSnapshot.of(NODE, live.parts.artifacts(outbound=changed, outbound_routes=bad))
+    async with under_load(live.parts.outbound_port) as seen:
+        address = live.server.address
+        await live.server.stop()
+        ledger, after = Ledger(), AcknowledgedSets(tmp_path / "acknowledged.sqlite", SystemClock())
+        after.recall(ledger)
+        again = XdsServer(address, SystemClock(), ledger, keep=lambda: after.keep(ledger))
+        await again.apply({NODE: refused}, DEADLINE_S)
+        await again.start()
+        await again.wait_connected([NODE], DEADLINE_S)
+        outcome = await again.apply({NODE: refused}, DEADLINE_S)
+        assert isinstance(outcome, Refused)
+        assert outcome.first.resource == "outbound"
+        good = NodeSnapshot.of(NODE, live.parts.artifacts(version="good"))
+        applied(await again.apply({NODE: good}, DEADLINE_S))
+        assert (await live.call()).headers["x-routes"] == "good"
+        await again.stop()
+        after.close()
     assert seen.failures == []
 
 
