@@ -13,7 +13,7 @@ import uvicorn
 from policyd.api.app import application, server
 from policyd.api.metrics import ControllerMetrics
 from policyd.base.clock import Clock
-from policyd.base.errors import Stalled
+from policyd.base.errors import PolicydError, Stalled
 from policyd.compiler import registry
 from policyd.daemon.admins import AdminAddresses
 from policyd.daemon.admission import Admission
@@ -107,20 +107,32 @@ async def _together(
     keeping: Coroutine[None, None, None],
 ) -> None:
     """Run all tasks until `stop`; one that fails takes the others down with it, since half a controller misleads."""
-    async with asyncio.TaskGroup() as group:
-        forever = [
-            group.create_task(keeping, name="keep"),
-            group.create_task(controller.follow(), name="follow"),
-            group.create_task(controller.renew(), name="renew"),
-            group.create_task(controller.record_metrics(), name="metrics"),
-        ]
-        group.create_task(controller.drive(stop), name="drive")
-        serving = group.create_task(_answer(api, stop), name="http")
-        await stop.wait()
-        api.should_exit = True
-        await serving
-        for task in forever:
-            task.cancel()
+    try:
+        async with asyncio.TaskGroup() as group:
+            forever = [
+                group.create_task(keeping, name="keep"),
+                group.create_task(controller.follow(), name="follow"),
+                group.create_task(controller.renew(), name="renew"),
+                group.create_task(controller.record_metrics(), name="metrics"),
+            ]
+            group.create_task(controller.drive(stop), name="drive")
+            serving = group.create_task(_answer(api, stop), name="http")
+            await stop.wait()
+            api.should_exit = True
+            await serving
+            for task in forever:
+                task.cancel()
+    except ExceptionGroup as failed:
+        ours, bugs = failed.split(PolicydError)
+        if ours is None or bugs is not None:
+            raise
+        raise _first(ours) from failed
+
+
+def _first(group: BaseExceptionGroup[PolicydError]) -> PolicydError:
+    """The first error of a group: the others are what it brought down."""
+    error = group.exceptions[0]
+    return _first(error) if isinstance(error, BaseExceptionGroup) else error
 
 
 async def _answer(api: uvicorn.Server, stop: asyncio.Event) -> None:

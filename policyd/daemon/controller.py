@@ -106,7 +106,12 @@ class Controller:
     async def renew(self) -> None:
         """Renew secrets before they expire, and let the proxies have them; never ends by itself."""
         while True:
-            due = self._wallet.renew_due()
+            try:
+                due = self._wallet.renew_due()
+            except PolicydError as error:  # an expired root: the proxies keep what they have
+                self._say_trouble("secrets not renewed", error)
+                await self._clock.sleep(patience_s(error))
+                continue
             if due:
                 self._log.info("renewed", services=[str(service) for service in due])
                 self._driver.runtime_changed()

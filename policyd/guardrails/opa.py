@@ -65,6 +65,11 @@ class OpaEngine:
             except (aiohttp.ClientResponseError, aiohttp.ClientPayloadError) as error:
                 self._loaded = ""
                 raise _refusal(error) from error
+            except (ValueError, TypeError, AttributeError) as error:  # not JSON, or not in the shape that OPA gives
+                self._loaded = ""
+                raise Retry(
+                    f"`{self._host}:{self._port}` did not answer as an OPA does", after=AGAIN_S, hint=str(error)
+                ) from error
 
     async def close(self) -> None:
         """Nothing is kept open between questions."""
@@ -100,15 +105,21 @@ class OpaEngine:
             package_path="policyd.entry",
             query_params={"strict-builtin-errors": "true", "provenance": "true"},
         )
-        self._version = str(answer.get("provenance", {}).get("version", self._version))
-        result: Json = answer.get("result", {})
-        return result
+        result, provenance = _object(answer).get("result", {}), _object(answer).get("provenance", {})
+        self._version = str(_object(provenance).get("version", self._version))
+        return _object(result)
 
     async def _load(self, client: AsyncOpaClient, bundle: Bundle) -> None:
         self._loaded = ""
         await _remove(client, set(await _ours(client)))
         await _put(client, (*bundle.modules, bundle.entry))
         self._loaded = bundle.digest
+
+
+def _object(value: Any) -> Json:
+    if not isinstance(value, dict):
+        raise TypeError(f"an object was expected, not {str(value)[:40]!r}")
+    return value
 
 
 async def _ours(client: AsyncOpaClient) -> list[str]:

@@ -60,6 +60,11 @@ class CertificateAuthority:
         return self._certificate.public_bytes(serialization.Encoding.PEM)
 
     @property
+    def not_before(self) -> datetime:
+        """When the root begins; no leaf is valid earlier."""
+        return self._certificate.not_valid_before_utc
+
+    @property
     def not_after(self) -> datetime:
         """When the root expires; no leaf outlives it."""
         return self._certificate.not_valid_after_utc

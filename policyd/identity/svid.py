@@ -95,8 +95,18 @@ class SvidIssuer:
         return svid
 
     def due(self, at: datetime) -> tuple[Name, ...]:
-        """Services whose SVID is to be renewed at the instant `at`, sorted."""
-        return tuple(sorted(service for service, svid in self._current.items() if svid.renew_at <= at))
+        """Services whose SVID is to be renewed at the instant `at`, sorted.
+
+        One that is not valid yet was issued before the clock was set back: peers refuse it, so it is due as well.
+        """
+        root_begins = self._authority.not_before
+        return tuple(
+            sorted(
+                service
+                for service, svid in self._current.items()
+                if svid.renew_at <= at or root_begins <= at < svid.not_before
+            )
+        )
 
     def next_renewal(self) -> datetime | None:
         """The instant when the next service becomes due; `None` if no SVID was issued."""

@@ -97,7 +97,8 @@ class Objects:
                 parent = about.parents[0].hexsha if about.parents else None
                 author = f"{about.author.name} <{about.author.email}>"
                 subject = str(about.summary)
-            except (ValueError, LookupError, OSError) as error:  # LookupError: an encoding that nobody knows
+            except (git.GitError, git.exc.ODBError, ValueError, LookupError, OSError) as error:
+                # A damaged object, or an encoding that nobody knows.
                 self._git.clear_cache()
                 raise Retry(f"commit {commit[:12]} cannot be read: {error}", after=RETRY_S) from error
         files, findings = select(self._entries(commit, subdirectory), self._limits)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import signal
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -294,6 +296,42 @@ async def test_an_opa_that_is_away_is_asked_again_later() -> None:
     engine = OpaEngine("http://127.0.0.1:1", deadline_s=2.0)
     with pytest.raises(Retry, match="gave no answer"):
         await engine.evaluate(QUICK, {})
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"[", b"[]", b'"yes"', b'{"result": []}', b'{"result": "yes", "provenance": 1}', b"<html>"],
+)
+@pytest.mark.parametrize("status", ["200 OK", "500 Oops", "503 Busy"])
+async def test_what_does_not_answer_as_an_opa_is_no_verdict(status: str, body: bytes) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            await reader.readuntil(b"\r\n\r\n")
+            head = f"HTTP/1.1 {status}\r\ncontent-type: application/json\r\nconnection: close\r\n"
+            writer.write(f"{head}content-length: {len(body)}\r\n\r\n".encode() + body)
+            await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        engine = OpaEngine(f"http://127.0.0.1:{port}", deadline_s=10.0)
+        with pytest.raises((Retry, Stalled)):
+            await engine.evaluate(QUICK, {"bad": True})
+
+
+async def test_an_opa_that_hangs_is_no_verdict_and_goes_on_afterwards(managed: ManagedOpa) -> None:
+    await managed.evaluate(QUICK, {"bad": True})
+    assert managed.pid is not None
+    engine, pid = managed._engine, managed.pid
+    assert engine is not None
+    impatient = OpaEngine(f"http://127.0.0.1:{engine._port}", token=engine._token, deadline_s=1.0)
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        with pytest.raises(Retry, match="gave no answer"):
+            await impatient.evaluate(QUICK, {"bad": True})
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert await engine.evaluate(QUICK, {"bad": True}) == {"quick": {"deny": ["no"]}}
 
 
 async def test_a_server_that_was_restarted_gets_its_rules_again(opa_binary: Path, managed: ManagedOpa) -> None:

@@ -93,3 +93,12 @@ def test_renewal_falls_between_forty_and_fifty_per_cent_of_life(name: str, life_
     assert share == spread(Name("shop", name))
     at = renewal(issued, issued + life, share)
     assert life * 0.399 <= at - issued <= life * 0.5
+
+
+def test_a_leaf_from_the_future_is_due_once_the_clock_was_set_back(tmp_path: Path) -> None:
+    clock = FakeClock()
+    svids = issuer(tmp_path, clock)
+    clock.advance(DAY_S)
+    svids.svid(WEB)
+    assert svids.due(clock.now()) == ()
+    assert svids.due(clock.now() - timedelta(hours=12)) == (WEB,)

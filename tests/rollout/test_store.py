@@ -148,3 +148,18 @@ def test_a_held_store_asks_for_patience(path: Path) -> None:
     other.close()
     store.save(release())
     store.close()
+
+
+def test_a_full_disk_stalls_and_writing_goes_on_when_there_is_room(path: Path) -> None:
+    store = Store(path)
+    store.save(release())
+    pages = store._db.execute("PRAGMA page_count").fetchone()[0]
+    store._db.execute(f"PRAGMA max_page_count = {pages}")
+    long = replace(release(2), commit="c" * 100_000)
+    for _ in range(2):
+        with pytest.raises(Stalled, match="full"):
+            store.save(long)
+    store._db.execute("PRAGMA max_page_count = 1000000")
+    store.save(long)
+    assert store.load().last_number == 2
+    store.close()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -238,3 +239,34 @@ def test_tidying_keeps_what_is_watched(author: Author, tmp_path: Path, open_mirr
     mirror.fetch()
     mirror.tidy()
     assert mirror.snapshot(commit).read(mirror.snapshot(commit).files["a.yaml"]) == b"x: 1\n"
+
+
+def test_a_commit_in_an_odd_encoding_is_read_or_waited_for(
+    author: Author, tmp_path: Path, open_mirror: OpenMirror
+) -> None:
+    first = author.commit(a="x: 1\n")
+    tree = author.git("rev-parse", f"{first}^{{tree}}")
+    odd = tmp_path / "odd"
+    lines = [f"tree {tree}", f"parent {first}", "author \xff <a@x> 1 +0000", "committer A <a@x> 1 +0000"]
+    odd.write_bytes("\n".join([*lines, "encoding nobody-knows", "", "odd\n"]).encode("latin-1"))
+    commit = author.git("hash-object", "-t", "commit", "-w", str(odd))
+    author.git("update-ref", "refs/heads/main", commit)
+    mirror = open_mirror(tmp_path / "mirror", str(author.folder))
+    assert mirror.fetch() == commit
+    with contextlib.suppress(Retry):
+        assert list(mirror.snapshot(commit).files) == ["a.yaml"]
+    assert list(mirror.snapshot(first).files) == ["a.yaml"]
+
+
+def test_a_mirror_with_a_damaged_object_is_waited_for(
+    author: Author, tmp_path: Path, open_mirror: OpenMirror
+) -> None:
+    commit = author.commit(a="x: 1\n")
+    mirror = open_mirror(tmp_path / "mirror", str(author.folder))
+    mirror.fetch()
+    objects = tmp_path / "mirror" / "objects"
+    for file in [*objects.glob("??/*"), *objects.glob("pack/*.pack")]:
+        file.chmod(0o600)
+        file.write_bytes(b"damaged")
+    with pytest.raises(Retry, match="cannot be read"):
+        mirror.snapshot(commit)

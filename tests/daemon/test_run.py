@@ -1,0 +1,35 @@
+"""`policyd run` as a process that cannot start: one clear error, and no traceback."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+@pytest.mark.parametrize("server", ["xds", "http"])
+def test_a_port_in_use_is_said_in_words(server: str, tmp_path: Path) -> None:
+    subprocess.run(["git", "init", "--quiet", "--initial-branch=main", str(tmp_path / "mesh")], check=True)
+    with socket.create_server(("127.0.0.1", 0)) as taken, socket.create_server(("127.0.0.1", 0)) as spare:
+        free = spare.getsockname()[1]
+        spare.close()
+        ports = {"xds": free, "http": free, server: taken.getsockname()[1]}
+        settings = tmp_path / "policyd.yaml"
+        settings.write_text(
+            f"source: {{repository: {tmp_path / 'mesh'}}}\nstate: state\n"
+            f"xds: 127.0.0.1:{ports['xds']}\nhttp: 127.0.0.1:{ports['http']}\n"
+        )
+        done = subprocess.run(
+            [sys.executable, "-m", "policyd", "run", "--config", str(settings)],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert done.returncode == 2
+    assert f"cannot listen on 127.0.0.1:{ports[server]}" in done.stderr
+    assert "is another controller running?" in done.stderr
+    assert "Traceback" not in done.stderr
