@@ -35,4 +35,10 @@ SOURCE_CODES: Mapping[str, Explanation] = table(
         "file name is not UTF-8",
         "The name of a file cannot be shown or compared reliably. Rename it.",
     ),
+    Explanation(
+        "PD3006",
+        "file name with characters that cannot be seen",
+        "A line break, a control character or one that turns the direction of text makes the name look like another "
+        "one, or like a finding. Rename the file.",
+    ),
 )

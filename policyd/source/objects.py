@@ -11,7 +11,7 @@ import git
 
 from policyd.base.errors import Retry, Stalled, UsageError
 from policyd.source.clean_git import CleanGit, CleanRepo, refuse_misleading_environment
-from policyd.source.snapshot import Entry, Limits, Snapshot, select
+from policyd.source.snapshot import Entry, Limits, Snapshot, select, visible
 
 _OBJECT_ID = re.compile(r"[0-9a-f]{40}")
 _LS_TREE = re.compile(rb"(\d{6}) (\w+) ([0-9a-f]{40}) +(\d+|-)\t(.*)", re.DOTALL)
@@ -102,7 +102,7 @@ class Objects:
                 self._git.clear_cache()
                 raise Retry(f"commit {commit[:12]} cannot be read: {error}", after=RETRY_S) from error
         files, findings = select(self._entries(commit, subdirectory), self._limits)
-        return Snapshot(commit, parent, author, files, self.read, subject, findings)
+        return Snapshot(commit, parent, visible(author), files, self.read, visible(subject), findings)
 
     def read(self, blob_id: str) -> bytes:
         """The bytes of a blob. Raises `Retry` where the object cannot be had, `ValueError` for other text."""

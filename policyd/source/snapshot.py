@@ -99,10 +99,19 @@ def _refusal(entry: Entry, limits: Limits) -> Finding | None:
         hint = "split the file: one service in a file reads best"
     elif _undecodable(entry.path):
         message, code, hint = "has a name that is not UTF-8", "PD3005", "rename the file"
+    elif not entry.path.isprintable():
+        message, code, hint = "has a name with characters that cannot be seen", "PD3006", "rename the file"
     else:
         return None
-    shown = entry.path.encode("utf-8", "replace").decode()
+    shown = visible(entry.path)
     return Finding(code, Severity.ERROR, f"`{shown}` {message}", Location(shown), hint)
+
+
+def visible(text: str) -> str:
+    """The text with every character that cannot be seen, or that a terminal might obey, as its escape."""
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
+    )
 
 
 def _undecodable(path: str) -> bool:

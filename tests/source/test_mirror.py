@@ -52,6 +52,21 @@ def test_a_name_that_is_not_utf8_is_a_finding(author: Author, tmp_path: Path, op
     assert [finding.code for finding in snapshot.findings] == ["PD3005"]
 
 
+@pytest.mark.parametrize("name", ["a\n/b.yaml:1:1: error", "a\x1b[31m", "a\u202eb", "a\u200bb"])
+def test_a_name_that_cannot_be_seen_is_a_finding_and_shown_escaped(
+    name: str, author: Author, tmp_path: Path, open_mirror: OpenMirror
+) -> None:
+    author.write(f"{name}.yaml", "x: 1\n")
+    commit = author.commit("sub\x1b]0;ject")
+    mirror = open_mirror(tmp_path / "mirror", str(author.folder))
+    mirror.fetch()
+    snapshot = mirror.snapshot(commit)
+    assert not snapshot.files
+    (finding,) = snapshot.findings
+    assert finding.code == "PD3006"
+    assert f"{finding.location}{finding.message}{snapshot.subject}".isprintable()
+
+
 def test_only_the_watched_folder_is_seen(author: Author, tmp_path: Path, open_mirror: OpenMirror) -> None:
     commit = author.commit(policies__services__a="x: 1\n", other__b="y: 1\n")
     mirror = open_mirror(tmp_path / "mirror", str(author.folder), subdirectory="/policies/")
