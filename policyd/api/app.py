@@ -22,8 +22,9 @@ from policyd.base.errors import UsageError
 def application(control: ControlPlane, decisions: Decisions, metrics: ControllerMetrics) -> Starlette:
     """The ASGI application of one controller."""
     data, own = DataEndpoint(decisions), ControlEndpoint(control, metrics)
-    return Starlette(
+    app = Starlette(
         routes=[
+            Route("/v1/data", data.data, methods=["GET", "POST"]),
             Route("/v1/data/{path:path}", data.data, methods=["GET", "POST"]),
             Route("/v1/explain", data.explain, methods=["GET", "POST"]),
             Route("/v1/status", own.status),
@@ -37,6 +38,9 @@ def application(control: ControlPlane, decisions: Decisions, metrics: Controller
         ],
         exception_handlers={HTTPException: _http_error},
     )
+    # OPA's clients do not follow redirects, and a POST that is redirected loses its body in some of them.
+    app.router.redirect_slashes = False
+    return app
 
 
 async def _http_error(request: Request, error: Exception) -> Response:

@@ -14,12 +14,13 @@ LONGEST_BODY = 64 * 1024
 
 
 class BadRequest(Exception):
-    """The request cannot be understood; `code` is OPA's word for it."""
+    """The request cannot be understood; `code` is OPA's word for it, `hint` what a person can do."""
 
-    def __init__(self, message: str, *, code: str = "invalid_parameter", status: int = 400) -> None:
+    def __init__(self, message: str, *, code: str = "invalid_parameter", status: int = 400, hint: str = "") -> None:
         super().__init__(message)
         self.code = code
         self.status = status
+        self.hint = hint
 
 
 async def read_object(request: Request) -> dict[str, Any]:
@@ -53,8 +54,9 @@ def answer(value: object, *, status: int = 200, pretty: bool = False) -> Respons
 
 
 def refusal(error: BadRequest) -> Response:
-    """An error as OPA writes it."""
-    return answer({"code": error.code, "message": str(error)}, status=error.status)
+    """An error as OPA writes it, and the hint where there is one."""
+    hint = {"hint": error.hint} if error.hint else {}
+    return answer({"code": error.code, "message": str(error), **hint}, status=error.status)
 
 
 def _plain(value: object) -> object:

@@ -24,7 +24,9 @@ class DataEndpoint:
     def __init__(self, decisions: Decisions) -> None:
         self._decisions = decisions
         self._documents: Mapping[tuple[str, ...], Callable[[Answer], object]] = {
-            ("policyd", "authz"): lambda a: {"allow": a.allow, "outcome": a.outcome, "rule": a.rule},
+            (): lambda a: {"policyd": {"authz": _authz(a)}},
+            ("policyd",): lambda a: {"authz": _authz(a)},
+            ("policyd", "authz"): _authz,
             ("policyd", "authz", "allow"): lambda a: a.allow,
         }
 
@@ -32,7 +34,8 @@ class DataEndpoint:
         """`POST` takes `{"input": ...}`, `GET` the input as a parameter; the answer is `{"result": ...}`."""
         try:
             asked = await _asked(request)
-            document = self._documents.get(tuple(request.path_params["path"].strip("/").split("/")))
+            path = request.path_params.get("path", "").strip("/")
+            document = self._documents.get(tuple(path.split("/")) if path else ())
             if document is None:
                 return answer({})
             return answer({"result": document(self._decide(asked))}, pretty="pretty" in request.query_params)
@@ -57,6 +60,10 @@ class DataEndpoint:
         except BadRequest as error:
             return Answer(False, "deny", "", (str(error),))
         return self._decisions.decide(question)
+
+
+def _authz(found: Answer) -> dict[str, object]:
+    return {"allow": found.allow, "outcome": found.outcome, "rule": found.rule}
 
 
 def question_from(asked: Any) -> Question:

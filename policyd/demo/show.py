@@ -116,6 +116,7 @@ class Show:
 
     async def _open_doors(self) -> None:
         """Proxies in sync still check the health of what they call: customers come when the doors are open."""
+        await self._world.until_healthy(within_s=30.0)
         load = Load(self._world.proxy("web"), STREAMS, self._clock)
         await load.until_answered(within_s=30.0)
         self._load = load

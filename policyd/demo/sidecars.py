@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Iterable
 from pathlib import Path
 
+import httpx
+
 from policyd.base.errors import Stalled, UsageError
 from policyd.compiler.protocol import Bootstraps, Compiler, ListenAddress
 from policyd.delivery.binaries import envoy_command
@@ -54,6 +56,21 @@ class Sidecars:
         child = await self._processes.start(f"envoy-{name}", command)
         self._running[node.id] = child
         return child
+
+    async def waiting_for_health(self) -> str:
+        """Which sidecar has not found an instance well that it calls, in words; empty when there is none."""
+        for name in sorted(child.name.removeprefix("envoy-") for child in self._running.values()):
+            transport = httpx.AsyncHTTPTransport(uds=str(self.socket(name)))
+            try:
+                async with httpx.AsyncClient(transport=transport, base_url="http://envoy") as admin:
+                    clusters = (await admin.get("/clusters", params={"format": "json"})).json()["cluster_statuses"]
+            except httpx.TransportError as error:
+                return f"`{name}` does not answer: {type(error).__name__}"
+            for cluster in clusters:
+                for host in cluster.get("host_statuses", ()):
+                    if host["health_status"].get("failed_active_health_check"):
+                        return f"`{name}` has not found `{cluster['name']}` well"
+        return ""
 
     async def kill(self, node_id: str) -> None:
         """End one Envoy at once, as a crash would. Raises `Stalled` if it does not run."""

@@ -85,17 +85,18 @@ class World:
 
     async def start_apps(self, calls: Calls, failing: Mapping[tuple[str, str], float]) -> None:
         """Start the applications of all instances; `failing` is the share of failures by (service, version)."""
+        mesh = self.mesh()
         behaviours = tuple(
             Behaviour(
                 service=node.service.name,
                 version=node.version,
                 address=node.endpoint.app_address,
                 port=node.endpoint.app_port,
-                proxy=proxy_of(node),
+                proxy=proxy_of(node, mesh.settings.outbound_port),
                 calls=calls.get(node.service.name, ()),
                 failing=failing.get((node.service.name, node.version), 0.0),
             )
-            for node in nodes(self.mesh())
+            for node in nodes(mesh)
         )
         await self._processes.start("apps", (sys.executable, "-m", "policyd.demo.apps", encode(behaviours)))
         for behaviour in behaviours:
@@ -131,11 +132,24 @@ class World:
         """Start an Envoy beside every instance that the intents name."""
         await self.sidecars.start(nodes(self.mesh()), self._xds)
 
+    async def until_healthy(self, within_s: float) -> None:
+        """Return when every sidecar has found all of its neighbours well: a call before that is answered 503.
+
+        Raises `Stalled` naming one that has not after `within_s` seconds.
+        """
+        end = self._clock.monotonic() + within_s
+        while waiting := await self.sidecars.waiting_for_health():
+            self.check()
+            if self._clock.monotonic() > end:
+                raise Stalled(f"after {within_s:.0f} s {waiting}")
+            await self._clock.sleep(0.1)
+
     def proxy(self, service: str) -> str:
         """The `HTTP_PROXY` of the first instance of a service."""
-        for node in nodes(self.mesh()):
+        mesh = self.mesh()
+        for node in nodes(mesh):
             if node.service.name == service:
-                return proxy_of(node)
+                return proxy_of(node, mesh.settings.outbound_port)
         raise Stalled(f"no instance of `{service}`")
 
     def check(self) -> None:
@@ -157,10 +171,10 @@ class World:
                 return
 
 
-def proxy_of(node: Node) -> str:
+def proxy_of(node: Node, outbound_port: int) -> str:
     """Where an instance's application finds its sidecar."""
     address = node.endpoint.address
-    return f"http://{address if address.startswith('127.') else '127.0.0.1'}:15001"
+    return f"http://{address if address.startswith('127.') else '127.0.0.1'}:{outbound_port}"
 
 
 def free_port() -> int:

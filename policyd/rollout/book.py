@@ -21,7 +21,7 @@ from policyd.plan.runtime import refreshed
 from policyd.rollout.content import content_id
 from policyd.rollout.machine import State
 from policyd.rollout.record import Phase
-from policyd.rollout.release import Release, evidence_of
+from policyd.rollout.release import Release, evidence_of, title_of
 from policyd.rollout.store import Store
 from policyd.rollout.way import Way
 
@@ -144,6 +144,12 @@ class Book:
         ]
         if len(matches) == 1:
             return matches[0]
+        over = next((release for release in self.history if ref in {release.id, str(release.number)}), None)
+        if over is not None:
+            raise UsageError(
+                f"{over.id} ({title_of(over.change)}) is over: it is {over.phase.value}",
+                hint="a revert in Git takes back what is promoted; a new commit begins a new release",
+            )
         known = ", ".join(f"`{release.id}` ({release.change.name})" for release in self.current.values())
         word = "more than one release is" if matches else "no release is"
         raise UsageError(f"{word} meant by `{ref}`", hint=f"there are: {known or 'none'}")

@@ -52,7 +52,7 @@ class OneController:
 
     async def command(self, release: str, verb: Command) -> ReleaseRecord:
         if release == "r1":
-            raise UsageError("release `r1` is over")
+            raise UsageError("release `r1` is over", hint="a revert takes it back")
         if release != "r7":
             raise KeyError(release)
         self.commands.append((release, verb))

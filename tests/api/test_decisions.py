@@ -44,11 +44,24 @@ def test_the_package_is_an_object_of_its_rules(client: Api) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/v1/data/policyd/authz/other", "/v1/data/system", "/v1/data/policyd", "/v1/data/x/y"]
+    "path", ["/v1/data/policyd/authz/other", "/v1/data/system", "/v1/data/policyd/x", "/v1/data/x/y"]
 )
 def test_what_is_not_there_is_undefined(path: str, client: Api) -> None:
     answer = client.post(path, json={"input": GOOD})
     assert (answer.status_code, answer.json()) == (200, {})
+
+
+def test_documents_above_a_rule_hold_it_as_opas_do(client: Api) -> None:
+    authz = {"authz": {"allow": True, "outcome": "allow", "rule": "default/web-reads"}}
+    for path, expected in {
+        "/v1/data": {"policyd": authz},
+        "/v1/data/": {"policyd": authz},
+        "/v1/data/policyd": authz,
+        "/v1/data/policyd/authz/": authz["authz"],
+    }.items():
+        answer = client.post(path, json={"input": GOOD})
+        assert (answer.status_code, answer.json()) == (200, {"result": expected}), path
+    assert client.get("/v1/data", params={"input": json.dumps(GOOD)}).json()["result"] == {"policyd": authz}
 
 
 @pytest.mark.parametrize("body", [{}, {"input": None}, {"input": 1}, {"input": []}, {"input": {"source": WEB}}])

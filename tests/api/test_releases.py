@@ -44,6 +44,20 @@ def test_orders_that_cannot_be_followed(path: str, status: int, words: str, clie
     assert words in answer.json()["message"]
 
 
+def test_a_refused_order_comes_with_its_hint(client: Api) -> None:
+    assert client.post("/v1/releases/r1/pause").json() == {
+        "code": "conflict",
+        "message": "release `r1` is over",
+        "hint": "a revert takes it back",
+    }
+    assert "hint" not in client.get("/v1/releases/r8").json()
+
+
+def test_nothing_is_redirected(client: Api) -> None:
+    answer = client.get("/v1/status/")
+    assert (answer.status_code, answer.json()["message"]) == (404, "nothing at `/v1/status/`")
+
+
 def test_no_web_page_steers_releases(client: Api, controller: OneController) -> None:
     answer = client.post("/v1/releases/r7/abort", headers={"Origin": "http://evil.example"})
     assert answer.status_code == 403

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import io
 import json
 import socket
 
 import pytest
+from rich.console import Console
 
 from policyd.cli.doctor import diagnose
+from policyd.cli.status import status_text
 from policyd.rollout.machine import Command
 from tests.api.conftest import OneController
 from tests.cli.conftest import Policyd
@@ -64,7 +67,7 @@ def test_a_release_that_has_not_begun_is_waited_for(policyd: Policyd, address: s
 def test_an_order_that_is_refused_says_why(policyd: Policyd, address: str) -> None:
     done = policyd("releases", "abort", "r1", "--server", address)
     assert done.exit_code == 2
-    assert "release `r1` is over" in done.stderr
+    assert "release `r1` is over\n  hint: a revert takes it back" in done.stderr
     assert policyd("releases", "abort", "../status", "--server", address).exit_code == 2
 
 
@@ -74,6 +77,23 @@ def test_watching_a_release_ends_with_it(policyd: Policyd, address: str) -> None
     assert "5 % of requests" in done.stdout
     lines = policyd("releases", "watch", "--server", address, "-o", "json").stdout.splitlines()
     assert [json.loads(line)["kind"] for line in lines] == ["stage", "aborted"]
+
+
+def test_a_paused_release_waits_for_a_person(policyd: Policyd, address: str) -> None:
+    paused = policyd("releases", "pause", "r7", "--server", address)
+    assert "waits for  a person: `policyd releases resume r7`" in paused.stdout
+
+
+def test_a_refused_commit_shows_how_much_each_finding_matters() -> None:
+    findings = [
+        {"code": f"PD{number}", "severity": severity, "message": "m", "file": "a.yaml", "line": 1, "column": 2}
+        for number, severity in ((2104, "error"), (2103, "warning"))
+    ]
+    commit = {"commit": "c" * 40, "taken": False, "subject": "s", "author": "Ada", "findings": findings}
+    told = io.StringIO()
+    Console(file=told, width=200).print(status_text({"commit": commit}))
+    assert "a.yaml:1:2: error PD2104: m" in told.getvalue()
+    assert "a.yaml:1:2: warning PD2103: m" in told.getvalue()
 
 
 def test_no_controller_is_said_so(policyd: Policyd) -> None:

@@ -305,6 +305,16 @@ async def test_commands_that_make_no_sense_are_refused_with_words(world: World) 
     assert (await world.driver.command("default/checkout", Command.PROMOTE)).stage == 2
 
 
+async def test_a_release_that_is_over_is_steered_no_more(world: World) -> None:
+    await begun(world)
+    await world.ticks(60)
+    assert world.phase() is Phase.PROMOTED
+    for command in Command:
+        with pytest.raises(UsageError, match=r"r1 \(default/checkout v1 -> v2\) is over: it is promoted") as caught:
+            await world.driver.command("r1", command)
+        assert "a revert in Git" in caught.value.hint
+
+
 @pytest.mark.parametrize("ticks", [0, 2, 4, 6, 9])
 async def test_a_crash_at_any_stage_goes_on_there(world: World, ticks: int) -> None:
     await begun(world)
