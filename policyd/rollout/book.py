@@ -154,6 +154,12 @@ class Book:
         word = "more than one release is" if matches else "no release is"
         raise UsageError(f"{word} meant by `{ref}`", hint=f"there are: {known or 'none'}")
 
+    def release(self, number: int) -> Release:
+        """A release by its number; one that a command has just ended is among those that are over."""
+        if number in self.current:
+            return self.current[number]
+        return next(release for release in reversed(self.history) if release.number == number)
+
     def _archive(self, release: Release) -> None:
         self.current.pop(release.number, None)
         self.history.append(release)

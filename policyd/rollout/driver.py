@@ -128,7 +128,7 @@ class Driver:
             check(release, command)
             self._reporter.commanded(release, command)
             await self._advance(release, Observation(command=command))
-            return record_of(self._known(release.number))
+            return record_of(self._book.release(release.number))
 
     def runtime_changed(self) -> None:
         """Secrets were renewed: let nodes have them with the next tick, which begins at once."""

@@ -305,6 +305,13 @@ async def test_commands_that_make_no_sense_are_refused_with_words(world: World) 
     assert (await world.driver.command("default/checkout", Command.PROMOTE)).stage == 2
 
 
+async def test_a_person_may_send_a_release_on_from_its_last_stage(world: World) -> None:
+    await begun(world)
+    sent = [await world.driver.command("r1", Command.PROMOTE) for _ in range(world.record().stages)]
+    assert [record.phase for record in sent[:-1]] == [Phase.PROGRESSING] * (len(sent) - 1)
+    assert sent[-1].phase is Phase.PROMOTED
+
+
 async def test_a_release_that_is_over_is_steered_no_more(world: World) -> None:
     await begun(world)
     await world.ticks(60)
