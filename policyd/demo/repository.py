@@ -26,6 +26,11 @@ class ShopRepository:
         """Where the repository is."""
         return self._folder
 
+    @property
+    def head(self) -> str:
+        """The id of the newest commit."""
+        return self._git.head.commit.hexsha
+
     def commit(self, message: str) -> str:
         """Commit everything that changed; returns the commit id."""
         self._git.git.add("--all")

@@ -128,6 +128,11 @@ class World:
         assert self._controller is not None
         await self._processes.stop(self._controller, kill=True)
 
+    async def stop_controller(self) -> None:
+        """End the controller in good order."""
+        assert self._controller is not None
+        await self._processes.stop(self._controller)
+
     async def start_sidecars(self) -> None:
         """Start an Envoy beside every instance that the intents name."""
         await self.sidecars.start(nodes(self.mesh()), self._xds)
