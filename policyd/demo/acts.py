@@ -6,12 +6,15 @@ An act that ends otherwise raises, and the story says so.
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Awaitable, Callable
+import socket
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 
 import httpx
 
+from policyd.base.clock import Clock
 from policyd.base.errors import Stalled
 from policyd.demo.client import Json, release_of, weight_of
 from policyd.demo.world import World
@@ -21,6 +24,12 @@ GOOD, BAD = ("catalog", "v2"), ("checkout", "v2")
 """The canary that is well, and the one whose application fails one answer in five."""
 FAILING = 0.2
 OPENED = "payments"
+LEFT_ALONE = ("recommendations", "v2")
+"""The canary that goes on by itself while nobody is at the wheel."""
+TAKEN = ("payments", 15_007)
+"""The service on whose last host a port is taken, and the port that the mesh would move to."""
+_NOBODY_S = 2.0
+"""How long there is no controller: long enough to see that requests do not need one."""
 
 
 @dataclass(slots=True)
@@ -29,11 +38,17 @@ class Story:
 
     world: World
     look: Callable[[Json], None]
+    clock: Clock
     first_answers: Callable[[], Awaitable[None]]
     """Return when web's calls are answered, and let the callers come."""
     good_commit: str = ""
     bad_commit: str = ""
+    port_commit: str = ""
     opened_commit: str = ""
+
+    async def pause(self, seconds: float) -> None:
+        """Let time pass under load."""
+        await self.clock.sleep(seconds)
 
     async def until(self, what: str, so: Callable[[Json], object], within_s: float) -> Json:
         """Wait for a status, with the screen kept up to date."""
@@ -107,6 +122,54 @@ async def bad_canary(story: Story) -> str:
     )
 
 
+async def killed_controller(story: Story) -> str:
+    """`kill -9` in the middle of a canary: requests flow on, and the next controller takes the same stage up."""
+    service, version = LEFT_ALONE
+    commit = story.world.repository.serve(service, version)
+
+    def at_first_stage(status: Json) -> bool:
+        release = release_of(status, service, commit)
+        return release is not None and release["stage"] == 1 and weight_of(status, service, version) > 0
+
+    before = release_of(await story.until("the first stage", at_first_stage, 60), service, commit)
+    assert before is not None
+    await story.world.kill_controller()
+    await story.pause(_NOBODY_S)
+    await story.world.start_controller()
+    status = await story.until("the controller back", lambda s: release_of(s, service, commit), 60)
+    after = release_of(status, service, commit)
+    assert after is not None
+    if (after["id"], after["stage"], after["weights"]) != (before["id"], before["stage"], before["weights"]):
+        raise Stalled(f"{before['id']} was at stage {before['stage']}, {after['id']} is at stage {after['stage']}")
+
+    def promoted(status: Json) -> bool:
+        release = release_of(status, service, commit)
+        if release is not None and release["phase"] == "aborted":
+            raise Stalled(f"the canary was aborted: {release['reason']}")
+        return release is not None and release["phase"] == "promoted"
+
+    await story.until(f"{service} {version} promoted", promoted, 120)
+    return (
+        f"kill -9 at {before['stage_text']}: requests flowed on without a controller; the next one took"
+        f" {before['id']} up at {after['stage_text']} and promoted it"
+    )
+
+
+async def refused_by_a_proxy(story: Story) -> str:
+    """A change that one Envoy really refuses, since a port is taken on its host: everyone goes back."""
+    service, port = TAKEN
+    before = snapshots(await story.world.client.status())
+    with taken(story.world.addresses(service)[-1], port):
+        commit = story.port_commit = story.world.repository.listen(port)
+        status = await story.until(
+            "the change taken back", lambda s: phase_of_settings(s, commit) == "aborted" and all_in_sync(s), 60
+        )
+    if snapshots(status) != before:
+        raise Stalled("not every proxy runs again what it ran before")
+    release = next(r for r in status["releases"] if r["commit"] == commit)
+    return f"moving the inbound port: {release['reason']}. All {len(before)} proxies run what they ran before"
+
+
 async def dangerous_commit(story: Story) -> str:
     """A rule that lets everyone in is refused, and nothing that runs is touched."""
     before = await story.world.client.status()
@@ -143,9 +206,10 @@ async def denied_call(story: Story) -> str:
 
 
 async def revert(story: Story) -> str:
-    """`git revert`: the refused commit, the bad canary and the promoted one are taken back, without analysis."""
+    """`git revert`: both refused commits, the bad canary and the promoted one are taken back, without analysis."""
     repository, (good, version), (bad, _) = story.world.repository, GOOD, BAD
     repository.revert(story.opened_commit)
+    repository.revert(story.port_commit)
     repository.revert(story.bad_commit)
     commit = repository.revert(story.good_commit)
 
@@ -160,17 +224,34 @@ async def revert(story: Story) -> str:
     release = release_of(status, good, commit)
     known = release is not None and release["known_good"]
     how = "known good, so without analysis" if known else "after analysis"
-    return f"three reverts: {good} back at v1 ({how}), {bad}'s quarantine gone, {OPENED} as it was"
+    return f"four reverts: {good} back at v1 ({how}), {bad}'s quarantine gone, {OPENED} as it was"
 
 
 ACTS: tuple[Act, ...] = (
     Act("first commit", "The first commit goes live", goes_live),
     Act("good canary", "A good canary: catalog v1 -> v2, one line", good_canary),
     Act("bad canary", "A bad canary: checkout v2 fails one answer in five", bad_canary),
+    Act("killed controller", "kill -9 of the controller in the middle of a canary", killed_controller),
+    Act("refused by a proxy", "A change that one Envoy refuses: a port is taken on its host", refused_by_a_proxy),
     Act("dangerous commit", "A commit opens payments to everyone", dangerous_commit),
     Act("denied call", "web calls payments, which no rule allows", denied_call),
-    Act("revert", "git revert, three times", revert),
+    Act("revert", "git revert, four times", revert),
 )
+
+
+@contextlib.contextmanager
+def taken(address: str, port: int) -> Iterator[None]:
+    """While this lasts, another program listens there."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
+        listener.bind((address, port))
+        listener.listen(1)
+        yield
+
+
+def phase_of_settings(status: Json, commit: str) -> str:
+    """The phase of the change of mesh settings that a commit brought; empty before there is one."""
+    found = [r["phase"] for r in status["releases"] if r["unit"] == "settings" and r["commit"] == commit]
+    return str(found[-1]) if found else ""
 
 
 def opened(text: str) -> tuple[str, str]:

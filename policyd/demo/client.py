@@ -38,6 +38,10 @@ class Controller:
             return self.last
         return self.last
 
+    def forget(self) -> None:
+        """What was known is of a controller that has ended."""
+        self.last = {}
+
     async def explain(self, source: str, service: str, method: str, path: str) -> Json:
         """`POST /v1/explain`."""
         question = {"source": {"spiffe": source}, "destination": {"service": service}, "method": method, "path": path}

@@ -54,6 +54,11 @@ class ShopRepository:
         path.write_text(changed)
         return self.commit(f"{service}: serve {version}")
 
+    def listen(self, port: int) -> str:
+        """Move every sidecar's inbound port. Returns the commit id."""
+        self.replace("mesh.yaml", "\nspec:\n", f"\nspec:\n  ports: {{inbound: {port}}}\n")
+        return self.commit(f"mesh: listen on {port}")
+
     def revert(self, commit: str) -> str:
         """`git revert` that commit; returns the new commit id."""
         with self._git.config_writer() as config:

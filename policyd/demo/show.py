@@ -17,7 +17,7 @@ from policyd.demo.world import Calls, World
 
 STREAMS = (
     Stream("GET", "http://catalog/v1/products", 90.0),
-    Stream("GET", "http://recommendations/v1/recommendations", 10.0),
+    Stream("GET", "http://recommendations/v1/recommendations", 20.0),
     Stream("POST", "http://checkout/v1/orders", 40.0),
 )
 """What web's application calls."""
@@ -59,7 +59,7 @@ class Show:
         """Set the world up and play every act; after one that fails, the rest is not played."""
         await self._world.start_apps(CALLS, {BAD: FAILING})
         await self._world.start_controller()
-        story = Story(self._world, self._draw, self._open_doors)
+        story = Story(self._world, self._draw, self._clock, self._open_doors)
         try:
             for act in self._acts:
                 self._played.append(await self._play(act, story))

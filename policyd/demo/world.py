@@ -127,6 +127,7 @@ class World:
         """End the controller at once, as a crash would."""
         assert self._controller is not None
         await self._processes.stop(self._controller, kill=True)
+        self.client.forget()
 
     async def stop_controller(self) -> None:
         """End the controller in good order."""
@@ -156,6 +157,10 @@ class World:
             if node.service.name == service:
                 return proxy_of(node, mesh.settings.outbound_port)
         raise Stalled(f"no instance of `{service}`")
+
+    def addresses(self, service: str) -> tuple[str, ...]:
+        """Where the sidecars of a service are, as the intents have it."""
+        return tuple(node.endpoint.address for node in nodes(self.mesh()) if node.service.name == service)
 
     def check(self) -> None:
         """Raise `Stalled` if anything that was started has ended by itself."""

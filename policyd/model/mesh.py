@@ -58,5 +58,7 @@ class Mesh:
     access: Mapping[Name, Access] = field(default_factory=dict)
     """By destination; every service has an entry."""
     releases: Releases = Releases()
+    also_inbound: tuple[int, ...] = ()
+    """Ports besides `inbound_port` where sidecars can be reached, while a change of it is on its way."""
     derived: dict[type, object] = field(init=False, compare=False, repr=False, default_factory=dict)
     """Indexes that were computed from this very mesh, by their type (`Scope.of`); no part of its content."""

@@ -1,6 +1,6 @@
 """Expand, then contract: the barriers between two effective meshes.
 
-    expand     callees allow what either side allows; new proxies get their configuration
+    expand     callees allow what either side allows, at the ports of both; new proxies get their configuration
     callers    every proxy gets its clusters, routes and splits of the other side
     contract   callees deny what the other side denies; proxies that are gone are let go
 
@@ -11,6 +11,7 @@ that denies him what his own side allows. An abort is the same walk with the sid
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 
 from policyd.model.access import Access, Rule
@@ -58,7 +59,10 @@ def same(left: Effective, right: Effective) -> bool:
 
 def _same_mesh(left: Mesh, right: Mesh) -> bool:
     return left is right or (
-        left.settings == right.settings and left.services == right.services and left.access == right.access
+        left.settings == right.settings
+        and left.also_inbound == right.also_inbound
+        and left.services == right.services
+        and left.access == right.access
     )
 
 
@@ -74,6 +78,7 @@ class _Walk:
         self._open: dict[tuple[int, int, Name], Access | None] = {}
         self._made: dict[tuple[int, Name], Mesh] = {}
         self._guests: dict[tuple[int, Name], Mesh] = {}
+        self._listening: dict[int, Mesh] = {}
 
     def expanded(self) -> Effective:
         """Everyone calls as before, and allows what either side allows; new proxies can be called."""
@@ -82,7 +87,7 @@ class _Walk:
             for node_id, node in self._new.items()
             if node_id not in self._old
         }
-        return self._step(self._before, newcomers)
+        return self._step(self._before, newcomers, self._after)
 
     def switched(self) -> Effective:
         """Everyone calls as they will, and still allows what either side allows."""
@@ -91,17 +96,27 @@ class _Walk:
             for node_id, node in self._old.items()
             if node_id not in self._new
         }
-        return self._step(self._after, leavers)
+        return self._step(self._after, leavers, self._before)
 
-    def _step(self, side: Effective, guests: Mapping[str, Mesh]) -> Effective:
+    def _step(self, side: Effective, guests: Mapping[str, Mesh], other: Effective) -> Effective:
         everyone = {**self._old, **self._new}
         others = {**side.others, **guests}
         if self._ajar:
             for node_id, node in everyone.items():
                 if node.service in self._ajar:
                     others[node_id] = self._opened(others.get(node_id, side.common), node)
+        common, port = side.common, other.common.settings.inbound_port
+        if port != common.settings.inbound_port:
+            common = self._reached(common, port)
+            others = {node_id: self._reached(mesh, port) for node_id, mesh in others.items()}
         instances = self._after.instances if len(everyone) == len(self._new) else tuple(sorted(everyone.values()))
-        return Effective(side.common, others, instances, self._after.at)
+        return Effective(common, others, instances, self._after.at)
+
+    def _reached(self, mesh: Mesh, port: int) -> Mesh:
+        """`mesh` with sidecars that can also be reached where the other side's callers look for them."""
+        if id(mesh) not in self._listening:
+            self._listening[id(mesh)] = replace(mesh, also_inbound=(port,))
+        return self._listening[id(mesh)]
 
     def _guest(self, node: Node, own: Effective, host: Effective) -> Mesh:
         """What a proxy runs that only one side has, while all others run the other side: that, and its own service.

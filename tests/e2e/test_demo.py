@@ -25,9 +25,13 @@ async def test_every_act_ends_as_it_should(envoy_binary: Path, tmp_path: Path) -
     assert whole, told.getvalue()
     written = json.loads(report.read_text())
     assert [act["name"] for act in written["acts"]] == [
-        "first commit", "good canary", "bad canary", "dangerous commit", "denied call", "revert",
+        "first commit", "good canary", "bad canary", "killed controller", "refused by a proxy", "dangerous commit",
+        "denied call", "revert",
     ]  # fmt: skip
     assert all(act["ok"] for act in written["acts"])
     assert written["lost"] == 0
     assert sum(act["requests"] for act in written["acts"]) > 500
     assert "climbed 5 -> 25 -> 50 -> 100 %" in told.getvalue()
+    happened = {act["name"]: act["what_happened"] for act in written["acts"]}
+    assert "cannot bind '127.0.1.72:15007': Address already in use" in happened["refused by a proxy"]
+    assert "up at 25 % of requests" in happened["killed controller"]

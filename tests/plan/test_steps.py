@@ -131,6 +131,20 @@ def test_routes_lead_to_versions_that_exist_on_proxies_that_are_configured(promo
                         assert called <= configured
 
 
+@given(promoted=meshes(), head=meshes())
+def test_a_changed_port_is_open_wherever_a_caller_may_look_for_it(promoted: Mesh, head: Mesh) -> None:
+    head = replace(head, settings=replace(head.settings, inbound_port=15_007))
+    found = walk(rest(promoted), rest(head))
+    assert found[-1].common.also_inbound == ()
+    for earlier, later in itertools.pairwise(found):
+        for calling, called in itertools.product((earlier, later), repeat=2):
+            asked = {calling.mesh_for(node).settings.inbound_port for node in calling.nodes()}
+            for callee in called.nodes():
+                mesh = called.mesh_for(callee)
+                if callee.id in {node.id for node in calling.nodes()}:
+                    assert asked <= {mesh.settings.inbound_port, *mesh.also_inbound}
+
+
 @given(mesh=meshes())
 def test_no_step_where_nothing_changes(mesh: Mesh) -> None:
     again = build.mesh(list(mesh.services.values()), list(mesh.access.values()))

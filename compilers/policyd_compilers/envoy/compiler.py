@@ -40,6 +40,7 @@ class Sources:
     service: Service
     access: Access
     scope: tuple[Service, ...]
+    also_inbound: tuple[int, ...]
     key: Hashable
 
 
@@ -63,8 +64,9 @@ class Index(dict[Name, Sources]):
         mesh = self._mesh
         settings, service, access = mesh.settings, mesh.services[name], mesh.access.get(name) or Access(name)
         scope = tuple([mesh.services[destination] for destination in self._scope.destinations(name)])
-        key = (settings.digest, service.digest, access.digest, *[each.digest for each in scope])
-        found = self[name] = Sources(settings, service, access, scope, key)
+        also = mesh.also_inbound
+        key = (settings.digest, also, service.digest, access.digest, *[each.digest for each in scope])
+        found = self[name] = Sources(settings, service, access, scope, also, key)
         return found
 
 
@@ -120,11 +122,16 @@ def _node(sources: Sources, endpoint: Endpoint, memo: Memo) -> Compiled:
     settings, service = sources.settings, sources.service
     own = [_outbound_listener(settings, service.name, endpoint.address, memo)]
     if service.protocol is not Protocol.TCP:
-        own += _inbound_listener(settings, service, endpoint.address, memo), _application(service, endpoint, memo)
+        own += _inbound_listener(sources, endpoint.address, memo), _application(service, endpoint, memo)
     return Compiled(tuple(sorted((*share.artifacts, *own), key=_IN_ORDER)), share.losses)
 
 
-def _inbound_listener(settings: Settings, service: Service, address: str, memo: Memo) -> Artifact:
+def _inbound_listener(sources: Sources, address: str, memo: Memo) -> Artifact:
+    settings, service, ports = (
+        sources.settings,
+        sources.service,
+        (sources.settings.inbound_port, *sources.also_inbound),
+    )
     key = (
         INBOUND,
         settings.digest,
@@ -136,9 +143,9 @@ def _inbound_listener(settings: Settings, service: Service, address: str, memo: 
 
     def build() -> Artifact:
         chain = memo.get(("chain", key), lambda: inbound.filter_chain(settings, service), counted=False)
-        return proto.artifact(proto.LISTENER, INBOUND, inbound.listener(chain, address, settings.inbound_port))
+        return proto.artifact(proto.LISTENER, INBOUND, inbound.listener(chain, address, ports))
 
-    return memo.get(("listener", key, address), build)
+    return memo.get(("listener", key, address, ports), build)
 
 
 def _outbound_listener(settings: Settings, service: Name, address: str, memo: Memo) -> Artifact:

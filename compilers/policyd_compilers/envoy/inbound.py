@@ -72,12 +72,14 @@ def connection_manager(settings: Settings, service: Service) -> Any:
     return message
 
 
-def listener(chain: Any, address: str, port: int) -> Any:
-    """The inbound listener of one instance."""
+def listener(chain: Any, address: str, ports: tuple[int, ...]) -> Any:
+    """The inbound listener of one instance. One for several ports, so that a port comes and goes in place."""
+    first, *more = (socket_address(address, port) for port in ports)
     return listener_pb2.Listener(
         name=INBOUND,
         stat_prefix=INBOUND,
-        address=socket_address(address, port),
+        address=first,
+        additional_addresses=[listener_pb2.AdditionalAddress(address=each) for each in more],
         filter_chains=[chain],
         per_connection_buffer_limit_bytes=uint32(1 << 20),
         traffic_direction="INBOUND",

@@ -25,7 +25,7 @@ def read_request(message: DeltaDiscoveryRequest) -> Request:
     """The protocol value of a request. A NACK is a request with `error_detail`, whatever that says."""
     error = None
     if message.HasField("error_detail"):
-        error = message.error_detail.message or f"status code {message.error_detail.code}"
+        error = message.error_detail.message.strip() or f"status code {message.error_detail.code}"
     return Request(
         type_url=message.type_url,
         subscribe=tuple(message.resource_names_subscribe),

@@ -13,6 +13,7 @@ from envoy.extensions.filters.network.http_connection_manager.v3 import http_con
 from policyd.compiler.artifact import Artifact, Compiled
 from policyd.compiler.memo import Memo
 from policyd.compiler.protocol import Bootstraps, ListenAddress
+from policyd.delivery.references import read_references
 from policyd.model.access import Mode, Permit, Source
 from policyd.model.mesh import Mesh
 from policyd.model.names import Name
@@ -231,6 +232,16 @@ def test_rendered_artefacts_are_stable_and_open() -> None:
 def test_render_refuses_what_it_did_not_write() -> None:
     with pytest.raises(ValueError, match="not an artefact"):
         COMPILER.render(Artifact("file", "nginx.conf", b""))
+
+
+def test_a_sidecar_can_be_reached_at_two_ports_while_the_port_changes() -> None:
+    mesh = shop()
+    node = next(nodes(mesh))
+    memo = Memo()
+    before = of_kind(COMPILER.compile(mesh, node, memo), LISTENER)["inbound"]
+    both = of_kind(COMPILER.compile(replace(mesh, also_inbound=(15_007,)), node, memo), LISTENER)["inbound"]
+    assert before.version != both.version
+    assert read_references(both).addresses == (f"{node.endpoint.address}:15006", f"{node.endpoint.address}:15007")
 
 
 def test_the_bootstrap_names_the_node_and_the_control_plane() -> None:
