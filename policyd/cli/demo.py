@@ -19,7 +19,7 @@ def demo(
         Path | None, typer.Option("--report", help="Write what happened to this file, as JSON.")
     ] = None,
 ) -> None:
-    """Show the main job on real Envoys: canaries, an abort, a refused commit, a denied call, a revert."""
+    """Show the main job on real Envoys: canaries, an abort, a crash, refusals, a denied call, a revert."""
     # Only these two verbs need servers and proxies; importing them would double the start of all others.
     from policyd.demo.perform import Options, perform  # noqa: PLC0415
 

@@ -11,7 +11,7 @@ from tests.cli.conftest import Policyd
 def test_the_shop_is_fine(policyd: Policyd, shop: Path, vouched: tuple[str, str]) -> None:
     done = policyd("check", shop, *vouched)
     assert done.exit_code == 0, done.output
-    assert "✓ nothing wrong  24 documents in 13 files" in done.stdout
+    assert "✓ nothing wrong  25 documents in 13 files" in done.stdout
 
 
 def test_every_mistake_is_shown_at_once_with_its_place(
@@ -102,7 +102,7 @@ def test_the_real_proxy_is_asked(policyd: Policyd, shop: Path, vouched: tuple[st
     del envoy_binary
     done = policyd("check", shop, "--deep", "-v", *vouched)
     assert done.exit_code == 0, done.output
-    assert "15 proxies asked" in done.stdout
+    assert "16 proxies asked" in done.stdout
 
 
 def test_deep_without_the_proxy_cannot_tell(

@@ -34,4 +34,4 @@ async def test_every_act_ends_as_it_should(envoy_binary: Path, tmp_path: Path) -
     assert "climbed 5 -> 25 -> 50 -> 100 %" in told.getvalue()
     happened = {act["name"]: act["what_happened"] for act in written["acts"]}
     assert "cannot bind '127.0.1.72:15007': Address already in use" in happened["refused by a proxy"]
-    assert "up at 25 % of requests" in happened["killed controller"]
+    assert "up at 10 % of requests" in happened["killed controller"]
