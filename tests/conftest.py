@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import os
 import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 
 import hypothesis
 import pytest
 
+from policyd.compiler.protocol import Secrets
 from policyd.delivery.binaries import find_envoy
+from policyd.identity import throwaway_secrets
 
 # A busy machine is no failure: examples are bounded in number, never in milliseconds.
 hypothesis.settings.register_profile("policyd", deadline=None)
@@ -64,6 +67,18 @@ def actionlint_binary() -> Path:
 def _built(name: str) -> Path:
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "policyd" / "bin" / name
     return cache if cache.is_file() else _tool(name, "bash tests/install-tools.sh")
+
+
+@pytest.fixture(scope="session")
+def haproxy_binary() -> Path:
+    """The real HAProxy, on PATH."""
+    return _tool("haproxy", "bash tests/install-tools.sh, or apt-get install haproxy")
+
+
+@pytest.fixture(scope="session")
+def secrets() -> Secrets:
+    """A throw-away identity for validators that want to read one."""
+    return throwaway_secrets("validation.invalid", datetime.now(UTC))
 
 
 def _tool(name: str, remedy: str) -> Path:

@@ -7,11 +7,13 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from policyd.base.clock import SystemClock
 from policyd.base.diagnostics import Finding, Location, Severity, in_order
 from policyd.base.errors import UsageError
 from policyd.cli.compiled import CompiledNode
 from policyd.delivery.binaries import find_program
 from policyd.delivery.validate import validate
+from policyd.identity import throwaway_secrets
 from policyd.model.provenance import Key, Provenance
 
 REFUSED_BY_PROXY = "PD1390"
@@ -28,9 +30,10 @@ def deep(compiled: Sequence[CompiledNode], provenance: Mapping[Key, Provenance])
 
 async def _deep(compiled: Sequence[CompiledNode], provenance: Mapping[Key, Provenance]) -> tuple[Finding, ...]:
     slots = asyncio.Semaphore(os.cpu_count() or 1)
+    secrets = throwaway_secrets("validation.invalid", SystemClock().now())
 
     async def ask(one: CompiledNode) -> Finding | None:
-        validation = one.compiler.validation(one.compiled, one.node)
+        validation = one.compiler.validation(one.compiled, one.node, secrets)
         async with slots:
             verdict = await validate(validation, _program(validation.program), _DEADLINE_S)
         if verdict.accepted:

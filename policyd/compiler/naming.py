@@ -6,7 +6,10 @@ Envoy's stat names, where a dot would split.
 
 from __future__ import annotations
 
-from policyd.model.names import Name
+from ipaddress import ip_address
+
+from policyd.model.mesh import Settings
+from policyd.model.names import Name, dns_name
 
 APP = "app"
 """The cluster of a sidecar's own application; also the inbound listener's only upstream."""
@@ -16,6 +19,10 @@ SVID = "svid"
 """The SDS secret with the node's own certificate and key; each node gets its own content under this name."""
 TRUST_BUNDLE = "trust-bundle"
 """The SDS secret with the roots that peers are verified against."""
+
+HEALTH_CHECK_HEADER = "x-policyd-health-check"
+"""Marks a caller's health check, which the callee's sidecar answers itself, whatever proxy either of them is."""
+LOOPBACK = "127.0.0.1"
 
 
 def cluster_name(service: Name, version: str) -> str:
@@ -29,3 +36,17 @@ def parse_cluster_name(cluster: str) -> tuple[Name, str] | None:
     if len(parts) != 3 or not all(parts):
         return None
     return Name(parts[0], parts[1]), parts[2]
+
+
+def host_names(settings: Settings, service: Name, *, local: bool) -> list[str]:
+    """What callers may call a service. Only its own namespace (`local`) calls it by the short name."""
+    names = [f"{service.name}.{service.namespace}", dns_name(settings.trust_domain, service)]
+    return [service.name, *names] if local else names
+
+
+def outbound_address(instance: str) -> str:
+    """Where an instance's own application finds its sidecar: loopback, never an address that other hosts reach.
+
+    An instance whose address is itself loopback (many sidecars on one host) has its own.
+    """
+    return instance if ip_address(instance).is_loopback else LOOPBACK

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 from policyd.compiler.artifact import Artifact, Compiled
@@ -25,10 +25,23 @@ class Capabilities:
 
 
 @dataclass(frozen=True, slots=True)
+class Secrets:
+    """An identity and whom to trust, as PEM. A compiler only says where they go: it makes none and keeps none.
+
+    For validation they are throw-away ones; proxies that read files insist on reading some.
+    """
+
+    certificate_chain: bytes = field(repr=False)
+    private_key: bytes = field(repr=False)
+    roots: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Validation:
     """How the real proxy judges a compiled node: write `files`, run `program` with `arguments` beside them.
 
-    `{dir}` in an argument stands for the folder that the files were written to. Exit status 0 accepts.
+    `{dir}` in an argument stands for the folder that the files were written to. Exit status 0 accepts. Some of the
+    files hold keys: whoever writes them keeps them from others and throws them away.
     """
 
     program: str
@@ -62,8 +75,8 @@ class Compiler(Protocol):
         """The artefact as a person reads it in a diff: stable, line-oriented text."""
         ...
 
-    def validation(self, compiled: Compiled, node: Node) -> Validation:
-        """What to hand to the real proxy so that it judges this configuration without starting."""
+    def validation(self, compiled: Compiled, node: Node, secrets: Secrets) -> Validation:
+        """What to hand to the real proxy so that it judges this configuration, with `secrets`, without starting."""
         ...
 
 

@@ -53,7 +53,8 @@ async def validate(validation: Validation, program: Path, deadline_s: float) -> 
                 await process.wait()
     if process.returncode == 0:
         return Verdict(accepted=True)
-    return Verdict(accepted=False, reason=_reason(output.decode(errors="replace")) or f"exit {process.returncode}")
+    said = output.decode(errors="replace").replace(f"{name}/", "")  # the folder is gone, and says nothing
+    return Verdict(accepted=False, reason=_reason(said) or f"exit {process.returncode}")
 
 
 def _write(folder: Path, validation: Validation) -> None:
@@ -69,5 +70,5 @@ def _write(folder: Path, validation: Validation) -> None:
 def _reason(output: str) -> str:
     """The lines that complain, or the end of what was said if none stands out."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
-    complaints = [line for line in lines if "[critical]" in line or "error" in line.lower()]
+    complaints = [line for line in lines if "[critical]" in line or "[ALERT]" in line or "error" in line.lower()]
     return "\n".join(complaints or lines)[-_SHOWN:]

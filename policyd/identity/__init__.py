@@ -2,5 +2,6 @@
 
 from policyd.identity.authority import CertificateAuthority
 from policyd.identity.svid import Svid, SvidIssuer
+from policyd.identity.throwaway import throwaway_secrets
 
-__all__ = ["CertificateAuthority", "Svid", "SvidIssuer"]
+__all__ = ["CertificateAuthority", "Svid", "SvidIssuer", "throwaway_secrets"]

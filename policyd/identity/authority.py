@@ -9,8 +9,6 @@ Names follow the SPIFFE X.509-SVID specification.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import os
 import stat
 import tempfile
@@ -23,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from policyd.base.errors import Stalled
-from policyd.model.names import Name, dns_name, spiffe_id
+from policyd.model.names import Name, common_name, dns_name, spiffe_id
 
 ROOT_FILE = "root.pem"
 BACKDATE = timedelta(seconds=60)
@@ -49,7 +47,7 @@ class CertificateAuthority:
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             if not _visible(folder):
-                _write_once(folder / ROOT_FILE, _new_root(trust_domain, at, root_s))
+                _write_once(folder / ROOT_FILE, _pem(*_new_root(trust_domain, at, root_s)))
             return cls._load(folder / ROOT_FILE, trust_domain, at)
         except OSError as error:
             raise Stalled(f"cannot use `{folder}` for the root certificate: {error}", hint=_HINT) from error
@@ -74,21 +72,23 @@ class CertificateAuthority:
     ) -> x509.Certificate:
         """A leaf for `service` that lives `leaf_s` seconds from `at`. Every name is set here, none is taken over.
 
-        Exactly one URI SAN (the SPIFFE ID) and one DNS SAN; the common name is what proxies that cannot match URI
-        SANs compare. Raises `Stalled` when the root has expired.
+        Exactly one URI SAN (the SPIFFE ID) and one DNS SAN. Raises `Stalled` when the root has expired.
         """
         if at >= self.not_after:
             raise Stalled(f"the root of `{self.trust_domain}` expired at {self.not_after:%Y-%m-%d %H:%M} UTC")
-        identity = spiffe_id(self.trust_domain, service)
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name(identity))])
-        names = x509.SubjectAlternativeName(
-            [x509.UniformResourceIdentifier(identity), x509.DNSName(dns_name(self.trust_domain, service))]
+        return self._leaf(
+            public_key, spiffe_id(self.trust_domain, service), dns_name(self.trust_domain, service), at, leaf_s
         )
+
+    def _leaf(
+        self, public_key: ec.EllipticCurvePublicKey, identity: str, host: str, at: datetime, leaf_s: float
+    ) -> x509.Certificate:
+        names = x509.SubjectAlternativeName([x509.UniformResourceIdentifier(identity), x509.DNSName(host)])
         issuer_key_id = self._certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
         usages = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])
         return (
             x509.CertificateBuilder()
-            .subject_name(subject)
+            .subject_name(_subject(identity))
             .issuer_name(self._certificate.subject)
             .public_key(public_key)
             .serial_number(x509.random_serial_number())
@@ -104,6 +104,12 @@ class CertificateAuthority:
             )
             .sign(self._key, hashes.SHA256())
         )
+
+    @classmethod
+    def throwaway(cls, trust_domain: str, at: datetime, root_s: int = 3_600) -> CertificateAuthority:
+        """A root that is kept nowhere and that nobody trusts: for validators that insist on reading a certificate."""
+        certificate, key = _new_root(trust_domain, at, root_s)
+        return cls(trust_domain, certificate, key)
 
     @classmethod
     def _load(cls, path: Path, trust_domain: str, at: datetime) -> CertificateAuthority:
@@ -128,12 +134,17 @@ class CertificateAuthority:
         return cls(trust_domain, certificate, key)
 
 
-def common_name(identity: str) -> str:
-    """base32(SHA-256(SPIFFE ID)) without padding: 52 characters, where X.520 allows 64."""
-    return base64.b32encode(hashlib.sha256(identity.encode()).digest()).decode().rstrip("=")
+def _subject(identity: str) -> x509.Name:
+    """What proxies read that cannot match URI SANs: the hash names the caller, the UID also tells its namespace."""
+    return x509.Name(
+        [
+            x509.NameAttribute(NameOID.COMMON_NAME, common_name(identity)),
+            x509.NameAttribute(NameOID.USER_ID, identity),
+        ]
+    )
 
 
-def _new_root(trust_domain: str, at: datetime, root_s: int) -> bytes:
+def _new_root(trust_domain: str, at: datetime, root_s: int) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "policyd root")])
     identity = x509.SubjectAlternativeName([x509.UniformResourceIdentifier(f"spiffe://{trust_domain}")])
@@ -151,6 +162,10 @@ def _new_root(trust_domain: str, at: datetime, root_s: int) -> bytes:
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .sign(key, hashes.SHA256())
     )
+    return certificate, key
+
+
+def _pem(certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> bytes:
     return certificate.public_bytes(serialization.Encoding.PEM) + key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )

@@ -15,7 +15,7 @@ from policyd.base.diagnostics import Finding, in_order
 from policyd.compiler import registry
 from policyd.compiler.artifact import Artifact, Compiled
 from policyd.compiler.memo import Memo
-from policyd.compiler.protocol import Compiler
+from policyd.compiler.protocol import Compiler, Secrets
 from policyd.delivery.validate import validate
 from policyd.intents import load
 from policyd.lowering import lower
@@ -140,12 +140,12 @@ def test_compiled(name: str, target: str, regenerate_golden: bool) -> None:
 
 
 @pytest.mark.parametrize("name", CASES)
-async def test_real_envoy_accepts_it(name: str, envoy_binary: Path) -> None:
+async def test_real_envoy_accepts_it(name: str, envoy_binary: Path, secrets: Secrets) -> None:
     found = scenario(name).effective
     assert found is not None
     compiler = registry.load("envoy")
     first_of_each = {(node.service, node.version): node for node in reversed(found.nodes())}
     for node in first_of_each.values():
         result = compiler.compile(found.mesh_for(node), node, Memo())
-        verdict = await validate(compiler.validation(result, node), envoy_binary, 20.0)
+        verdict = await validate(compiler.validation(result, node, secrets), envoy_binary, 20.0)
         assert verdict.accepted, f"{node.id}: {verdict.reason}"

@@ -58,6 +58,7 @@ def test_a_leaf_has_one_uri_one_dns_name_and_the_hashed_common_name(tmp_path: Pa
     hashed = base64.b32encode(hashlib.sha256(identity.encode()).digest()).decode().rstrip("=")
     assert common.value == hashed
     assert len(hashed) <= 64
+    assert [each.value for each in leaf.subject.get_attributes_for_oid(NameOID.USER_ID)] == [identity]
 
 
 def test_a_leaf_may_do_what_a_sidecar_does_and_no_more(tmp_path: Path) -> None:
@@ -156,3 +157,10 @@ def test_what_an_interrupted_first_write_left_does_no_harm(tmp_path: Path) -> No
     (tmp_path / "ca" / ".root-half").write_bytes(b"-----BEGIN")
     opened(tmp_path / "ca")
     assert (tmp_path / "ca" / ROOT_FILE).exists()
+
+
+def test_a_throwaway_root_is_new_each_time_and_signs_like_a_real_one() -> None:
+    first, second = (CertificateAuthority.throwaway("shop.example", NOW) for _ in range(2))
+    assert first.bundle_pem != second.bundle_pem
+    leaf_of(first).verify_directly_issued_by(x509.load_pem_x509_certificate(first.bundle_pem))
+    assert first.not_after == NOW + timedelta(hours=1)

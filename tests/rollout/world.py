@@ -11,7 +11,7 @@ from policyd.base.content import digest
 from policyd.compiler.artifact import Artifact, Compiled
 from policyd.compiler.memo import Memo
 from policyd.compiler.naming import APP, cluster_name
-from policyd.compiler.protocol import Capabilities, Validation
+from policyd.compiler.protocol import Capabilities, Secrets, Validation
 from policyd.model.access import Access, Permit, Rule, Source
 from policyd.model.mesh import Mesh, Releases, Settings
 from policyd.model.names import Name
@@ -53,7 +53,7 @@ class WritingCompiler:
     def render(self, artifact: Artifact) -> str:
         return artifact.body.decode()
 
-    def validation(self, compiled: Compiled, node: Node) -> Validation:
+    def validation(self, compiled: Compiled, node: Node, secrets: Secrets) -> Validation:
         raise NotImplementedError
 
 

@@ -18,9 +18,8 @@ from envoy.config.route.v3 import route_components_pb2
 from envoy.extensions.filters.http.rbac.v3 import rbac_pb2 as filter_pb2
 from envoy.type.matcher.v3 import path_pb2, regex_pb2, string_pb2
 
+from policyd.compiler.rules import NOT_CANONICAL
 from policyd.model.methods import METHODS
-
-NOT_CANONICAL = "not-canonical"
 
 _BYTES = r"/[!$&'()*+,=:@%A-Za-z0-9._~/-]*"
 """It starts with `/` and holds nothing but path characters; no `\\`, `;`, `#`, control byte or byte above 0x7f."""

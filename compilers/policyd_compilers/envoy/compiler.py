@@ -8,20 +8,19 @@ an unrelated change costs two look-ups and returns the very same object.
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import cast
 
+from policyd.compiler import losses as shared_losses
 from policyd.compiler.artifact import Artifact, Compiled, Loss
 from policyd.compiler.memo import Memo
 from policyd.compiler.naming import APP, INBOUND, OUTBOUND, cluster_name
-from policyd.compiler.protocol import Capabilities, ListenAddress, Validation
+from policyd.compiler.protocol import Capabilities, ListenAddress, Secrets, Validation
+from policyd.compiler.sources import Index, Sources
 from policyd.model.access import Access
 from policyd.model.mesh import Mesh, Settings
 from policyd.model.names import Name
 from policyd.model.node import Node
-from policyd.model.scope import Scope
 from policyd.model.service import Endpoint, Protocol, Service, Version
 from policyd_compilers.envoy import bootstrap as bootstraps
 from policyd_compilers.envoy import clusters, endpoints, inbound, losses, outbound, proto
@@ -30,44 +29,6 @@ from policyd_compilers.envoy import validation as validating
 
 CAPABILITIES = Capabilities(delivery="xds", live_access_rules=True, weighted_versions=True, header_match=True)
 _IN_ORDER = attrgetter("kind", "name")
-
-
-@dataclass(frozen=True, slots=True)
-class Sources:
-    """The values that a service's share is compiled from, and nothing else; `key` names them all by content."""
-
-    settings: Settings
-    service: Service
-    access: Access
-    scope: tuple[Service, ...]
-    also_inbound: tuple[int, ...]
-    key: Hashable
-
-
-class Index(dict[Name, Sources]):
-    """The sources of every service of one mesh, found when first asked for and kept with that mesh."""
-
-    def __init__(self, mesh: Mesh) -> None:
-        super().__init__()
-        self._mesh = mesh
-        self._scope = Scope.of(mesh)
-
-    @classmethod
-    def of(cls, mesh: Mesh) -> Index:
-        """The index of `mesh`."""
-        known = mesh.derived.get(cls)
-        if known is None:
-            known = mesh.derived[cls] = cls(mesh)
-        return cast("Index", known)
-
-    def __missing__(self, name: Name) -> Sources:
-        mesh = self._mesh
-        settings, service, access = mesh.settings, mesh.services[name], mesh.access.get(name) or Access(name)
-        scope = tuple([mesh.services[destination] for destination in self._scope.destinations(name)])
-        also = mesh.also_inbound
-        key = (settings.digest, also, service.digest, access.digest, *[each.digest for each in scope])
-        found = self[name] = Sources(settings, service, access, scope, also, key)
-        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +55,9 @@ class EnvoyCompiler:
         """The artefact as YAML with every `Any` opened."""
         return rendering.render(artifact)
 
-    def validation(self, compiled: Compiled, node: Node) -> Validation:
+    def validation(self, compiled: Compiled, node: Node, secrets: Secrets) -> Validation:
         """A static bootstrap with the same resources, for `envoy --mode validate`."""
-        return validating.validation(compiled, node)
+        return validating.validation(compiled, node, secrets)
 
     def bootstrap(self, node: Node, xds: ListenAddress, admin: ListenAddress) -> bytes:
         """What the proxy itself is started with; everything else comes from `xds`."""
@@ -105,12 +66,12 @@ class EnvoyCompiler:
 
 def _share(sources: Sources, memo: Memo) -> Share:
     settings, service = sources.settings, sources.service
-    carried = [each for each in sources.scope if each.protocol is not Protocol.TCP]
+    carried = sources.carried
     artifacts = [artifact for each in carried for artifact in _destination(settings, each, memo)]
     artifacts.append(_outbound_routes(settings, service.name, carried, memo))
     if service.protocol is not Protocol.TCP:
         artifacts.append(_inbound_routes(settings, service, sources.access, memo))
-    lost = losses.of_access(service, sources.access)
+    lost = shared_losses.of_access(service, sources.access)
     for each in (service, *sources.scope):
         lost += losses.of_service(each)
     return Share(tuple(artifacts), tuple(dict.fromkeys(lost)))
@@ -202,7 +163,7 @@ def _inbound_routes(settings: Settings, service: Service, access: Access, memo: 
     )
 
 
-def _outbound_routes(settings: Settings, caller: Name, scope: list[Service], memo: Memo) -> Artifact:
+def _outbound_routes(settings: Settings, caller: Name, scope: tuple[Service, ...], memo: Memo) -> Artifact:
     key = ("outbound", settings.digest, caller, tuple((each.name, each.split, each.resilience) for each in scope))
     return memo.get(
         key,

@@ -15,13 +15,12 @@ from envoy.extensions.filters.http.health_check.v3 import health_check_pb2 as fi
 from envoy.type.matcher.v3 import string_pb2
 from envoy.type.v3 import percent_pb2
 
-from policyd.compiler.naming import APP
+from policyd.compiler.naming import APP, HEALTH_CHECK_HEADER
 from policyd.model.service import HealthCheck
 from policyd_compilers.envoy.proto import boolean, milliseconds, uint32
 
 RECOVERY_MS = 1_000
 """How often at least an unhealthy instance is asked again, whatever the interval: it is needed most then."""
-HEALTH_CHECK_HEADER = "x-policyd-health-check"
 
 
 def active_check(check: HealthCheck, *, host: str, mark: bool) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from ipaddress import ip_address
 from typing import Any
 
 from envoy.config.listener.v3 import listener_components_pb2, listener_pb2
@@ -11,17 +10,16 @@ from envoy.config.route.v3 import route_components_pb2, route_pb2
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2
 from envoy.type.matcher.v3 import string_pb2
 
-from policyd.compiler.naming import OUTBOUND, cluster_name
+from policyd.compiler.naming import OUTBOUND, cluster_name, host_names, outbound_address
+from policyd.compiler.rules import NOT_IN_SCOPE
 from policyd.model.mesh import Settings
-from policyd.model.names import Name, dns_name
+from policyd.model.names import Name
 from policyd.model.service import HeaderMatch, Service
 from policyd_compilers.envoy import access_log, manager, replies, retries
 from policyd_compilers.envoy.endpoints import socket_address
 from policyd_compilers.envoy.proto import boolean, milliseconds, pack, uint32
 
 _Manager = http_connection_manager_pb2.HttpConnectionManager
-NOT_IN_SCOPE = "denied-not-in-scope"
-LOOPBACK = "127.0.0.1"
 IDLE_MS = 300_000
 
 
@@ -49,20 +47,12 @@ def filter_chain(caller: Name) -> Any:
     )
 
 
-def listen_address(instance: str) -> str:
-    """Where an instance's own application finds its sidecar: loopback, never an address that other hosts reach.
-
-    An instance whose address is itself loopback (many sidecars on one host) has its own.
-    """
-    return instance if ip_address(instance).is_loopback else LOOPBACK
-
-
 def listener(chain: Any, address: str, port: int) -> Any:
     """The outbound listener of one instance."""
     return listener_pb2.Listener(
         name=OUTBOUND,
         stat_prefix=OUTBOUND,
-        address=socket_address(listen_address(address), port),
+        address=socket_address(outbound_address(address), port),
         filter_chains=[chain],
         per_connection_buffer_limit_bytes=uint32(1 << 20),
         traffic_direction="OUTBOUND",
@@ -83,14 +73,13 @@ def routes(settings: Settings, caller: Name, destinations: Iterable[Service]) ->
 
 def virtual_host(settings: Settings, service: Service, *, local: bool) -> Any:
     """The names of a destination and the way to its versions. Only its own namespace calls it by the short name."""
-    names = [f"{service.name.name}.{service.name.namespace}", dns_name(settings.trust_domain, service.name)]
     split = service.split
     found = []
     if split.first is not None:
         found.append(_route("first", service, [(split.first_version, 1)], split.first))
     found.append(_route("split", service, split.weights, None))
     return route_components_pb2.VirtualHost(
-        name=str(service.name), domains=[service.name.name, *names] if local else names, routes=found
+        name=str(service.name), domains=host_names(settings, service.name, local=local), routes=found
     )
 
 

@@ -8,21 +8,17 @@ Its names are what logs and replies show: `namespace/rule#hash` for an allowing 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from typing import Any
 
 from envoy.config.rbac.v3 import rbac_pb2
 from envoy.extensions.filters.http.rbac.v3 import rbac_pb2 as filter_pb2
 
-from policyd.base.content import digest
-from policyd.model.access import ANY_METHOD, Access, Mode, Permit, Rule
-from policyd.model.paths import EVERYTHING
+from policyd.compiler.callers import callers
+from policyd.compiler.rules import NO_RULE_FOR_CALLER, NO_RULE_FOR_REQUEST, RuleSets, policy_name
+from policyd.model.access import ANY_METHOD, Access, Permit, Rule
 from policyd_compilers.envoy import matchers
-from policyd_compilers.envoy.callers import callers
 
 FILTER = "envoy.filters.http.rbac"
-NO_RULE_FOR_CALLER = "no-rule-for-caller"
-NO_RULE_FOR_REQUEST = "no-rule-for-request"
 STAT_PREFIX = "access_"
 """Begins the names of the decision's counters and metadata keys; Envoy puts no separator behind it."""
 SHADOW_PREFIX = "observe_"
@@ -39,30 +35,14 @@ def per_route(access: Access, trust_domain: str, *, opaque_paths: bool) -> Any:
     Where a rule is only observed, the whole would-be set (enforced and observed) is evaluated beside the
     enforced one; it is logged and counted, and decides nothing.
     """
-    rules = [rule for rule in (narrowed(rule, opaque_paths=opaque_paths) for rule in access.rules) if rule.permits]
-    enforced = [rule for rule in rules if rule.mode is Mode.ENFORCE]
+    sets = RuleSets.of(access, opaque_paths=opaque_paths)
     rbac = filter_pb2.RBAC(
-        matcher=decision_tree(enforced, trust_domain), rules_stat_prefix=STAT_PREFIX, track_per_rule_stats=True
+        matcher=decision_tree(sets.enforced, trust_domain), rules_stat_prefix=STAT_PREFIX, track_per_rule_stats=True
     )
-    if len(enforced) < len(rules):
-        rbac.shadow_matcher.CopyFrom(decision_tree(rules, trust_domain))
+    if sets.observed:
+        rbac.shadow_matcher.CopyFrom(decision_tree(sets.observed, trust_domain))
         rbac.shadow_rules_stat_prefix = SHADOW_PREFIX
     return filter_pb2.RBACPerRoute(rbac=rbac)
-
-
-def narrowed(rule: Rule, *, opaque_paths: bool) -> Rule:
-    """The rule without what can allow nothing: empty permits, and sets of paths where paths are opaque."""
-    permits = []
-    for permit in rule.permits:
-        paths = tuple(path for path in permit.paths if path == EVERYTHING or not opaque_paths)
-        if paths and permit.methods:
-            permits.append(Permit(permit.methods, paths))
-    return replace(rule, permits=tuple(permits))
-
-
-def policy_name(rule: Rule) -> str:
-    """`namespace/rule#hash`; the hash is of the content, so that logs tell an old wording from a new one."""
-    return f"{rule.name}#{digest(rule)[:8]}"
 
 
 def decision_tree(rules: Sequence[Rule], trust_domain: str) -> Any:

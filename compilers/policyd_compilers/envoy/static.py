@@ -6,7 +6,6 @@ Nothing is compiled again: the very same resources are taken apart only where th
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 from envoy.config.core.v3 import base_pb2
@@ -15,20 +14,11 @@ from envoy.extensions.transport_sockets.tls.v3 import common_pb2, secret_pb2, tl
 
 from policyd.compiler.artifact import Artifact
 from policyd.compiler.naming import SVID, TRUST_BUNDLE
-from policyd.compiler.protocol import ListenAddress
+from policyd.compiler.protocol import ListenAddress, Secrets
 from policyd.model.node import Node
 from policyd_compilers.envoy.bootstrap import skeleton
 from policyd_compilers.envoy.proto import CLUSTER, ENDPOINTS, LISTENER, ROUTES, pack
 from policyd_compilers.envoy.render import parse
-
-
-@dataclass(frozen=True, slots=True)
-class Secrets:
-    """What SDS would deliver, as PEM."""
-
-    certificate_chain: bytes
-    private_key: bytes
-    roots: bytes
 
 
 def bootstrap(artifacts: Iterable[Artifact], node: Node, admin: ListenAddress, secrets: Secrets) -> Any:

@@ -13,6 +13,7 @@ from envoy.extensions.filters.network.http_connection_manager.v3 import http_con
 from policyd.compiler.artifact import Artifact, Compiled
 from policyd.compiler.memo import Memo
 from policyd.compiler.protocol import Bootstraps, ListenAddress
+from policyd.compiler.rules import policy_name
 from policyd.delivery.references import read_references
 from policyd.model.access import Mode, Permit, Source
 from policyd.model.mesh import Mesh
@@ -24,7 +25,7 @@ from policyd.model.service import HealthCheck, Protocol, Split
 from policyd_compilers.envoy import COMPILER, rbac
 from policyd_compilers.envoy.proto import CLUSTER, ENDPOINTS, LISTENER, ROUTES
 from policyd_compilers.envoy.render import parse
-from tests.compilers.envoy.meshes import PAYMENTS, WEB, endpoint, mesh, rule, service, shop, with_service
+from tests.compilers.meshes import PAYMENTS, WEB, endpoint, mesh, rule, service, shop, with_service
 
 
 def compile_all(of: Mesh, memo: Memo | None = None) -> dict[str, Compiled]:
@@ -182,8 +183,8 @@ def test_shadow_rules_only_where_something_is_observed() -> None:
 
 def test_policies_are_named_by_content() -> None:
     one = rule(PAYMENTS)
-    assert rbac.policy_name(one).startswith("pay/rule#")
-    assert rbac.policy_name(one) != rbac.policy_name(replace(one, mode=Mode.OBSERVE))
+    assert policy_name(one).startswith("pay/rule#")
+    assert policy_name(one) != policy_name(replace(one, mode=Mode.OBSERVE))
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from policyd.model.paths import PathPattern, is_canonical_path
-from tests.compilers.envoy.meshes import PAYMENTS, WEB, mesh, rule, service
-from tests.compilers.envoy.proxies import Connection, loopback, running
+from tests.compilers.envoy.proxies import Envoys
+from tests.compilers.meshes import PAYMENTS, WEB, mesh, rule, service
+from tests.compilers.world import Connection, loopback, running
 
 pytestmark = pytest.mark.e2e
 
@@ -49,7 +50,7 @@ def peer(envoy_binary: Path) -> Iterator[Connection]:
         [service(PAYMENTS, v1=[net + "1"]), service(WEB, v1=[net + "2"])],
         (PAYMENTS, rule(PAYMENTS, methods=("GET",), paths=PATTERNS)),
     )
-    with running(the_mesh, envoy_binary, only={PAYMENTS}) as world:
+    with running(the_mesh, Envoys(envoy_binary), only={PAYMENTS}) as world:
         found = the_mesh.services[PAYMENTS].versions[0].endpoints[0]
         with world.peer_of(found, WEB) as connection:
             yield connection

@@ -16,8 +16,9 @@ from policyd.model.access import Mode, Source
 from policyd.model.names import Name
 from policyd.model.resilience import Resilience, Retries, Timeouts
 from policyd.model.service import Endpoint, HeaderMatch, HealthCheck, Split
-from tests.compilers.envoy.meshes import PAYMENTS, SETTINGS, WEB, mesh, rule, service
-from tests.compilers.envoy.proxies import Connection, RealMesh, loopback, running
+from tests.compilers.envoy.proxies import Envoys
+from tests.compilers.meshes import PAYMENTS, SETTINGS, WEB, mesh, rule, service
+from tests.compilers.world import Connection, RealMesh, loopback, running
 
 pytestmark = pytest.mark.e2e
 
@@ -53,7 +54,7 @@ def world(envoy_binary: Path) -> Iterator[RealMesh]:
         (RAW, rule(RAW)),
         settings=replace(SETTINGS),
     )
-    with running(the_mesh, envoy_binary) as started:
+    with running(the_mesh, Envoys(envoy_binary)) as started:
         yield started
 
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from policyd.compiler.memo import Memo
-from policyd.compiler.protocol import ListenAddress, Validation
+from policyd.compiler.protocol import ListenAddress, Secrets, Validation
 from policyd.model.access import Mode, Permit, Rule, Source
 from policyd.model.mesh import Mesh
 from policyd.model.names import Name
@@ -22,7 +22,7 @@ from policyd.model.paths import PathPattern
 from policyd.model.resilience import Resilience, Retries, Timeouts
 from policyd.model.service import HeaderMatch, HealthCheck, Protocol, Service, Split
 from policyd_compilers.envoy import COMPILER
-from tests.compilers.envoy.meshes import PAYMENTS, WEB, mesh, rule, service
+from tests.compilers.meshes import PAYMENTS, WEB, mesh, rule, service
 
 SEGMENTS = st.text("abz09._~!$&'()*+,=:@-", min_size=1, max_size=6).filter(
     lambda text: text not in {".", ".."} and "**" not in text
@@ -74,31 +74,34 @@ def judge(binary: Path, folder: Path, validation: Validation) -> subprocess.Comp
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[Check.function_scoped_fixture, Check.too_slow])
 @given(st.lists(RULES, max_size=4, unique_by=lambda each: each.name), SERVICES)
-def test_envoy_accepts_every_mesh(envoy_binary: Path, tmp_path: Path, rules: list[Rule], payments: Service) -> None:
+def test_envoy_accepts_every_mesh(
+    envoy_binary: Path, secrets: Secrets, tmp_path: Path, rules: list[Rule], payments: Service
+) -> None:
     the_mesh: Mesh = mesh([payments, service(WEB, v1=["10.0.0.1"])], *((PAYMENTS, each) for each in rules))
     for node in nodes(the_mesh):
         compiled = COMPILER.compile(the_mesh, node, Memo())
-        result = judge(envoy_binary, tmp_path, COMPILER.validation(compiled, node))
+        result = judge(envoy_binary, tmp_path, COMPILER.validation(compiled, node, secrets))
         assert result.returncode == 0, result.stderr
 
 
-def test_envoy_accepts_a_destination_with_many_callers(envoy_binary: Path, tmp_path: Path) -> None:
+def test_envoy_accepts_a_destination_with_many_callers(envoy_binary: Path, secrets: Secrets, tmp_path: Path) -> None:
     rules = [
         rule(PAYMENTS, (Source(services=(Name("shop", f"s{i}"),)),), ("GET",), (f"/v{i}/{{id}}",), name=f"r{i}")
         for i in range(300)
     ]
     the_mesh = mesh([service(PAYMENTS, v1=["10.0.1.1"])], *((PAYMENTS, each) for each in rules))
     node = next(nodes(the_mesh))
-    result = judge(envoy_binary, tmp_path, COMPILER.validation(COMPILER.compile(the_mesh, node, Memo()), node))
+    compiled = COMPILER.compile(the_mesh, node, Memo())
+    result = judge(envoy_binary, tmp_path, COMPILER.validation(compiled, node, secrets))
     assert result.returncode == 0, result.stderr
 
 
-def test_envoy_refuses_a_route_to_an_unknown_cluster(envoy_binary: Path, tmp_path: Path) -> None:
+def test_envoy_refuses_a_route_to_an_unknown_cluster(envoy_binary: Path, secrets: Secrets, tmp_path: Path) -> None:
     the_mesh = mesh([service(PAYMENTS, v1=["10.0.1.1"]), service(WEB, v1=["10.0.0.1"])], (PAYMENTS, rule(PAYMENTS)))
     node = list(nodes(the_mesh))[-1]
     compiled = COMPILER.compile(the_mesh, node, Memo())
     kept = tuple(artifact for artifact in compiled.artifacts if artifact.name != "pay/payments/v1")
-    result = judge(envoy_binary, tmp_path, COMPILER.validation(replace(compiled, artifacts=kept), node))
+    result = judge(envoy_binary, tmp_path, COMPILER.validation(replace(compiled, artifacts=kept), node, secrets))
     assert result.returncode != 0
     assert "pay/payments/v1" in result.stderr
 

@@ -1,0 +1,68 @@
+"""Losses that every compiler has, because they come from what a mesh is and not from what a proxy can do.
+
+A compiler adds its own. Each loss has a code, a paragraph in the compiler's README and a test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from policyd.base.diagnostics import Severity
+from policyd.compiler.artifact import Loss
+from policyd.model.access import ANY_METHOD, Access, Rule
+from policyd.model.methods import is_canonical_method
+from policyd.model.paths import EVERYTHING
+from policyd.model.provenance import Key
+from policyd.model.service import Protocol, Service
+
+
+def of_access(service: Service, access: Access) -> tuple[Loss, ...]:
+    """What is lost of the access rules to `service`, in its own sidecars."""
+    return tuple(loss for rule in access.rules for loss in _of_rule(service, rule))
+
+
+def of_protocol(service: Service) -> tuple[Loss, ...]:
+    """A service that speaks plain TCP has no requests, which is what rules, splits and retries are about."""
+    if service.protocol is not Protocol.TCP:
+        return ()
+    return (
+        Loss(
+            "PD1301",
+            Severity.ERROR,
+            Key("Service", service.name),
+            f"`{service.name}` speaks tcp, which sidecars do not carry yet: nobody reaches it",
+            hint="use protocol http, http2 or grpc",
+        ),
+    )
+
+
+def of_retry_condition(service: Service, word: str, proxy: str, known: str) -> Loss:
+    """A condition in `retries.on` that `proxy` has no word for; the others hold."""
+    return Loss(
+        "PD1302",
+        Severity.WARNING,
+        Key("Service", service.name),
+        f"`{service.name}` retries on `{word}`, which {proxy} does not know: it is left out",
+        hint=f"known conditions: {known}",
+    )
+
+
+def _of_rule(service: Service, rule: Rule) -> Iterator[Loss]:
+    key = Key("AccessRule", rule.name)
+    methods = sorted({method for permit in rule.permits for method in permit.methods})
+    for method in methods:
+        if method != ANY_METHOD and not is_canonical_method(method):
+            yield Loss(
+                "PD1303",
+                Severity.ERROR,
+                key,
+                f"`{rule.name}` allows the method `{method}`, which is never canonical: it is refused with 400",
+            )
+    if service.opaque_paths and any(path != EVERYTHING for permit in rule.permits for path in permit.paths):
+        yield Loss(
+            "PD1304",
+            Severity.ERROR,
+            key,
+            f"`{rule.name}` has path rules, but `{service.name}` has opaque paths: they allow nothing",
+            hint="a service with `opaquePaths: true` can only be opened with `paths: [/**]`",
+        )

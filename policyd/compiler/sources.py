@@ -1,0 +1,63 @@
+"""What a service's sidecars are compiled from, and nothing else: found once for each mesh, named by content.
+
+    mesh -> Index.of(mesh)[service] -> Sources -> compiler
+
+Whoever compiles from `Sources` alone can use `key` for his memo: two equal keys give equal configuration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import cast
+
+from policyd.model.access import Access
+from policyd.model.mesh import Mesh, Settings
+from policyd.model.names import Name
+from policyd.model.scope import Scope
+from policyd.model.service import Protocol, Service
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """The values that a service's share is compiled from, and nothing else; `key` names them all by content."""
+
+    settings: Settings
+    service: Service
+    access: Access
+    scope: tuple[Service, ...]
+    """Every service that this one may call by some rule, enforced or observed."""
+    also_inbound: tuple[int, ...]
+    """Ports that take calls beside the one of the settings, while that one changes."""
+    key: Hashable
+
+    @property
+    def carried(self) -> tuple[Service, ...]:
+        """The destinations that sidecars can carry: all but plain TCP."""
+        return tuple(each for each in self.scope if each.protocol is not Protocol.TCP)
+
+
+class Index(dict[Name, Sources]):
+    """The sources of every service of one mesh, found when first asked for and kept with that mesh."""
+
+    def __init__(self, mesh: Mesh) -> None:
+        super().__init__()
+        self._mesh = mesh
+        self._scope = Scope.of(mesh)
+
+    @classmethod
+    def of(cls, mesh: Mesh) -> Index:
+        """The index of `mesh`."""
+        known = mesh.derived.get(cls)
+        if known is None:
+            known = mesh.derived[cls] = cls(mesh)
+        return cast("Index", known)
+
+    def __missing__(self, name: Name) -> Sources:
+        mesh = self._mesh
+        settings, service, access = mesh.settings, mesh.services[name], mesh.access.get(name) or Access(name)
+        scope = tuple([mesh.services[destination] for destination in self._scope.destinations(name)])
+        also = mesh.also_inbound
+        key = (settings.digest, also, service.digest, access.digest, *[each.digest for each in scope])
+        found = self[name] = Sources(settings, service, access, scope, also, key)
+        return found

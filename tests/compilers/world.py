@@ -1,0 +1,229 @@
+"""A real mesh on loopback: sidecars of one data plane, compiled, with real SVIDs and applications that echo."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import ssl
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from policyd.compiler.memo import Memo
+from policyd.compiler.protocol import Secrets
+from policyd.identity import CertificateAuthority
+from policyd.model.mesh import Mesh
+from policyd.model.methods import METHODS
+from policyd.model.names import Name, dns_name, spiffe_id
+from policyd.model.node import Node, nodes
+from policyd.model.service import Endpoint
+
+PEM = serialization.Encoding.PEM
+
+
+class Authority:
+    """Real SVIDs of one test run, and certificates for identities that no service of the mesh has."""
+
+    def __init__(self, trust_domain: str) -> None:
+        self._root = CertificateAuthority.throwaway(trust_domain, datetime.now(UTC))
+        self.root_pem = self._root.bundle_pem
+
+    def secrets(self, service: Name, identity: str = "") -> Secrets:
+        """A leaf for a service, or for any identity."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        names = (identity or spiffe_id(self._root.trust_domain, service), dns_name(self._root.trust_domain, service))
+        leaf = self._root._leaf(key.public_key(), *names, datetime.now(UTC), 3_600)
+        pem = key.private_bytes(PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        return Secrets(leaf.public_bytes(PEM), pem, self.root_pem)
+
+
+class _Echo(BaseHTTPRequestHandler):
+    """Answers with what arrived and which version it is."""
+
+    protocol_version = "HTTP/1.1"
+    version = "?"
+    wbufsize = 1 << 16  # one write for headers and body: two would wait for a delayed acknowledgement
+
+    def answer(self) -> None:
+        length = int(self.headers.get("content-length") or 0)
+        self.rfile.read(length)
+        delay = float(self.headers.get("x-test-delay") or 0)
+        if delay:
+            threading.Event().wait(delay)
+        seen = {"version": self.version, "method": self.command, "path": self.path}
+        body = json.dumps({**seen, "headers": {k.lower(): v for k, v in self.headers.items()}}).encode()
+        self.send_response(int(self.headers.get("x-test-status") or 200))
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+        """Say nothing."""
+
+
+@dataclass
+class Reply:
+    """What came back; `body` is the JSON, where it is JSON."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: Any
+
+
+class Connection:
+    """HTTP/1.1 with nothing normalised: the target goes out byte for byte, on one connection while it lasts."""
+
+    def __init__(self, address: tuple[str, int], tls: ssl.SSLContext | None = None) -> None:
+        self._address, self._tls = address, tls
+        self._socket: socket.socket | None = None
+
+    def send(
+        self, method: str, target: str, host: str = "payments.pay", headers: Mapping[str, str] | None = None
+    ) -> Reply:
+        """One request, once more on a new connection if the last one had been closed."""
+        lines = [f"{method} {target} HTTP/1.1", f"host: {host}", *(f"{k}: {v}" for k, v in (headers or {}).items())]
+        raw = ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+        if self._socket is not None:
+            try:
+                return self._exchange(self._socket, method, raw)
+            except (OSError, http.client.HTTPException):
+                self.close()
+        return self._exchange(self._open(), method, raw)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def _open(self) -> socket.socket:
+        plain = socket.create_connection(self._address, timeout=10)
+        self._socket = self._tls.wrap_socket(plain) if self._tls else plain
+        return self._socket
+
+    def _exchange(self, connection: socket.socket, method: str, raw: bytes) -> Reply:
+        connection.sendall(raw)
+        response = http.client.HTTPResponse(connection, method=method)
+        response.begin()
+        text = response.read()
+        headers = {name.lower(): value for name, value in response.getheaders()}
+        if response.will_close:
+            self.close()
+        try:
+            return Reply(response.status, headers, json.loads(text))
+        except ValueError:
+            return Reply(response.status, headers, text.decode(errors="replace"))
+
+
+@dataclass
+class RealMesh:
+    """Running sidecars and applications of a mesh."""
+
+    mesh: Mesh
+    authority: Authority
+    folder: Path
+    logs: dict[str, Path] = field(default_factory=dict)
+
+    def app_of(self, endpoint: Endpoint) -> Connection:
+        """A connection as an instance's application opens it: to its own sidecar's outbound listener."""
+        return Connection((endpoint.address, self.mesh.settings.outbound_port))
+
+    def peer_of(self, endpoint: Endpoint, caller: Name, identity: str = "") -> Connection:
+        """A connection as another sidecar opens it, with the caller's certificate."""
+        secrets = self.authority.secrets(caller, identity)
+        pem = self.folder / f"peer-{time.monotonic_ns()}.pem"
+        pem.write_bytes(secrets.certificate_chain + secrets.private_key)
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        tls.check_hostname = False
+        tls.load_verify_locations(cadata=secrets.roots.decode())
+        tls.load_cert_chain(pem)
+        return Connection((endpoint.address, self.mesh.settings.inbound_port), tls)
+
+    def logged(self, node_id: str, path: str) -> dict[str, Any]:
+        """The access log's line for a path, once it has been written."""
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            lines = [json.loads(line) for line in self.logs[node_id].read_text().splitlines() if line[-1:] == "}"]
+            found = [line for line in lines if line["path"] == path]
+            if found:
+                return dict(found[0])
+            time.sleep(0.02)  # another process writes the file
+        raise AssertionError(f"no line for {path}")
+
+
+class Sidecars(Protocol):
+    """How the proxies of one data plane are started."""
+
+    def start(self, world: RealMesh, node: Node, memo: Memo) -> subprocess.Popen[bytes]:
+        """Start the sidecar of `node`, which logs JSON lines to the file in `world.logs`."""
+        ...
+
+
+def loopback(pid: int) -> str:
+    """A prefix of loopback addresses of this process's own."""
+    return f"127.{64 + pid % 64}.{pid // 64 % 256}."
+
+
+@contextmanager
+def running(mesh: Mesh, sidecars: Sidecars, only: set[Name] | None = None) -> Iterator[RealMesh]:
+    """Start an application and a sidecar for every instance (of `only`), and wait until all listen."""
+    with tempfile.TemporaryDirectory() as name:
+        world = RealMesh(mesh, Authority(mesh.settings.trust_domain), Path(name))
+        memo, proxies, servers = Memo(), [], []
+        try:
+            for node in nodes(mesh):
+                if only is None or node.service in only:
+                    servers.append(_application(node))
+                    proxies.append((node, sidecars.start(world, node, memo)))
+            for node, process in proxies:
+                _wait_for(node.endpoint.address, mesh.settings.outbound_port, process)
+            yield world
+        finally:
+            for _, process in proxies:
+                process.kill()
+                process.wait()
+            for server in servers:
+                server.shutdown()
+                server.server_close()
+
+
+def _application(node: Node) -> ThreadingHTTPServer:
+    handler = type(
+        "Echo", (_Echo,), {"version": node.version, **{f"do_{method}": _Echo.answer for method in METHODS}}
+    )
+    server = ThreadingHTTPServer((node.endpoint.app_address, node.endpoint.app_port), handler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+    return server
+
+
+def _wait_for(address: str, port: int, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        assert process.poll() is None, "the proxy ended"
+        try:
+            socket.create_connection((address, port), timeout=1).close()
+        except OSError:
+            time.sleep(0.02)  # the kernel offers no event for "somebody listens now"
+        else:
+            return
+    raise AssertionError(f"nothing listens on {address}:{port}")
