@@ -30,7 +30,7 @@ from policyd.source import DirectoryTree
 HERE = Path(__file__).parent
 AT = datetime(2027, 1, 1, tzinfo=UTC)
 CASES = sorted(folder.parent.name for folder in HERE.glob("*/intents"))
-COMPILERS = ("envoy",)
+COMPILERS = ("envoy", "haproxy")
 
 
 @dataclass(frozen=True)
@@ -88,11 +88,21 @@ def files(results: Mapping[Node, Compiled], compiler: Compiler) -> dict[str, str
 
 
 def path_of(artifact: Artifact, versions: Mapping[str, str]) -> str:
-    """`cluster/default.web.v1.yaml`; with the first node that has it, where nodes have different ones."""
+    """`cluster/default.web.v1.yaml`, or a file's own name; with the first node that has it, where nodes differ."""
+    if artifact.kind == "file":
+        stem, dot, ending = artifact.name.rpartition(".")
+        return f"{stem}{_at(artifact, versions)}{dot}{ending}"
     kind = artifact.kind.rpartition(".")[2].lower()
     name = artifact.name.replace("/", ".")
-    suffix = f"@{versions[artifact.version].replace('/', '.')}" if len(versions) > 1 else ""
-    return f"{kind}/{name}{suffix}.yaml"
+    return f"{kind}/{name}{_at(artifact, versions)}.yaml"
+
+
+def _at(artifact: Artifact, versions: Mapping[str, str]) -> str:
+    return f"@{versions[artifact.version].replace('/', '.')}" if len(versions) > 1 else ""
+
+
+def golden(folder: Path) -> Iterable[Path]:
+    return (path for path in folder.rglob("*") if path.is_file())
 
 
 def described(findings: Iterable[Finding]) -> list[dict[str, str]]:
@@ -103,7 +113,7 @@ def described(findings: Iterable[Finding]) -> list[dict[str, str]]:
 
 
 def regenerate(folder: Path, wanted: Mapping[str, str]) -> None:
-    for path in folder.rglob("*.yaml"):
+    for path in list(golden(folder)):
         if path.relative_to(folder).as_posix() not in wanted:
             path.unlink()
     for name, text in wanted.items():
@@ -133,19 +143,23 @@ def test_compiled(name: str, target: str, regenerate_golden: bool) -> None:
     folder = HERE / name / "out" / target
     if regenerate_golden:
         regenerate(folder, wanted)
-    there = {path.relative_to(folder).as_posix(): path.read_text() for path in folder.rglob("*.yaml")}
+    there = {path.relative_to(folder).as_posix(): path.read_text() for path in golden(folder)}
     assert sorted(there) == sorted(wanted)
     for path, text in wanted.items():
         assert there[path] == text, f"{path} differs; see tests/cases/README.md"
 
 
+@pytest.mark.parametrize("target", COMPILERS)
 @pytest.mark.parametrize("name", CASES)
-async def test_real_envoy_accepts_it(name: str, envoy_binary: Path, secrets: Secrets) -> None:
+async def test_the_real_proxy_accepts_it(
+    name: str, target: str, secrets: Secrets, request: pytest.FixtureRequest
+) -> None:
     found = scenario(name).effective
     assert found is not None
-    compiler = registry.load("envoy")
+    compiler = registry.load(target)
+    binary = request.getfixturevalue(f"{target}_binary")
     first_of_each = {(node.service, node.version): node for node in reversed(found.nodes())}
     for node in first_of_each.values():
         result = compiler.compile(found.mesh_for(node), node, Memo())
-        verdict = await validate(compiler.validation(result, node, secrets), envoy_binary, 20.0)
+        verdict = await validate(compiler.validation(result, node, secrets), binary, 20.0)
         assert verdict.accepted, f"{node.id}: {verdict.reason}"

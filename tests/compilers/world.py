@@ -7,11 +7,12 @@ import json
 import socket
 import ssl
 import subprocess
+import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -74,6 +75,16 @@ class _Echo(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
+class _Server(ThreadingHTTPServer):
+    """A proxy may reset an idle connection, and a TLS handshake may be broken off: no news for the test's output."""
+
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handle_error(request, client_address)
+
+
 @dataclass
 class Reply:
     """What came back; `body` is the JSON, where it is JSON."""
@@ -86,9 +97,23 @@ class Reply:
 class Connection:
     """HTTP/1.1 with nothing normalised: the target goes out byte for byte, on one connection while it lasts."""
 
-    def __init__(self, address: tuple[str, int], tls: ssl.SSLContext | None = None) -> None:
-        self._address, self._tls = address, tls
+    def __init__(
+        self, address: tuple[str, int], tls: ssl.SSLContext | None = None, session: ssl.SSLSession | None = None
+    ) -> None:
+        self._address, self._tls, self._offered = address, tls, session
         self._socket: socket.socket | None = None
+
+    @property
+    def session(self) -> ssl.SSLSession | None:
+        """The TLS session of the connection, to be offered by another one."""
+        assert isinstance(self._socket, ssl.SSLSocket)
+        return self._socket.session
+
+    @property
+    def resumed(self) -> bool:
+        """Whether the server took the session that was offered."""
+        assert isinstance(self._socket, ssl.SSLSocket)
+        return bool(self._socket.session_reused)
 
     def send(
         self, method: str, target: str, host: str = "payments.pay", headers: Mapping[str, str] | None = None
@@ -117,7 +142,7 @@ class Connection:
 
     def _open(self) -> socket.socket:
         plain = socket.create_connection(self._address, timeout=10)
-        self._socket = self._tls.wrap_socket(plain) if self._tls else plain
+        self._socket = self._tls.wrap_socket(plain, session=self._offered) if self._tls else plain
         return self._socket
 
     def _exchange(self, connection: socket.socket, method: str, raw: bytes) -> Reply:
@@ -149,25 +174,51 @@ class RealMesh:
 
     def peer_of(self, endpoint: Endpoint, caller: Name, identity: str = "") -> Connection:
         """A connection as another sidecar opens it, with the caller's certificate."""
-        secrets = self.authority.secrets(caller, identity)
+        return Connection((endpoint.address, self.mesh.settings.inbound_port), self.tls_of(caller, identity))
+
+    def tls_of(self, caller: Name, identity: str = "", of: Authority | None = None) -> ssl.SSLContext:
+        """What a client with the caller's certificate, signed by the mesh's root or by another one, brings."""
+        return self._tls(ssl.PROTOCOL_TLS_CLIENT, (of or self.authority).secrets(caller, identity))
+
+    @contextmanager
+    def posing(self, endpoint: Endpoint, service: Name) -> Iterator[None]:
+        """A server where an instance's sidecar would be, with the certificate of `service`."""
+        handler = type("Posing", (_Echo,), {"do_GET": _Echo.answer})
+        server = _Server((endpoint.address, self.mesh.settings.inbound_port), handler)
+        tls = self._tls(ssl.PROTOCOL_TLS_SERVER, self.authority.secrets(service))
+        tls.verify_mode = ssl.CERT_REQUIRED
+        tls.set_alpn_protocols(["http/1.1"])
+        server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+        with _serving(server):
+            yield
+
+    def _tls(self, protocol: Any, secrets: Secrets) -> ssl.SSLContext:
         pem = self.folder / f"peer-{time.monotonic_ns()}.pem"
         pem.write_bytes(secrets.certificate_chain + secrets.private_key)
-        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        tls = ssl.SSLContext(protocol)
         tls.check_hostname = False
         tls.load_verify_locations(cadata=secrets.roots.decode())
         tls.load_cert_chain(pem)
-        return Connection((endpoint.address, self.mesh.settings.inbound_port), tls)
+        return tls
 
     def logged(self, node_id: str, path: str) -> dict[str, Any]:
         """The access log's line for a path, once it has been written."""
+        return self._lines([self.logs[node_id]], path, 1)[0]
+
+    def arrived(self, path: str, at_least: int) -> list[dict[str, Any]]:
+        """The lines of all inbound logs for a path, once there are so many."""
+        return self._lines(self.logs.values(), path, at_least, "inbound")
+
+    def _lines(self, logs: Iterable[Path], path: str, at_least: int, listener: str = "") -> list[dict[str, Any]]:
         deadline = time.monotonic() + 10
         while time.monotonic() < deadline:
-            lines = [json.loads(line) for line in self.logs[node_id].read_text().splitlines() if line[-1:] == "}"]
-            found = [line for line in lines if line["path"] == path]
-            if found:
-                return dict(found[0])
+            lines = [line for log in logs for line in log.read_text().splitlines() if line[-1:] == "}"]
+            found = [line for line in map(json.loads, lines) if line["path"] == path]
+            found = [line for line in found if line["listener"] == (listener or line["listener"])]
+            if len(found) >= at_least:
+                return found
             time.sleep(0.02)  # another process writes the file
-        raise AssertionError(f"no line for {path}")
+        raise AssertionError(f"no {at_least} lines for {path}")
 
 
 class Sidecars(Protocol):
@@ -186,34 +237,40 @@ def loopback(pid: int) -> str:
 @contextmanager
 def running(mesh: Mesh, sidecars: Sidecars, only: set[Name] | None = None) -> Iterator[RealMesh]:
     """Start an application and a sidecar for every instance (of `only`), and wait until all listen."""
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         world = RealMesh(mesh, Authority(mesh.settings.trust_domain), Path(name))
-        memo, proxies, servers = Memo(), [], []
-        try:
-            for node in nodes(mesh):
-                if only is None or node.service in only:
-                    servers.append(_application(node))
-                    proxies.append((node, sidecars.start(world, node, memo)))
-            for node, process in proxies:
-                _wait_for(node.endpoint.address, mesh.settings.outbound_port, process)
-            yield world
-        finally:
-            for _, process in proxies:
-                process.kill()
-                process.wait()
-            for server in servers:
-                server.shutdown()
-                server.server_close()
+        memo, proxies = Memo(), []
+        for node in nodes(mesh):
+            if only is None or node.service in only:
+                stack.enter_context(_serving(_application(node)))
+                process = sidecars.start(world, node, memo)
+                stack.callback(_end, process)
+                proxies.append((node, process))
+        for node, process in proxies:
+            _wait_for(node.endpoint.address, mesh.settings.outbound_port, process)
+        yield world
 
 
-def _application(node: Node) -> ThreadingHTTPServer:
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait()
+
+
+def _application(node: Node) -> _Server:
     handler = type(
         "Echo", (_Echo,), {"version": node.version, **{f"do_{method}": _Echo.answer for method in METHODS}}
     )
-    server = ThreadingHTTPServer((node.endpoint.app_address, node.endpoint.app_port), handler)
-    server.daemon_threads = True
+    return _Server((node.endpoint.app_address, node.endpoint.app_port), handler)
+
+
+@contextmanager
+def _serving(server: _Server) -> Iterator[None]:
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-    return server
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
 def _wait_for(address: str, port: int, process: subprocess.Popen[bytes]) -> None:

@@ -27,6 +27,7 @@ from policyd_compilers.envoy import clusters, endpoints, inbound, losses, outbou
 from policyd_compilers.envoy import render as rendering
 from policyd_compilers.envoy import validation as validating
 
+NAME = "envoy"
 CAPABILITIES = Capabilities(delivery="xds", live_access_rules=True, weighted_versions=True, header_match=True)
 _IN_ORDER = attrgetter("kind", "name")
 
@@ -42,14 +43,16 @@ class Share:
 class EnvoyCompiler:
     """Compiles sidecars for Envoy by xDS. It has no state: what may be remembered is in the caller's memo."""
 
-    name = "envoy"
+    name = NAME
     id = "envoy-1"
     capabilities = CAPABILITIES
 
     def compile(self, mesh: Mesh, node: Node, memo: Memo) -> Compiled:
         """The listeners, routes, clusters and endpoints of `node`. Raises `KeyError` for an unknown service."""
         sources = Index.of(mesh)[node.service]
-        return memo.get((sources.key, node.endpoint), lambda: _node(sources, node.endpoint, memo), counted=False)
+        return memo.get(
+            (NAME, sources.key, node.endpoint), lambda: _node(sources, node.endpoint, memo), counted=False
+        )
 
     def render(self, artifact: Artifact) -> str:
         """The artefact as YAML with every `Any` opened."""
@@ -79,7 +82,7 @@ def _share(sources: Sources, memo: Memo) -> Share:
 
 def _node(sources: Sources, endpoint: Endpoint, memo: Memo) -> Compiled:
     """Its service's share, and what only this instance has: two listeners and the application."""
-    share = memo.get(sources.key, lambda: _share(sources, memo), counted=False)
+    share = memo.get((NAME, sources.key), lambda: _share(sources, memo), counted=False)
     settings, service = sources.settings, sources.service
     own = [_outbound_listener(settings, service.name, endpoint.address, memo)]
     if service.protocol is not Protocol.TCP:

@@ -1,18 +1,16 @@
-"""The real Envoy agrees with the model about hundreds of paths: which are canonical, and which a pattern holds."""
+"""Every real proxy agrees with the model about hundreds of paths: which are canonical, and which a pattern holds."""
 
 from __future__ import annotations
 
 import os
 import random
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from policyd.model.paths import PathPattern, is_canonical_path
-from tests.compilers.envoy.proxies import Envoys
 from tests.compilers.meshes import PAYMENTS, WEB, mesh, rule, service
-from tests.compilers.world import Connection, loopback, running
+from tests.compilers.world import Connection, Sidecars, loopback, running
 
 pytestmark = pytest.mark.e2e
 
@@ -44,19 +42,19 @@ def expected(target: str) -> int:
 
 
 @pytest.fixture(scope="module")
-def peer(envoy_binary: Path) -> Iterator[Connection]:
+def peer(sidecars: Sidecars) -> Iterator[Connection]:
     net = loopback(os.getpid() + 7)
     the_mesh = mesh(
         [service(PAYMENTS, v1=[net + "1"]), service(WEB, v1=[net + "2"])],
         (PAYMENTS, rule(PAYMENTS, methods=("GET",), paths=PATTERNS)),
     )
-    with running(the_mesh, Envoys(envoy_binary), only={PAYMENTS}) as world:
+    with running(the_mesh, sidecars, only={PAYMENTS}) as world:
         found = the_mesh.services[PAYMENTS].versions[0].endpoints[0]
         with world.peer_of(found, WEB) as connection:
             yield connection
 
 
-def test_envoy_and_the_model_agree(peer: Connection) -> None:
+def test_the_proxy_and_the_model_agree(peer: Connection) -> None:
     wanted = {target: expected(target) for target in targets()}
     assert {list(wanted.values()).count(status) for status in (200, 400, 403)}.isdisjoint(range(30))
     got = {target: peer.send("GET", target).status for target in wanted}

@@ -1,0 +1,102 @@
+"""The compiler: one node's share of the mesh as a folder of files, from parts that are compiled once.
+
+    node = process + inbound (its address, its service's rules) + outbound (its address, its caller's routes)
+         + one file for each destination, shared byte for byte by all callers
+
+HAProxy reads the files of a folder in order of name, so a change of one service writes only what it touches.
+"""
+
+from __future__ import annotations
+
+from operator import attrgetter
+
+from policyd.compiler import losses as shared_losses
+from policyd.compiler.artifact import Artifact, Compiled
+from policyd.compiler.memo import Memo
+from policyd.compiler.protocol import Capabilities, Secrets, Validation
+from policyd.compiler.sources import Index, Sources
+from policyd.model.mesh import Mesh, Settings
+from policyd.model.node import Node
+from policyd.model.service import Endpoint, Protocol, Service
+from policyd_compilers.haproxy import destinations, inbound, losses, outbound, text
+from policyd_compilers.haproxy import validation as validating
+from policyd_compilers.haproxy.names import INBOUND_FILE, OUTBOUND_FILE
+from policyd_compilers.haproxy.process import process
+
+NAME = "haproxy"
+CAPABILITIES = Capabilities(delivery="files", live_access_rules=False, weighted_versions=True, header_match=True)
+
+
+class HAProxyCompiler:
+    """Compiles sidecars for HAProxy by files. It has no state: what may be remembered is in the caller's memo."""
+
+    name = NAME
+    id = "haproxy-1"
+    capabilities = CAPABILITIES
+
+    def compile(self, mesh: Mesh, node: Node, memo: Memo) -> Compiled:
+        """The files of `node`. Raises `KeyError` for an unknown service."""
+        sources = Index.of(mesh)[node.service]
+        return memo.get(
+            (NAME, sources.key, node.endpoint), lambda: _node(sources, node.endpoint, memo), counted=False
+        )
+
+    def render(self, artifact: Artifact) -> str:
+        """The file as it is."""
+        if artifact.kind != text.FILE:
+            raise ValueError(f"not an artefact of the haproxy compiler: {artifact.kind}")
+        return artifact.body.decode()
+
+    def validation(self, compiled: Compiled, node: Node, secrets: Secrets) -> Validation:
+        """The folder itself, for `haproxy -c`."""
+        return validating.validation(compiled, secrets)
+
+
+def _node(sources: Sources, endpoint: Endpoint, memo: Memo) -> Compiled:
+    settings, service = sources.settings, sources.service
+    artifacts = [process(), _outbound(sources, endpoint, memo)]
+    if service.protocol is not Protocol.TCP:
+        artifacts.append(_inbound(sources, endpoint, memo))
+    artifacts += [_destination(settings, each, memo) for each in sources.carried]
+    lost = shared_losses.of_access(service, sources.access)
+    for each in (service, *sources.scope):
+        lost += losses.of_service(each)
+    return Compiled(tuple(sorted(artifacts, key=attrgetter("kind", "name"))), tuple(dict.fromkeys(lost)))
+
+
+def _inbound(sources: Sources, endpoint: Endpoint, memo: Memo) -> Artifact:
+    service = sources.service
+    key = (NAME, "inbound", sources.settings.digest, sources.access.digest, _own(service))
+
+    def build() -> Artifact:
+        shared = memo.get(key, lambda: inbound.rules(sources), counted=False)
+        return text.artifact(INBOUND_FILE, inbound.sections(sources.settings, service, endpoint, shared))
+
+    return memo.get((key, endpoint), build)
+
+
+def _own(service: Service) -> tuple[object, ...]:
+    """What of a service its own sidecars depend on."""
+    return (
+        service.name, service.protocol, service.resilience.timeouts, service.health_check, service.opaque_paths
+    )  # fmt: skip
+
+
+def _outbound(sources: Sources, endpoint: Endpoint, memo: Memo) -> Artifact:
+    settings = sources.settings
+    destinations_key = tuple((each.name, each.split) for each in sources.carried)
+    key = (NAME, "outbound", settings.digest, sources.service.name, destinations_key)
+
+    def build() -> Artifact:
+        shared = memo.get(key, lambda: outbound.rules(sources), counted=False)
+        return text.artifact(OUTBOUND_FILE, [outbound.frontend(settings, endpoint, shared)])
+
+    return memo.get((key, endpoint.address), build)
+
+
+def _destination(settings: Settings, service: Service, memo: Memo) -> Artifact:
+    key = (
+        NAME, "destination", settings.digest, service.name, service.protocol, service.versions, service.resilience,
+        service.health_check,
+    )  # fmt: skip
+    return memo.get(key, lambda: destinations.destination(settings, service))

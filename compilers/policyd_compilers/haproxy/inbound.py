@@ -1,0 +1,87 @@
+"""What peers reach: mutual TLS, canonical requests only, access rules, then the application."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from policyd.compiler.naming import APP, INBOUND
+from policyd.compiler.sources import Sources
+from policyd.model.mesh import Settings
+from policyd.model.service import Endpoint, Protocol, Service
+from policyd_compilers.haproxy import access, access_log, canonical, health, replies, tls
+from policyd_compilers.haproxy.endpoints import socket_address
+from policyd_compilers.haproxy.names import APP_HEALTH
+from policyd_compilers.haproxy.text import milliseconds, section
+
+IDLE_GRACE_MS = 10_000
+"""How much longer than its callers a callee keeps an idle connection: the caller closes first, and no request
+meets a closing connection."""
+APP_IDLE = "1s"
+"""Idle connections to the application are closed first by us: a common server closes its own after 2 to 5 s."""
+_MULTIPLEXED = frozenset({Protocol.HTTP2, Protocol.GRPC})
+
+
+def rules(sources: Sources) -> tuple[str, ...]:
+    """The lines of the frontend that all instances of a service share."""
+    return tuple(_rules(sources))
+
+
+def sections(settings: Settings, service: Service, endpoint: Endpoint, shared: tuple[str, ...]) -> list[str]:
+    """The frontend of one instance, and its application behind it."""
+    bind = f"bind {socket_address(endpoint.address, settings.inbound_port)} {tls.bind()}"
+    made = [
+        section(f"frontend {INBOUND}", [bind, *shared]),
+        section(f"backend {APP}", _application(service, endpoint)),
+    ]
+    if service.health_check is not None:
+        made.append(section(f"backend {APP_HEALTH}", _checked(service, endpoint)))
+    return made
+
+
+def _rules(sources: Sources) -> Iterator[str]:
+    service = sources.service
+    idle = service.resilience.timeouts.idle_ms
+    kept = milliseconds(idle + IDLE_GRACE_MS if idle else 0)
+    yield f"timeout client {kept}"
+    yield f"timeout http-keep-alive {kept}"
+    yield "option forwardfor"
+    yield access_log.inbound()
+    yield from access.identity()
+    yield from access_log.remember()
+    yield from canonical.rules(opaque_paths=service.opaque_paths)
+    if service.health_check is not None:
+        yield from health.answer(service.health_check)
+    yield replies.deny(403, replies.UPGRADE, "if { req.hdr(upgrade) -m found }")
+    yield from access.rules(sources.access, sources.settings.trust_domain, opaque_paths=service.opaque_paths)
+    yield from forward()
+    yield f"default_backend {APP}"
+
+
+def forward() -> Iterator[str]:
+    """What is passed on: the plain form of the request, without headers that would steer another proxy."""
+    yield "http-request set-uri %[pathq] unless { url -m beg -- / }"
+    yield "http-request del-header x-envoy- -m beg"
+
+
+def _application(service: Service, endpoint: Endpoint) -> Iterator[str]:
+    """The one instance beside this sidecar, in the clear, on loopback. Its health never cuts requests off here.
+
+    The bound of a call holds here too, so that no attempt outlives the callers' patience.
+    """
+    timeouts = service.resilience.timeouts
+    yield f"timeout connect {milliseconds(timeouts.connect_ms)}"
+    yield f"timeout server {milliseconds(timeouts.request_ms)}"
+    yield "retries 0"
+    yield "http-reuse safe"
+    protocol = " proto h2" if service.protocol in _MULTIPLEXED else ""
+    address = socket_address(endpoint.app_address, endpoint.app_port)
+    yield f"server {APP} {address}{protocol} pool-purge-delay {APP_IDLE}"
+
+
+def _checked(service: Service, endpoint: Endpoint) -> Iterator[str]:
+    """The application once more, only to ask how it is."""
+    assert service.health_check is not None
+    yield from health.check(service.health_check, service.name.name, mark=False)
+    protocol = " check-proto h2" if service.protocol in _MULTIPLEXED else ""
+    address = socket_address(endpoint.app_address, endpoint.app_port)
+    yield f"server {APP} {address} {health.server(service.health_check)}{protocol}"

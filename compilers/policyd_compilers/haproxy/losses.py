@@ -1,0 +1,61 @@
+"""What the mesh says and HAProxy cannot. The losses that every proxy shares are in `policyd.compiler.losses`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from policyd.base.diagnostics import Severity
+from policyd.compiler import losses
+from policyd.compiler.artifact import Loss
+from policyd.model.provenance import Key
+from policyd.model.service import WHOLE, Protocol, Service
+from policyd_compilers.haproxy.retries import STATUSES, WORDS, known
+
+KNOWN = ", ".join([*WORDS, *sorted(STATUSES)])
+
+
+def of_service(service: Service) -> tuple[Loss, ...]:
+    """What is lost of a service, wherever it is compiled."""
+    if service.protocol is Protocol.TCP:
+        return losses.of_protocol(service)
+    return tuple(_of_retries(service)) + tuple(_of_timeouts(service))
+
+
+def _of_retries(service: Service) -> Iterator[Loss]:
+    retries, key = service.resilience.retries, Key("Service", service.name)
+    if not retries.attempts:
+        return
+    for condition in retries.on:
+        if not known(condition):
+            yield losses.of_retry_condition(service, condition, "haproxy", KNOWN)
+        elif not WORDS.get(condition, (condition,)):
+            yield Loss(
+                "PD1305",
+                Severity.INFO,
+                key,
+                f"`{service.name}` retries on `{condition}`, which haproxy sees only as a failure: it is left out",
+                hint="haproxy opens another connection before it meets a peer's limit of streams",
+            )
+    yield Loss(
+        "PD1306",
+        Severity.WARNING,
+        key,
+        f"`{service.name}` bounds its retries to {retries.budget * 100 / WHOLE:g} % of the active calls, "
+        "which haproxy cannot: only the attempts of one call are bounded",
+        hint=f"each call is tried at most {retries.attempts + 1} times",
+    )
+
+
+def _of_timeouts(service: Service) -> Iterator[Loss]:
+    timeouts = service.resilience.timeouts
+    if not timeouts.request_ms:
+        return
+    each = timeouts.per_try_ms or timeouts.request_ms
+    yield Loss(
+        "PD1307",
+        Severity.INFO,
+        Key("Service", service.name),
+        f"`{service.name}` bounds the whole call to {timeouts.request_ms} ms; haproxy bounds each wait for an "
+        f"answer, to {each} ms",
+        hint="a call that is tried again, or an answer that comes in drops, may take longer",
+    )
