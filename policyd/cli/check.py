@@ -15,7 +15,7 @@ from rich.text import Text
 from policyd.base.clock import SystemClock
 from policyd.base.diagnostics import Finding, Severity, has_errors, in_order
 from policyd.cli.annotations import say_annotations
-from policyd.cli.compiled import compile_mesh, losses
+from policyd.cli.compiled import TargetOption, compile_mesh, losses
 from policyd.cli.deep import deep as ask_proxies
 from policyd.cli.guard import Guarded, guard
 from policyd.cli.judged import Judged, judge, under
@@ -58,6 +58,7 @@ def check(
     path: Annotated[Path, typer.Argument(help="The folder that holds the intents.")] = Path(),
     *,
     deep: Annotated[bool, typer.Option("--deep", help="Also ask the real proxy about every compiled node.")] = False,
+    target: TargetOption = None,
     strict: Annotated[bool, typer.Option("--strict", help="Warnings count as findings, too.")] = False,
     vouch: Annotated[
         list[str] | None, typer.Option("--vouch", help="Digest of team rules that need no OPA to check them.")
@@ -70,7 +71,7 @@ def check(
     ] = CheckFormat.TEXT,
 ) -> None:
     """Find every mistake in the intents: form, references, guardrails, and what a proxy could not say."""
-    report = look(path, deep=deep, vouched=vouch or ())
+    report = look(path, deep=deep, vouched=vouch or (), targets=target or ())
     shown = [finding for finding in report.findings if verbose or finding.severity > Severity.INFO]
     bad = has_errors(shown) or (strict and any(finding.severity is Severity.WARNING for finding in shown))
     match output:
@@ -84,14 +85,22 @@ def check(
         raise typer.Exit(FINDINGS)
 
 
-def look(path: Path, *, deep: bool = False, vouched: Sequence[str] = (), before: FileTree | None = None) -> Report:
+def look(
+    path: Path,
+    *,
+    deep: bool = False,
+    vouched: Sequence[str] = (),
+    targets: Sequence[str] = (),
+    before: FileTree | None = None,
+) -> Report:
     """Judge a folder by all stages; `before` is the tree whose rules judge it too. Raises what the engines raise."""
     began = time.perf_counter()
     tree = DirectoryTree(path)
     judged = judge(tree)
     guarded = guard(tree, judged.loaded, SystemClock(), vouched, before)
     findings = [*judged.findings, *guarded.findings]
-    compiled = compile_mesh(judged.lowered.mesh) if judged.lowered.mesh is not None else ()
+    mesh = judged.lowered.mesh
+    compiled = compile_mesh(mesh, targets=targets) if mesh is not None else ()
     findings += losses(compiled, judged.lowered.provenance)
     asked = deep and bool(compiled) and not has_errors(findings)
     if asked:

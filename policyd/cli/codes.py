@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 from policyd.base.codes import Explanation, table
 from policyd.base.errors import UsageError
+from policyd.compiler import registry
+from policyd.compiler.codes import CODES as SHARED_LOSSES
 from policyd.guardrails.bundle import shipped_bundle
 from policyd.guardrails.codes import explanations
 from policyd.intents.codes import CODES as INTENTS
@@ -18,13 +20,20 @@ OWN = table(
         "the proxy refuses the configuration",
         "`policyd check --deep` gave the compiled configuration to the real proxy, and the proxy would not start "
         "with it. The reason is in its own words. A wave would stop at its first proxy.",
-    )
+    ),
+    Explanation(
+        "PD3102",
+        "a data plane that cannot be run",
+        "The mesh names a compiler that is not installed, or one whose files this controller does not deliver yet. "
+        "The commit is refused and the proxies keep what they have. `compile`, `check` and `diff` know such a mesh.",
+    ),
 )
 
 
 def all_codes() -> Mapping[str, Explanation]:
     """Every code that a verb can print and policyd explains. Raises `ValueError` where two stages share one."""
-    tables = (INTENTS, LOWERING, explanations(shipped_bundle()), SOURCE_CODES, OWN)
+    compilers = [registry.load(name).codes for name in registry.installed()]
+    tables = (INTENTS, LOWERING, SHARED_LOSSES, *compilers, explanations(shipped_bundle()), SOURCE_CODES, OWN)
     return table(*(explanation for one in tables for explanation in one.values()))
 
 

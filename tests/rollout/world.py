@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
+from policyd.base.codes import Explanation
 from policyd.base.content import digest
 from policyd.compiler.artifact import Artifact, Compiled
 from policyd.compiler.memo import Memo
@@ -37,6 +40,7 @@ class WritingCompiler:
 
     name = "writing"
     id = "writing/1"
+    codes: Mapping[str, Explanation] = MappingProxyType({})
     capabilities = Capabilities("files", live_access_rules=True, weighted_versions=True, header_match=True)
 
     def compile(self, mesh: Mesh, node: Node, memo: Memo) -> Compiled:

@@ -8,9 +8,12 @@ an unrelated change costs two look-ups and returns the very same object.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from operator import attrgetter
+from types import MappingProxyType
 
+from policyd.base.codes import Explanation
 from policyd.compiler import losses as shared_losses
 from policyd.compiler.artifact import Artifact, Compiled, Loss
 from policyd.compiler.memo import Memo
@@ -46,6 +49,7 @@ class EnvoyCompiler:
     name = NAME
     id = "envoy-1"
     capabilities = CAPABILITIES
+    codes: Mapping[str, Explanation] = MappingProxyType({})
 
     def compile(self, mesh: Mesh, node: Node, memo: Memo) -> Compiled:
         """The listeners, routes, clusters and endpoints of `node`. Raises `KeyError` for an unknown service."""

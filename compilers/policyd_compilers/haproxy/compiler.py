@@ -11,8 +11,9 @@ from __future__ import annotations
 from operator import attrgetter
 
 from policyd.compiler import losses as shared_losses
-from policyd.compiler.artifact import Artifact, Compiled
+from policyd.compiler.artifact import FILE, Artifact, Compiled
 from policyd.compiler.memo import Memo
+from policyd.compiler.naming import outbound_address
 from policyd.compiler.protocol import Capabilities, Secrets, Validation
 from policyd.compiler.sources import Index, Sources
 from policyd.model.mesh import Mesh, Settings
@@ -20,6 +21,7 @@ from policyd.model.node import Node
 from policyd.model.service import Endpoint, Protocol, Service
 from policyd_compilers.haproxy import destinations, inbound, losses, outbound, text
 from policyd_compilers.haproxy import validation as validating
+from policyd_compilers.haproxy.codes import CODES
 from policyd_compilers.haproxy.names import INBOUND_FILE, OUTBOUND_FILE
 from policyd_compilers.haproxy.process import process
 
@@ -33,6 +35,7 @@ class HAProxyCompiler:
     name = NAME
     id = "haproxy-1"
     capabilities = CAPABILITIES
+    codes = CODES
 
     def compile(self, mesh: Mesh, node: Node, memo: Memo) -> Compiled:
         """The files of `node`. Raises `KeyError` for an unknown service."""
@@ -43,7 +46,7 @@ class HAProxyCompiler:
 
     def render(self, artifact: Artifact) -> str:
         """The file as it is."""
-        if artifact.kind != text.FILE:
+        if artifact.kind != FILE:
             raise ValueError(f"not an artefact of the haproxy compiler: {artifact.kind}")
         return artifact.body.decode()
 
@@ -83,15 +86,15 @@ def _own(service: Service) -> tuple[object, ...]:
 
 
 def _outbound(sources: Sources, endpoint: Endpoint, memo: Memo) -> Artifact:
-    settings = sources.settings
+    settings, address = sources.settings, outbound_address(endpoint.address)
     destinations_key = tuple((each.name, each.split) for each in sources.carried)
     key = (NAME, "outbound", settings.digest, sources.service.name, destinations_key)
 
     def build() -> Artifact:
         shared = memo.get(key, lambda: outbound.rules(sources), counted=False)
-        return text.artifact(OUTBOUND_FILE, [outbound.frontend(settings, endpoint, shared)])
+        return text.artifact(OUTBOUND_FILE, [outbound.frontend(settings, address, shared)])
 
-    return memo.get((key, endpoint.address), build)
+    return memo.get((key, address), build)
 
 
 def _destination(settings: Settings, service: Service, memo: Memo) -> Artifact:

@@ -81,6 +81,8 @@ def _application(service: Service, endpoint: Endpoint) -> Iterator[str]:
 def _checked(service: Service, endpoint: Endpoint) -> Iterator[str]:
     """The application once more, only to ask how it is."""
     assert service.health_check is not None
+    yield f"timeout connect {milliseconds(service.resilience.timeouts.connect_ms)}"
+    yield f"timeout server {milliseconds(service.health_check.timeout_ms)}"
     yield from health.check(service.health_check, service.name.name, mark=False)
     protocol = " check-proto h2" if service.protocol in _MULTIPLEXED else ""
     address = socket_address(endpoint.app_address, endpoint.app_port)

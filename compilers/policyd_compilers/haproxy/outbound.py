@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from policyd.compiler.naming import OUTBOUND, host_names, outbound_address
+from policyd.compiler.naming import OUTBOUND, host_names
 from policyd.compiler.rules import NOT_IN_SCOPE
 from policyd.compiler.sources import Sources
 from policyd.model.mesh import Settings
 from policyd.model.names import Name
-from policyd.model.service import WHOLE, Endpoint, Service
+from policyd.model.service import WHOLE, Service
 from policyd_compilers.haproxy import access_log, canonical, inbound, replies
 from policyd_compilers.haproxy.endpoints import socket_address
 from policyd_compilers.haproxy.names import backend
@@ -27,9 +27,9 @@ def rules(sources: Sources) -> tuple[str, ...]:
     return tuple(_rules(sources))
 
 
-def frontend(settings: Settings, endpoint: Endpoint, shared: tuple[str, ...]) -> str:
-    """The frontend of one instance, on loopback."""
-    bind = f"bind {socket_address(outbound_address(endpoint.address), settings.outbound_port)}"
+def frontend(settings: Settings, address: str, shared: tuple[str, ...]) -> str:
+    """The frontend of the instances that listen on this loopback address: on one machine one, in the mesh many."""
+    bind = f"bind {socket_address(address, settings.outbound_port)}"
     return section(f"frontend {OUTBOUND}", [bind, *shared])
 
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from policyd.compiler.artifact import Artifact
+from policyd.compiler.artifact import FILE, Artifact
 
-FILE = "file"
-"""The kind of an artefact that is a file; its name is the path inside the node's folder."""
 _PLAIN = re.compile(r"[A-Za-z0-9_.:/@+=,~-]")
 _BARE = re.compile(r"[A-Za-z0-9_/-]")
 _SPECIAL = re.compile(r"([\\'\"(),])")
 _PRINTABLE = re.compile(r"[!-~]+")
+LONGEST_MS = 2**31 - 1
+"""The longest timer, nearly 25 days."""
 INDENT = "    "
 
 
@@ -47,7 +47,9 @@ def remark(text: str) -> str:
 
 
 def milliseconds(value: int) -> str:
-    """A duration; 0 switches the timer off."""
+    """A duration. 0 means no bound, for which HAProxy has no word that it does not warn of: then its longest one."""
+    if not 0 < value <= LONGEST_MS:
+        return f"{LONGEST_MS}ms"
     return f"{value}ms" if value % 1_000 else f"{value // 1_000}s"
 
 

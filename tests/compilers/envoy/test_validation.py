@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -14,55 +13,14 @@ from hypothesis import strategies as st
 
 from policyd.compiler.memo import Memo
 from policyd.compiler.protocol import ListenAddress, Secrets, Validation
-from policyd.model.access import Mode, Permit, Rule, Source
+from policyd.model.access import Rule, Source
 from policyd.model.mesh import Mesh
 from policyd.model.names import Name
 from policyd.model.node import nodes
-from policyd.model.paths import PathPattern
-from policyd.model.resilience import Resilience, Retries, Timeouts
-from policyd.model.service import HeaderMatch, HealthCheck, Protocol, Service, Split
+from policyd.model.service import Service
 from policyd_compilers.envoy import COMPILER
+from tests.compilers.generated import RULES, SERVICES
 from tests.compilers.meshes import PAYMENTS, WEB, mesh, rule, service
-
-SEGMENTS = st.text("abz09._~!$&'()*+,=:@-", min_size=1, max_size=6).filter(
-    lambda text: text not in {".", ".."} and "**" not in text
-)
-PATHS = st.builds(
-    PathPattern, st.lists(SEGMENTS | st.none(), min_size=1, max_size=4).map(tuple), st.booleans()
-)  # fmt: skip
-SOURCES = st.builds(
-    Source,
-    services=st.sampled_from([(), (WEB,), (WEB, Name("ops", "x"))]),
-    namespaces=st.sampled_from([(), ("shop",), ("shop", "ops")]),
-    identities=st.sampled_from([(), ("spiffe://partner.example/a",)]),
-    anyone=st.booleans(),
-)
-PERMITS = st.builds(
-    Permit, st.sampled_from([("*",), ("GET",), ("GET", "POST")]), st.lists(PATHS, min_size=1, max_size=3).map(tuple)
-)
-RULES = st.builds(
-    Rule,
-    st.sampled_from([Name("pay", "a"), Name("pay", "b")]),
-    st.lists(SOURCES, min_size=1, max_size=3).map(tuple),
-    st.lists(PERMITS, min_size=1, max_size=2).map(tuple),
-    st.sampled_from(Mode),
-    st.sampled_from([None, datetime(2030, 1, 1, tzinfo=UTC)]),
-)
-SERVICES = st.builds(
-    replace,
-    st.just(service(PAYMENTS, v1=["10.0.1.1"], v2=[])),
-    protocol=st.sampled_from([Protocol.HTTP, Protocol.HTTP2, Protocol.GRPC]),
-    split=st.sampled_from(
-        [Split.all_to("v1"), Split((("v1", 1), ("v2", 9_999)), HeaderMatch("x-canary", "yes"), "v2")]
-    ),
-    resilience=st.builds(
-        Resilience,
-        st.builds(Timeouts, request_ms=st.sampled_from([0, 500]), per_try_ms=st.sampled_from([0, 100])),
-        st.builds(Retries, st.integers(0, 3), st.sampled_from([(), ("503", "reset"), ("unknown",), ("5xx",)])),
-    ),
-    health_check=st.sampled_from([None, HealthCheck("/healthz")]),
-    opaque_paths=st.booleans(),
-)
 
 
 def judge(binary: Path, folder: Path, validation: Validation) -> subprocess.CompletedProcess[str]:

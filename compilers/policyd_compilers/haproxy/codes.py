@@ -1,0 +1,27 @@
+"""What the codes of this compiler's own losses mean."""
+
+from __future__ import annotations
+
+from policyd.base.codes import Explanation, table
+
+CODES = table(
+    Explanation(
+        "PD1305",
+        "a condition that haproxy does not tell from others",
+        "`refused-stream` means that a peer did not begin to work on a request. HAProxy sees it as a failure like "
+        "any other and does not try again. It opens another connection before it meets a peer's limit of streams, so "
+        "a stream is refused only by an application.",
+    ),
+    Explanation(
+        "PD1306",
+        "no retry budget",
+        "HAProxy bounds the tries of one call, not the share of active calls that are tries. In an outage every call "
+        "may be made `attempts` times more.",
+    ),
+    Explanation(
+        "PD1307",
+        "the call as a whole is not bounded",
+        "HAProxy bounds connecting and each wait for the server, not the whole call. With `perTry` each try waits so "
+        "long, else as long as `request` says. Tries add up, and an answer that never stops coming is never cut off.",
+    ),
+)
