@@ -98,11 +98,28 @@ def test_json_says_the_same_to_programs(policyd: Policyd, shop: Path, vouched: t
     assert (finding["severity"], finding["path"], finding["column"]) == ("error", str(file), 10)
 
 
-def test_the_real_proxy_is_asked(policyd: Policyd, shop: Path, vouched: tuple[str, str], envoy_binary: Path) -> None:
-    del envoy_binary
-    done = policyd("check", shop, "--deep", "-v", *vouched)
+@pytest.mark.parametrize("target", ["envoy", "haproxy"])
+def test_the_real_proxy_is_asked(
+    policyd: Policyd, shop: Path, vouched: tuple[str, str], target: str, request: pytest.FixtureRequest
+) -> None:
+    request.getfixturevalue(f"{target}_binary")
+    done = policyd("check", shop, "--deep", "-v", "--target", target, *vouched)
     assert done.exit_code == 0, done.output
     assert "16 proxies asked" in done.stdout
+
+
+def test_a_mesh_of_haproxies_is_checked_and_its_losses_stand_at_their_intents(
+    policyd: Policyd, shop: Path, vouched: tuple[str, str]
+) -> None:
+    file = shop / "mesh.yaml"
+    text = file.read_text()
+    assert "compiler: envoy" in text
+    file.write_text(text.replace("compiler: envoy", "compiler: haproxy"))
+    done = policyd("check", shop, "-o", "json", *vouched)
+    assert done.exit_code == 0, done.output
+    lost = [one for one in json.loads(done.stdout)["findings"] if one["code"] == "PD1306"]
+    assert {(one["severity"], Path(one["path"]).parent) for one in lost} == {("warning", shop / "services")}
+    assert all((shop / one["path"]).read_text().splitlines()[one["line"] - 1].startswith("metadata:") for one in lost)
 
 
 def test_deep_without_the_proxy_cannot_tell(

@@ -40,6 +40,36 @@ def test_compile_writes_the_same_files_every_time(policyd: Policyd, shop: Path, 
     assert any("default/payments/v1/127.0.1.71" in str(path) for path in first)
 
 
+def test_compile_writes_a_folder_that_haproxy_can_read(policyd: Policyd, shop: Path, tmp_path: Path) -> None:
+    assert policyd("compile", shop, "--target", "haproxy", "--out", tmp_path / "out").exit_code == 0
+    folder = tmp_path / "out" / "default" / "web" / "v1" / "127.0.1.11"
+    assert {"10-process.cfg", "20-inbound.cfg", "30-outbound.cfg"} <= {path.name for path in folder.iterdir()}
+    assert "/v1/charges" in (folder.parents[2] / "payments" / "v1" / "127.0.1.71" / "20-inbound.cfg").read_text()
+
+
+def test_compile_for_two_targets_keeps_them_apart(policyd: Policyd, shop: Path, tmp_path: Path) -> None:
+    targets = ("--target", "haproxy", "--target", "envoy")
+    assert "30 nodes" in policyd("compile", shop, *targets, "--out", tmp_path / "out").stdout
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["envoy", "haproxy"]
+
+
+def test_a_target_that_is_not_installed_is_named(policyd: Policyd, shop: Path) -> None:
+    done = policyd("compile", shop, "--target", "nginx")
+    assert done.exit_code == 2
+    assert "no compiler `nginx` is installed" in done.stderr
+    assert "`envoy`, `haproxy`" in done.stderr
+
+
+def test_diff_shows_files_line_by_line(policyd: Policyd, shop: Path, committed: Author) -> None:
+    del committed
+    _edit(shop / "services" / "payments.yaml", "methods: [GET]", "methods: [GET, DELETE]")
+    done = policyd("diff", "HEAD", "--path", shop, "--target", "haproxy")
+    assert done.exit_code == 0, done.output
+    assert "~ haproxy file 20-inbound.cfg" in done.stdout
+    assert "method DELETE GET" in done.stdout or "method GET DELETE" in done.stdout
+    assert "13 proxies unchanged" in done.stdout
+
+
 def test_compile_names_the_nodes_it_has(policyd: Policyd, shop: Path) -> None:
     done = policyd("compile", shop, "--node", "default/nobody")
     assert done.exit_code == 2
@@ -176,7 +206,7 @@ def test_explain_says_what_it_does_not_understand(
 
 def test_explain_tells_what_a_code_means(policyd: Policyd) -> None:
     assert policyd("explain", "pd3001").stdout.startswith("PD3001  symbolic link\n")
-    for code in ("PD1203", "PD1390", "PD2012"):
+    for code in ("PD1203", "PD1301", "PD1306", "PD1390", "PD2012", "PD3102"):
         assert json.loads(policyd("explain", code, "-o", "json").stdout)["text"]
 
 

@@ -89,6 +89,25 @@ async def test_the_trust_domain_of_a_live_mesh_stays() -> None:
     assert outcome.findings[0].location.path == "mesh.yaml"
 
 
+@pytest.mark.parametrize(
+    ("compiler", "why"),
+    [
+        ("haproxy", "`haproxy` writes files, which this controller does not deliver yet"),
+        ("nginx", "no compiler `nginx` is installed"),
+    ],
+)
+async def test_a_mesh_that_cannot_be_delivered_is_refused(compiler: str, why: str) -> None:
+    planes = f", dataPlanes: [{{name: edge, compiler: envoy}}, {{name: sidecars, compiler: {compiler}}}]}}"
+    judge = Verdict()
+    outcome = await Admission(judge, FakeClock()).consider(snapshot({"mesh.yaml": MESH.rstrip()[:-1] + planes}))
+    assert isinstance(outcome, Rejected)
+    assert [(finding.code, finding.location.path, finding.location.line) for finding in outcome.findings] == [
+        ("PD3102", "mesh.yaml", 3)
+    ]
+    assert outcome.findings[0].message == f"the data plane `sidecars` cannot be run: {why}"
+    assert judge.promoted == []
+
+
 async def test_a_commit_is_judged_by_the_rules_before_it_and_its_own() -> None:
     """Taking a rule away and breaking it in one commit does not work; the next commit is free of it."""
     files = {"mesh.yaml": MESH.replace("name: m,", "name: longer,"), "rego/names.rego": RULE}
