@@ -282,6 +282,20 @@ class Driver:
             # Memberships may have changed for anyone: nobody's next tick counts.
             self._unsettled |= self._book.current.keys()
             self._reporter.runtime(moved, self._since_commit(), resumed=first)
+        if first:
+            await self._hear_again(moved)
+
+    async def _hear_again(self, moved: Moved) -> None:
+        """What proxies say to the first move after a start is said to the changes that were on their way.
+
+        The controller may have died between a step and its answers. Which of several changes a proxy means cannot
+        be told then, and going back is safe for each.
+        """
+        for release in tuple(self._book.current.values()):
+            begun = release.phase.in_flight and release.phase is not Phase.ABORTING and release.state.stage >= 0
+            if begun and self._objection(release, moved):
+                self._reporter.refused(release, moved)
+                await self._advance(release, _answered(moved))
 
     def _members_changed(self) -> bool:
         """Whether a wave is under way and its shares would be taken of other nodes now."""

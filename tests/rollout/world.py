@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -118,14 +118,17 @@ def mesh(
 class World:
     """A driver, what it drives, and a store that survives a restart."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(
+        self, folder: Path, open_store: Callable[[Path], Store] = Store, delivery: FakeDelivery | None = None
+    ) -> None:
         self.clock = FakeClock()
         self.metrics = FakeMetrics(self.clock)
-        self.delivery = FakeDelivery()
+        self.delivery = delivery or FakeDelivery()
+        self._open_store = open_store
         self.secrets: dict[Name, tuple[Artifact, ...]] = {}
         self.path = folder / "policyd.db"
         self.bad: set[str] = set()
-        self.store = Store(self.path)
+        self.store = self._open_store(self.path)
         self.driver = self._driver()
 
     def _driver(self) -> Driver:
@@ -140,7 +143,7 @@ class World:
     def crash(self) -> None:
         """The controller dies at this instant and another one begins on the same store."""
         self.store.close()
-        self.store = Store(self.path)
+        self.store = self._open_store(self.path)
         self.driver = self._driver()
 
     async def ticks(self, count: int, requests: int = 100) -> None:
