@@ -49,7 +49,7 @@ def test_compile_writes_a_folder_that_haproxy_can_read(policyd: Policyd, shop: P
 
 def test_compile_for_two_targets_keeps_them_apart(policyd: Policyd, shop: Path, tmp_path: Path) -> None:
     targets = ("--target", "haproxy", "--target", "envoy")
-    assert "30 nodes" in policyd("compile", shop, *targets, "--out", tmp_path / "out").stdout
+    assert "32 nodes" in policyd("compile", shop, *targets, "--out", tmp_path / "out").stdout
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["envoy", "haproxy"]
 
 
@@ -67,7 +67,7 @@ def test_diff_shows_files_line_by_line(policyd: Policyd, shop: Path, committed: 
     assert done.exit_code == 0, done.output
     assert "~ haproxy file 20-inbound.cfg" in done.stdout
     assert "method DELETE GET" in done.stdout or "method GET DELETE" in done.stdout
-    assert "13 proxies unchanged" in done.stdout
+    assert "14 proxies unchanged" in done.stdout
 
 
 def test_compile_names_the_nodes_it_has(policyd: Policyd, shop: Path) -> None:
