@@ -17,7 +17,7 @@ import contextlib
 import os
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +25,7 @@ import orjson
 import structlog
 
 from policyd.base.clock import Clock
+from policyd.base.sqlite import transaction
 from policyd.compiler.artifact import Artifact
 from policyd.delivery.ledger import Ledger
 from policyd.delivery.resource_types import SECRET
@@ -132,7 +133,7 @@ class AcknowledgedSets:
         return self._db
 
     def _write(self, rows: Iterable[_Row], gone: Iterable[str]) -> None:
-        with self._using, _transaction(db := self._open()):
+        with self._using, transaction(db := self._open()):
             for node_id in gone:
                 self._held.pop(node_id, None)
             db.executemany("DELETE FROM node WHERE id = ?", [(node_id,) for node_id in gone])
@@ -173,18 +174,6 @@ class AcknowledgedSets:
         for suffix in ("", "-wal", "-shm", "-journal"):
             with contextlib.suppress(OSError):
                 Path(f"{self._path}{suffix}").unlink()
-
-
-@contextlib.contextmanager
-def _transaction(db: sqlite3.Connection) -> Iterator[None]:
-    db.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-    except BaseException:
-        with contextlib.suppress(sqlite3.Error):
-            db.execute("ROLLBACK")
-        raise
-    db.execute("COMMIT")
 
 
 def _snapshot(

@@ -166,7 +166,12 @@ def _new_root(trust_domain: str, at: datetime, root_s: int) -> tuple[x509.Certif
 
 
 def _pem(certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> bytes:
-    return certificate.public_bytes(serialization.Encoding.PEM) + key.private_bytes(
+    return certificate.public_bytes(serialization.Encoding.PEM) + key_pem(key)
+
+
+def key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    """A private key as proxies and our own files have it: PKCS #8 in PEM, not encrypted."""
+    return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
 

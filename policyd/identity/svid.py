@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from policyd.base.clock import Clock
-from policyd.identity.authority import CertificateAuthority
+from policyd.identity.authority import CertificateAuthority, key_pem
 from policyd.model.names import Name
 
 HALF_LIFE = 0.5
@@ -84,9 +84,7 @@ class SvidIssuer:
         svid = Svid(
             service=service,
             certificate_chain_pem=leaf.public_bytes(serialization.Encoding.PEM),
-            key_pem=key.private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-            ),
+            key_pem=key_pem(key),
             not_before=leaf.not_valid_before_utc,
             not_after=not_after,
             renew_at=not_after if cut_short else renewal(at, not_after, self._jitter(service)),

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from policyd.compiler.protocol import Secrets
-from policyd.identity.authority import CertificateAuthority
+from policyd.identity.authority import CertificateAuthority, key_pem
 from policyd.model.names import Name
 
 _NOBODY = Name("nowhere", "nobody")
@@ -25,8 +25,6 @@ def throwaway_secrets(trust_domain: str, at: datetime) -> Secrets:
     leaf = authority.sign(key.public_key(), _NOBODY, at, _LIFE_S)
     return Secrets(
         certificate_chain=leaf.public_bytes(serialization.Encoding.PEM),
-        private_key=key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        ),
+        private_key=key_pem(key),
         roots=authority.bundle_pem,
     )

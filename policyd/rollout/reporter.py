@@ -33,13 +33,13 @@ class Reporter:
             f"serving {services} services at {commit[:10]}",
             {"commit": commit, "nodes": len(moved.changed), "since_commit_s": since_commit_s},
         )
-        self._refusals(None, moved)
+        self.refused(None, moved)
 
     def runtime(self, moved: Moved, since_commit_s: float, *, resumed: bool) -> None:
         """Nodes got something that is no release."""
         text = "serving what was promoted" if resumed else "endpoints, secrets or an expiry reached the nodes"
         self._add(Kind.RUNTIME, None, text, {"nodes": len(moved.changed), "since_commit_s": since_commit_s})
-        self._refusals(None, moved)
+        self.refused(None, moved)
 
     def step(self, before: Release, after: Release) -> None:
         """A decision, with its evidence; the first one of a release, or its being blocked, gets words of its own."""
@@ -82,17 +82,14 @@ class Reporter:
         """A person asked for something."""
         self._add(Kind.COMMAND, release, f"{command.value} {title_of(release.change)}", {"command": command.value})
 
-    def refused(self, release: Release, moved: Moved) -> None:
-        """What proxies refused of a step of a release, if anything."""
-        self._refusals(release, moved)
+    def refused(self, release: Release | None, moved: Moved) -> None:
+        """What proxies refused of a move, if anything; `release` is whose step it was, if it was one's."""
+        if moved.complaints:
+            self._add(Kind.REFUSED, release, "; ".join(moved.complaints), {"refused": moved.complaints})
 
     def stalled(self, error: PolicydError) -> None:
         """Nothing goes forward until this is mended."""
         self._add(Kind.STALLED, None, str(error), {"hint": error.hint})
-
-    def _refusals(self, release: Release | None, moved: Moved) -> None:
-        if moved.complaints:
-            self._add(Kind.REFUSED, release, "; ".join(moved.complaints), {"refused": moved.complaints})
 
     def _add(self, kind: Kind, release: Release | None, text: str, data: dict[str, Any]) -> None:
         name = release.id if release is not None else ""

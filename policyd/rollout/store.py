@@ -18,6 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from policyd.base.content import digest
 from policyd.base.errors import PolicydError, Retry, Stalled
+from policyd.base.sqlite import transaction
 from policyd.model.access import Access
 from policyd.model.mesh import Mesh, Settings
 from policyd.model.names import Name
@@ -271,16 +272,8 @@ class Store:
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
-        with self._explained():
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                # A commit can fail too (a full disk); left open, it would make every later transaction fail.
-                self._db.execute("COMMIT")
-            except BaseException:
-                with contextlib.suppress(sqlite3.Error):
-                    self._db.execute("ROLLBACK")
-                raise
+        with self._explained(), transaction(self._db):
+            yield
 
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:

@@ -66,10 +66,7 @@ class Mirror:
             )  # fmt: skip
         except Failed as error:
             raise _in_words(error, self.url, self.branch) from error
-        try:
-            return self._objects.tip(HEAD)
-        except (ValueError, OSError) as error:
-            raise Retry(f"the mirror of `{self.url}` cannot be read: {error}", after=RETRY_S) from error
+        return self._objects.tip(HEAD)
 
     def snapshot(self, commit: str) -> Snapshot:
         """The watched folder at a commit that was fetched."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import git
@@ -91,16 +92,11 @@ class Objects:
         """
         if not _OBJECT_ID.fullmatch(commit):
             raise ValueError(f"not a commit id: {commit!r}")
-        with self._lock:
-            try:
-                about = self._repo.commit(commit)
-                parent = about.parents[0].hexsha if about.parents else None
-                author = f"{about.author.name} <{about.author.email}>"
-                subject = str(about.summary)
-            except (git.GitError, git.exc.ODBError, ValueError, LookupError, OSError) as error:
-                # A damaged object, or an encoding that nobody knows.
-                self._git.clear_cache()
-                raise Retry(f"commit {commit[:12]} cannot be read: {error}", after=RETRY_S) from error
+        with self._reading(f"commit {commit[:12]}"):
+            about = self._repo.commit(commit)
+            parent = about.parents[0].hexsha if about.parents else None
+            author = f"{about.author.name} <{about.author.email}>"
+            subject = str(about.summary)
         files, findings = select(self._entries(commit, subdirectory), self._limits)
         return Snapshot(commit, parent, visible(author), files, self.read, visible(subject), findings)
 
@@ -108,19 +104,15 @@ class Objects:
         """The bytes of a blob. Raises `Retry` where the object cannot be had, `ValueError` for other text."""
         if not _OBJECT_ID.fullmatch(blob_id):
             raise ValueError(f"not an object id: {blob_id!r}")
-        with self._lock:
-            try:
-                _, kind, size, body = self._git.get_object_data(blob_id)
-            except (ValueError, OSError) as error:
-                self._git.clear_cache()  # the long-lived `cat-file` may be gone: the next read starts another
-                raise Retry(f"object {blob_id[:12]} cannot be read: {error}", after=RETRY_S) from error
+        with self._reading(f"object {blob_id[:12]}"):
+            _, kind, size, body = self._git.get_object_data(blob_id)
         if kind not in _BLOB or size > self._limits.file_bytes:
             raise ValueError(f"{blob_id[:12]} is not a blob within the limits")
         return body
 
     def parent(self, commit: str) -> str | None:
         """The first parent of a commit, if it has one. Raises `UsageError` where that one is not in this clone."""
-        with self._lock:
+        with self._reading(f"commit {commit[:12]}"):
             parents = self._repo.commit(commit).parents
         if not parents:
             return None
@@ -144,10 +136,20 @@ class Objects:
     def tip(self, ref: str) -> str:
         """The commit that a ref (its full name) points to; read by ourselves, a process takes longer.
 
-        Raises `ValueError` where there is no such ref.
+        Raises `Retry` where it cannot be had.
         """
-        with self._lock:
+        with self._reading(f"`{ref}`"):
             return git.Reference(self._repo, ref, check_path=False).commit.hexsha
+
+    @contextlib.contextmanager
+    def _reading(self, what: str) -> Iterator[None]:
+        """Alone with GitPython, whose errors for a damaged object, or an encoding that nobody knows, are many."""
+        with self._lock:
+            try:
+                yield
+            except (git.GitError, git.exc.ODBError, ValueError, LookupError, OSError) as error:
+                self._git.clear_cache()  # the long-lived `cat-file` may be gone: the next read starts another
+                raise Retry(f"{what} cannot be read: {error}", after=RETRY_S) from error
 
     def close(self) -> None:
         """End the long-lived Git processes."""
