@@ -73,6 +73,7 @@ async def serve(settings: Settings, clock: Clock, stop: asyncio.Event) -> None:
             delivery=xds,
             metrics=stats,
             tick_s=settings.tick_s,
+            deadline_s=settings.deadline_s,
             stopwatch=metrics.stopwatch,
         )
         guarding = Guardrails(

@@ -76,7 +76,7 @@ class Settings(_Section):
     guardrails: Guardrails = Guardrails()
     tick_s: float = Field(default=1.0, gt=0)
     """Seconds between looks at the metrics while something is in flight."""
-    deadline_s: float = Field(default=10.0, gt=0)
+    deadline_s: float = Field(default=15.0, gt=0)
     """How long a proxy may take to acknowledge or refuse what it was sent."""
     logs: Logs = Logs()
 

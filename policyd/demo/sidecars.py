@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -71,6 +72,13 @@ class Sidecars:
                     if host["health_status"].get("failed_active_health_check"):
                         return f"`{name}` has not found `{cluster['name']}` well"
         return ""
+
+    def signal(self, node_id: str, number: signal.Signals) -> None:
+        """Send a signal to one Envoy, such as SIGSTOP to let it hang. Raises `Stalled` if it does not run."""
+        child = self._running.get(node_id)
+        if child is None:
+            raise Stalled(f"no sidecar runs for `{node_id}`")
+        child.process.send_signal(number)
 
     async def kill(self, node_id: str) -> None:
         """End one Envoy at once, as a crash would. Raises `Stalled` if it does not run."""

@@ -102,7 +102,7 @@ class World:
         for behaviour in behaviours:
             await self._listening(behaviour.address, behaviour.port)
 
-    async def start_controller(self, *, tick_s: float = 0.5) -> None:
+    async def start_controller(self, *, tick_s: float = 0.5, deadline_s: float = 15.0) -> None:
         """Start `policyd run` on this repository, or start it again after `kill_controller`.
 
         Its team rules, as they are now, are vouched for: they are ours, and there may be no OPA to check them.
@@ -115,6 +115,7 @@ class World:
             "http": self._http,
             "admin": self.sidecars.admin_template,
             "tick_s": tick_s,
+            "deadline_s": deadline_s,
             "guardrails": {"vouched": [rules.digest]},
             "logs": {"format": "json"},
         }
@@ -150,6 +151,12 @@ class World:
                 raise Stalled(f"after {within_s:.0f} s {waiting}")
             await self._clock.sleep(0.1)
 
+    async def start_sidecar(self, node_id: str) -> None:
+        """Start the Envoy of one instance (again)."""
+        for node in nodes(self.mesh()):
+            if node.id == node_id:
+                await self.sidecars.start_one(node, self._xds)
+
     def proxy(self, service: str) -> str:
         """The `HTTP_PROXY` of the first instance of a service."""
         mesh = self.mesh()
@@ -157,6 +164,10 @@ class World:
             if node.service.name == service:
                 return proxy_of(node, mesh.settings.outbound_port)
         raise Stalled(f"no instance of `{service}`")
+
+    def log(self, name: str) -> str:
+        """What a child has written so far: `controller`, `apps`, `envoy-<service>-<version>-<address>`."""
+        return (self._folder / "logs" / f"{name}.log").read_text(errors="replace")
 
     def addresses(self, service: str) -> tuple[str, ...]:
         """Where the sidecars of a service are, as the intents have it."""

@@ -32,7 +32,7 @@ from policyd.rollout.reconcile import reconcile
 from policyd.rollout.record import Phase, ReleaseRecord
 from policyd.rollout.release import Release, record_of, title_of
 from policyd.rollout.reporter import Reporter
-from policyd.rollout.serving import Moved, Serving, Tolerates, reaches_the_others
+from policyd.rollout.serving import DEADLINE_S, Moved, Serving, Tolerates, reaches_the_others
 from policyd.rollout.status import Status
 from policyd.rollout.store import SeenCommit, Store
 from policyd.rollout.watching import Watch, watch
@@ -46,7 +46,7 @@ TICK_S = 1.0
 RATES_NODES = 100
 """Nodes that are read in one tick for the rates that people see; a larger mesh is read over several."""
 RETURN_S = 10.0
-"""How long after a start proxies may take to come back before those that are away stop counting for waves."""
+"""How long after a start proxies may take to come back before those that are away stop counting for anything."""
 
 
 class Driver:
@@ -64,6 +64,7 @@ class Driver:
         delivery: Delivery,
         metrics: MetricSource,
         tick_s: float = TICK_S,
+        deadline_s: float = DEADLINE_S,
         stopwatch: Stopwatch = untimed,
     ) -> None:
         self._reporter = Reporter(clock)
@@ -73,7 +74,7 @@ class Driver:
         self._metrics = metrics
         self._tick_s = tick_s
         self._book = Book(store)
-        self._serving = Serving(assembly, delivery, stopwatch=stopwatch)
+        self._serving = Serving(assembly, delivery, deadline_s, stopwatch=stopwatch)
         self._head: Mesh | None = None
         self._commit = self._book.head
         self._author = ""
@@ -81,6 +82,7 @@ class Driver:
         self._reading: Reading | None = None
         self._rates = Rates()
         self._started = clock.monotonic()
+        self._returning = self._book.promoted is not None
         self._counted: frozenset[str] | None = None
         self._unsettled: set[int] = set()
         self._clocked: dict[int, float] = {}
@@ -315,7 +317,10 @@ class Driver:
                 elapsed = now - self._clocked.get(number, now)
                 self._clocked[number] = now
                 seen[number] = replace(
-                    self._observe(release, tick), elapsed_s=elapsed, settled=number not in unsettled
+                    self._observe(release, tick),
+                    elapsed_s=elapsed,
+                    settled=number not in unsettled,
+                    frozen=self._still_away(),
                 )
         return seen
 
@@ -352,6 +357,8 @@ class Driver:
 
     async def _begin(self) -> None:
         """Let every release begin that waits for nothing any more."""
+        if self._still_away():
+            return
         for number, waits_for in blocked(tuple(self._book.current.values())).items():
             release = replace(self._known(number), blocked_by=waits_for)
             if waits_for and release.phase is Phase.WAITING and waits_for == self._known(number).blocked_by:
@@ -435,6 +442,16 @@ class Driver:
         connected = self._delivery.connected()
         returning = self._clock.monotonic() - self._started < RETURN_S
         return None if returning or not connected else connected
+
+    def _still_away(self) -> str:
+        """Why no step forward may be taken after a start yet: with nobody there, everybody would acknowledge it."""
+        if self._returning:
+            nodes = self._serving.nodes()
+            away = len(nodes) - len(self._delivery.connected().intersection(nodes))
+            self._returning = self._clock.monotonic() - self._started < RETURN_S and (away > 0 or not nodes)
+            if self._returning:
+                return f"{away} of {len(nodes)} proxies have not come back yet"
+        return ""
 
     def _known(self, number: int) -> Release:
         return self._book.current[number]

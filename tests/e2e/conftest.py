@@ -81,7 +81,7 @@ async def start_pair(short_folder: Path, envoy_binary: Path) -> AsyncIterator[St
     """Start the pair and return once front's calls are answered."""
     async with contextlib.AsyncExitStack() as stack:
 
-        async def start(*, leaf: str = "24h", failing: float = 0.0) -> World:
+        async def start(*, leaf: str = "24h", failing: float = 0.0, deadline_s: float = 15.0) -> World:
             intents = short_folder / "intents"
             (intents / "services").mkdir(parents=True)
             (intents / "mesh.yaml").write_text(MESH.replace("LEAF", leaf))
@@ -91,7 +91,7 @@ async def start_pair(short_folder: Path, envoy_binary: Path) -> AsyncIterator[St
             world = await stack.enter_async_context(World(short_folder, repository, envoy_binary, SystemClock()))
             commit = repository.commit("the pair")
             await world.start_apps({}, {("back", "v2"): failing})
-            await world.start_controller(tick_s=0.25)
+            await world.start_controller(tick_s=0.25, deadline_s=deadline_s)
             await world.start_sidecars()
             await world.client.until(
                 "the pair in sync", lambda s: s["head"] == commit and all_in_sync(s), within_s=60

@@ -338,6 +338,31 @@ async def test_a_crash_at_any_stage_goes_on_there(world: World, ticks: int) -> N
     assert world.phase() is Phase.PROMOTED
 
 
+async def test_after_a_start_no_step_is_taken_before_the_proxies_are_back(world: World) -> None:
+    await world.driver.accept("c1", mesh())
+    world.crash()
+    world.delivery.away = set(world.delivery.live)
+    await world.driver.accept("c2", mesh(service(CHECKOUT, "v2"), service(PAYMENTS, request_ms=9_000)))
+    await world.ticks(3)
+    assert {record.phase for record in world.driver.records()} == {Phase.PENDING}
+    world.delivery.away.clear()
+    await world.ticks(1)
+    assert world.phase() is Phase.PROGRESSING
+    assert world.phase(PAYMENTS) is Phase.PROGRESSING
+
+
+async def test_a_proxy_that_stays_away_after_a_start_holds_nobody_up_for_long(world: World) -> None:
+    await begun(world)
+    await world.ticks(2)
+    world.crash()
+    world.delivery.away = {next(node for node in world.delivery.live if node.startswith("default/web/"))}
+    await world.ticks(8)
+    assert world.record().stage == 1
+    assert world.record().reason == "1 of 18 proxies have not come back yet"
+    await world.ticks(30)
+    assert world.phase() is Phase.PROMOTED
+
+
 async def test_a_canary_is_taken_back_though_the_store_cannot_be_written(world: World) -> None:
     await begun(world)
     await world.ticks(1)

@@ -1,4 +1,4 @@
-"""Every push has a deadline: what is neither acknowledged nor refused by then is taken out again."""
+"""Every push has a deadline: what is not answered by then is taken out again, and that has a deadline as well."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Deadlines:
     def start(self, proxy: Proxy, seconds: float) -> None:
         """Give the proxy `seconds` to acknowledge what it was just assigned."""
         self._cancel(proxy.node_id)
-        task = asyncio.create_task(self._wait(proxy, proxy.epoch, seconds))
+        task = asyncio.create_task(self._wait(proxy, seconds))
         self._running[proxy.node_id] = task
 
     def stop(self) -> None:
@@ -31,7 +31,11 @@ class Deadlines:
         if task is not None:
             task.cancel()
 
-    async def _wait(self, proxy: Proxy, epoch: int, seconds: float) -> None:
+    async def _wait(self, proxy: Proxy, seconds: float) -> None:
+        epoch = proxy.epoch
         await self._clock.sleep(seconds)
+        if proxy.overdue(epoch):
+            back = proxy.epoch
+            await self._clock.sleep(seconds)
+            proxy.overdue_back(back)
         self._running.pop(proxy.node_id, None)
-        proxy.overdue(epoch)

@@ -1,7 +1,9 @@
 """One proxy as the server knows it, across its connections: what it is assigned, what it refused.
 
 `server` assigns, `stream` brings requests and takes pushes away. A refusal, or silence past the deadline, turns the
-proxy back to its last acknowledged set at once; that holds until another snapshot is assigned.
+proxy back to its last acknowledged set at once; that holds until another snapshot is assigned. A proxy that does not
+answer the way back in time either has hung: its silence said nothing about the content, so it is asked again as soon
+as it answers anything, or returns.
 """
 
 from __future__ import annotations
@@ -26,7 +28,15 @@ log = structlog.get_logger(__name__)
 class Proxy:
     """State of one node id. Every change of it is told to whoever waits in `settled`."""
 
-    def __init__(self, node_id: str, clock: Clock, ledger: Ledger, read: ReadReferences) -> None:
+    def __init__(
+        self,
+        node_id: str,
+        clock: Clock,
+        ledger: Ledger,
+        read: ReadReferences,
+        asked_again: Callable[[Proxy], None] | None = None,
+    ) -> None:
+        """`asked_again` is called when what is assigned is laid out anew, so that it gets a deadline."""
         self.node_id = node_id
         self._clock = clock
         self._ledger = ledger
@@ -37,6 +47,8 @@ class Proxy:
         self._close: Callable[[], None] = _nothing
         self._wake: Callable[[], None] = _nothing
         self._converged = False
+        self._hangs = False
+        self._asked_again = asked_again
         self._begun_at = 0.0
         self._sent_at: dict[str, float] = {}
         self._changed = asyncio.Event()
@@ -80,7 +92,7 @@ class Proxy:
         if self._wants(snapshot):
             return
         self._assigned = snapshot
-        self._refusal = None
+        self._refusal, self._hangs = None, False
         record = self._ledger.record(self.node_id)
         record.known, record.refusal = True, None
         self._lay_out(snapshot)
@@ -99,6 +111,8 @@ class Proxy:
         record = self._ledger.record(self.node_id)
         if fresh:
             self._ledger.trust(self.node_id)
+        if fresh or self._hangs:
+            self._hangs = False
             self._refusal = record.refusal = None
         self.version = version
         conversation = Conversation(self._read, record.suspects)
@@ -143,11 +157,14 @@ class Proxy:
             self._arrived()
         return pushes
 
-    def overdue(self, epoch: int) -> None:
-        """The deadline of what began at `epoch` has passed: what was not answered by now is taken out."""
+    def overdue(self, epoch: int) -> bool:
+        """The deadline of what began at `epoch` has passed: what was not answered by now is taken out.
+
+        Returns whether that turned the proxy back.
+        """
         conversation = self._conversation
         if epoch != self.epoch or conversation is None or self._converged or self._refusal or not self._assigned:
-            return
+            return False
         lacking = conversation.lacking()
         silent = conversation.abandon()
         for push in silent:
@@ -155,6 +172,14 @@ class Proxy:
         type_url = silent[0].type_url if silent else lacking[0][0] if lacking else ""
         names = silent[0].names if silent else tuple(name for kind, name in lacking if kind == type_url)
         self._turn_back(Refusal(self.node_id, self._assigned.digest, type_url, names, NO_ANSWER, self.version))
+        return True
+
+    def overdue_back(self, epoch: int) -> None:
+        """The deadline of the way back that began at `epoch` has passed as well."""
+        conversation = self._conversation
+        if epoch == self.epoch and self._refusal and conversation is not None and not conversation.converged:
+            log.warning("a node answers nothing at all, and is asked again when it does", node=self.node_id)
+            self._hangs = True
 
     def _wants(self, snapshot: NodeSnapshot) -> bool:
         return self._assigned is not None and self._assigned.digest == snapshot.digest
@@ -211,7 +236,10 @@ class Proxy:
         self._tell()
 
     def _arrived(self) -> None:
-        if self._refusal is not None or self._assigned is None:
+        if self._assigned is None:
+            return
+        if self._refusal is not None:
+            self._wake_up(self._assigned)
             return
         self._converged = True
         done = Converged(
@@ -219,6 +247,16 @@ class Proxy:
         )
         self._ledger.converged(done, self._assigned)
         self._tell()
+
+    def _wake_up(self, assigned: NodeSnapshot) -> None:
+        """It has come all the way back; what is assigned comes next, if it hung before."""
+        if not self._hangs:
+            return
+        self._hangs = False
+        self._refusal = self._ledger.record(self.node_id).refusal = None
+        self._lay_out(assigned)
+        if self._asked_again is not None:
+            self._asked_again(self)
 
     def _tell(self) -> None:
         self._changed.set()

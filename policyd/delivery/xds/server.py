@@ -138,7 +138,7 @@ class XdsServer:
         """What is known of one node; begun if it is new."""
         known = self._proxies.get(node_id)
         if known is None:
-            known = self._proxies[node_id] = Proxy(node_id, self._clock, self._ledger, self._read)
+            known = self._proxies[node_id] = Proxy(node_id, self._clock, self._ledger, self._read, self._allow_time)
         return known
 
     async def apply(self, assignment: Mapping[str, NodeSnapshot], deadline_s: float) -> Applied | Refused:
@@ -198,9 +198,12 @@ class XdsServer:
 
     def _joined(self, proxy: Proxy) -> None:
         if proxy.assigned is not None:
-            self._deadlines.start(proxy, self._deadline_s)
+            self._allow_time(proxy)
         self._connections.set()
         self._connections = asyncio.Event()
+
+    def _allow_time(self, proxy: Proxy) -> None:
+        self._deadlines.start(proxy, self._deadline_s)
 
     def _age(self) -> None:
         if self._memo.builds - self._aged_at > _REMEMBERED:
