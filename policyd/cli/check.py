@@ -15,13 +15,14 @@ from rich.text import Text
 from policyd.base.clock import SystemClock
 from policyd.base.diagnostics import Finding, Severity, has_errors, in_order
 from policyd.cli.annotations import say_annotations
-from policyd.cli.compiled import TargetOption, compile_mesh, losses
+from policyd.cli.compiled import TargetOption, compile_mesh, foreseen, planes
 from policyd.cli.deep import deep as ask_proxies
-from policyd.cli.guard import Guarded, guard
-from policyd.cli.judged import Judged, judge, under
+from policyd.cli.guard import Guarded, Guards, guarding
+from policyd.cli.judged import Judged, judge_loaded, under
 from policyd.cli.output import console, say_json
 from policyd.cli.render_findings import count_text, finding_json, findings_text
-from policyd.intents import FileTree
+from policyd.intents import load
+from policyd.model.node import nodes
 from policyd.source import DirectoryTree
 
 FINDINGS = 1
@@ -63,6 +64,9 @@ def check(
     vouch: Annotated[
         list[str] | None, typer.Option("--vouch", help="Digest of team rules that need no OPA to check them.")
     ] = None,
+    cache: Annotated[
+        bool, typer.Option("--cache/--no-cache", help="Whether verdicts of earlier runs count, and are kept.")
+    ] = True,
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Also notes, exceptions and what was done.")
     ] = False,
@@ -71,7 +75,8 @@ def check(
     ] = CheckFormat.TEXT,
 ) -> None:
     """Find every mistake in the intents: form, references, guardrails, and what a proxy could not say."""
-    report = look(path, deep=deep, vouched=vouch or (), targets=target or ())
+    how = Guards(SystemClock(), vouch or (), cache=cache)
+    report = look(path, how, deep=deep, targets=target or ())
     shown = [finding for finding in report.findings if verbose or finding.severity > Severity.INFO]
     bad = has_errors(shown) or (strict and any(finding.severity is Severity.WARNING for finding in shown))
     match output:
@@ -85,28 +90,24 @@ def check(
         raise typer.Exit(FINDINGS)
 
 
-def look(
-    path: Path,
-    *,
-    deep: bool = False,
-    vouched: Sequence[str] = (),
-    targets: Sequence[str] = (),
-    before: FileTree | None = None,
-) -> Report:
-    """Judge a folder by all stages; `before` is the tree whose rules judge it too. Raises what the engines raise."""
+def look(path: Path, how: Guards, *, deep: bool = False, targets: Sequence[str] = ()) -> Report:
+    """Judge a folder by all stages. Raises what the engines raise."""
     began = time.perf_counter()
     tree = DirectoryTree(path)
-    judged = judge(tree)
-    guarded = guard(tree, judged.loaded, SystemClock(), vouched, before)
-    findings = [*judged.findings, *guarded.findings]
-    mesh = judged.lowered.mesh
-    compiled = compile_mesh(mesh, targets=targets) if mesh is not None else ()
-    findings += losses(compiled, judged.lowered.provenance)
-    asked = deep and bool(compiled) and not has_errors(findings)
-    if asked:
-        findings += ask_proxies(compiled, judged.lowered.provenance)
+    with guarding(tree, how) as guards:
+        loaded = load(tree)
+        guards.loaded(loaded)
+        judged = judge_loaded(tree, loaded)
+        mesh, provenance = judged.lowered.mesh, judged.lowered.provenance
+        lost = foreseen(mesh, provenance, targets) if mesh is not None else ()
+        guarded = guards.result()
+    findings = [*judged.findings, *guarded.findings, *lost]
+    compiled = compile_mesh(mesh, targets=targets) if deep and mesh is not None and not has_errors(findings) else ()
+    if compiled:
+        findings += ask_proxies(compiled, provenance)
+    count = len(tuple(nodes(mesh))) * len(planes(mesh, targets)) if mesh is not None else 0
     in_place = under(path, in_order(findings))
-    return Report(judged, guarded, len(compiled), in_place, time.perf_counter() - began, asked)
+    return Report(judged, guarded, count, in_place, time.perf_counter() - began, bool(compiled))
 
 
 def _say(report: Report, shown: Sequence[Finding], *, verbose: bool) -> None:
@@ -128,8 +129,9 @@ def _scale(report: Report) -> str:
 
 
 def _done(report: Report) -> str:
-    proxies = f"{report.nodes} proxies {'asked' if report.asked_proxies else 'compiled'}"
-    return f"  judged by the {report.guarded.engine} engine, {proxies}, {report.seconds * 1000:.0f} ms"
+    proxies = f"{report.nodes} proxies{' asked' if report.asked_proxies else ''}"
+    new = f"{report.guarded.asked} documents new to it"
+    return f"  judged by the {report.guarded.engine} engine, {new}, {proxies}, {report.seconds * 1000:.0f} ms"
 
 
 def _json(report: Report, shown: Sequence[Finding], *, ok: bool) -> dict[str, object]:
@@ -140,6 +142,7 @@ def _json(report: Report, shown: Sequence[Finding], *, ok: bool) -> dict[str, ob
         "documents": len(report.judged.loaded.documents),
         "rules": report.guarded.rules,
         "engine": report.guarded.engine,
+        "asked": report.guarded.asked,
         "nodes": report.nodes,
         "asked_proxies": report.asked_proxies,
         "seconds": round(report.seconds, 3),

@@ -13,7 +13,7 @@ from policyd.base.errors import UsageError
 from policyd.compiler import registry
 from policyd.compiler.artifact import Compiled, Loss
 from policyd.compiler.memo import Memo
-from policyd.compiler.protocol import Compiler
+from policyd.compiler.protocol import Compiler, Foresees
 from policyd.model.mesh import Mesh
 from policyd.model.node import Node, nodes
 from policyd.model.provenance import Key, Provenance
@@ -39,13 +39,35 @@ def compile_mesh(mesh: Mesh, memo: Memo | None = None, targets: Sequence[str] = 
     Raises `UsageError` where a compiler is not installed.
     """
     memo = memo if memo is not None else Memo()
-    names = targets or [plane.compiler for plane in mesh.settings.data_planes]
-    compilers = [registry.load(name) for name in dict.fromkeys(names)]
     return tuple(
         CompiledNode(node, compiler, compiler.compile(mesh, node, memo))
-        for compiler in compilers
+        for compiler in planes(mesh, targets)
         for node in nodes(mesh)
     )
+
+
+def planes(mesh: Mesh, targets: Sequence[str] = ()) -> tuple[Compiler, ...]:
+    """The compilers of the mesh's own data planes, or those of `targets` instead.
+
+    Raises `UsageError` where one is not installed.
+    """
+    names = targets or [plane.compiler for plane in mesh.settings.data_planes]
+    return tuple(registry.load(name) for name in dict.fromkeys(names))
+
+
+def foreseen(mesh: Mesh, provenance: Mapping[Key, Provenance], targets: Sequence[str] = ()) -> tuple[Finding, ...]:
+    """What gets lost in compilation, as `losses` says it; compiled only where the compiler cannot tell before.
+
+    Raises `UsageError` where a compiler is not installed.
+    """
+    found: dict[Loss, None] = {}
+    for compiler in planes(mesh, targets):
+        if isinstance(compiler, Foresees):
+            found |= dict.fromkeys(compiler.losses(mesh))
+        else:
+            memo = Memo()
+            found |= dict.fromkeys(loss for node in nodes(mesh) for loss in compiler.compile(mesh, node, memo).losses)
+    return in_order(_finding(loss, provenance) for loss in found)
 
 
 def only(compiled: tuple[CompiledNode, ...], node_id: str | None) -> tuple[CompiledNode, ...]:

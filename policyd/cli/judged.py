@@ -45,7 +45,11 @@ class RefusedTree(PolicydError):
 
 def judge(tree: DirectoryTree | Snapshot) -> Judged:
     """Load and lower a tree."""
-    loaded = load(tree)
+    return judge_loaded(tree, load(tree))
+
+
+def judge_loaded(tree: DirectoryTree | Snapshot, loaded: Loaded) -> Judged:
+    """Lower what was loaded of a tree."""
     lowered = lower(loaded)
     findings = in_order((*tree.findings, *lowered.findings))
     return Judged(loaded, lowered, findings, len(tree.files))

@@ -5,27 +5,16 @@ Exit codes, of every verb: 0 fine, 1 findings (or: no), 2 could not tell.
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+import importlib
+import sys
+from typing import Annotated, Any, NamedTuple
 
 import typer
 from typer.core import TyperGroup
 
 from policyd.base.collector import collect_seldom
 from policyd.base.errors import PolicydError
-from policyd.cli.bootstrap import bootstrap
-from policyd.cli.check import check
-from policyd.cli.compile import compile_
-from policyd.cli.demo import demo
-from policyd.cli.diff import diff
-from policyd.cli.doctor import doctor
-from policyd.cli.explain import explain
-from policyd.cli.init import init
 from policyd.cli.output import say_error
-from policyd.cli.releases import releases
-from policyd.cli.review import review
-from policyd.cli.run import run
-from policyd.cli.schema import schema
-from policyd.cli.status import status
 from policyd.cli.version import version_text
 
 COULD_NOT_TELL = 2
@@ -44,8 +33,38 @@ class Verbs(TyperGroup):
             raise typer.Exit(COULD_NOT_TELL) from error
 
 
-def build() -> typer.Typer:
-    """The command line with all its verbs."""
+class Verb(NamedTuple):
+    """A word of the command line, the function in `policyd.cli` that does it, and where the help shows it."""
+
+    word: str
+    function: str
+    panel: str
+
+
+_INTENTS, _CONTROLLER, _MACHINE = "Intents", "Controller", "This machine"
+VERBS = (
+    Verb("init", "init:init", _INTENTS),
+    Verb("check", "check:check", _INTENTS),
+    Verb("diff", "diff:diff", _INTENTS),
+    Verb("review", "review:review", _INTENTS),
+    Verb("explain", "explain:explain", _INTENTS),
+    Verb("compile", "compile:compile_", _INTENTS),
+    Verb("schema", "schema:schema", _INTENTS),
+    Verb("run", "run:run", _CONTROLLER),
+    Verb("bootstrap", "bootstrap:bootstrap", _CONTROLLER),
+    Verb("status", "status:status", _CONTROLLER),
+    Verb("releases", "releases:releases", _CONTROLLER),
+    Verb("demo", "demo:demo", _MACHINE),
+    Verb("doctor", "doctor:doctor", _MACHINE),
+)
+"""In the order of the help."""
+
+
+def build(asked: str | None = None) -> typer.Typer:
+    """The command line with all its verbs, or with the one that was asked for: what the others need is not imported.
+
+    A word that is no verb gets them all, so that the answer can name the nearest.
+    """
     app = typer.Typer(
         name="policyd",
         cls=Verbs,
@@ -57,26 +76,20 @@ def build() -> typer.Typer:
         epilog="Exit codes: 0 fine, 1 findings, 2 could not tell.",
     )
     app.callback()(_options)
-    app.command("init", rich_help_panel="Intents")(init)
-    app.command("check", rich_help_panel="Intents")(check)
-    app.command("diff", rich_help_panel="Intents")(diff)
-    app.command("review", rich_help_panel="Intents")(review)
-    app.command("explain", rich_help_panel="Intents")(explain)
-    app.command("compile", rich_help_panel="Intents")(compile_)
-    app.command("schema", rich_help_panel="Intents")(schema)
-    app.command("run", rich_help_panel="Controller")(run)
-    app.command("bootstrap", rich_help_panel="Controller")(bootstrap)
-    app.command("status", rich_help_panel="Controller")(status)
-    app.add_typer(releases(), name="releases", rich_help_panel="Controller")
-    app.command("demo", rich_help_panel="This machine")(demo)
-    app.command("doctor", rich_help_panel="This machine")(doctor)
+    for verb in [verb for verb in VERBS if verb.word == asked] or VERBS:
+        module, _, name = verb.function.partition(":")
+        found = getattr(importlib.import_module(f"policyd.cli.{module}"), name)
+        if verb.word == "releases":
+            app.add_typer(found(), name=verb.word, rich_help_panel=verb.panel)
+        else:
+            app.command(verb.word, rich_help_panel=verb.panel)(found)
     return app
 
 
 def main() -> None:
     """Entry point of the `policyd` command."""
     collect_seldom()
-    build()()
+    build(sys.argv[1] if len(sys.argv) > 1 else None)()
 
 
 def _version(asked: bool) -> None:

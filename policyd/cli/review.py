@@ -10,11 +10,13 @@ from typing import Annotated
 
 import typer
 
+from policyd.base.clock import SystemClock
 from policyd.base.diagnostics import Severity, has_errors
 from policyd.base.errors import PolicydError
 from policyd.cli.annotations import notice, say_annotations
 from policyd.cli.check import FINDINGS, Report, look
 from policyd.cli.diff import compare
+from policyd.cli.guard import Guards
 from policyd.cli.judged import RefusedTree, judge
 from policyd.cli.output import console
 from policyd.cli.pull_request import Job, NotAllowed
@@ -33,6 +35,9 @@ def review(
     vouch: Annotated[
         list[str] | None, typer.Option("--vouch", help="Digest of team rules that need no OPA to check them.")
     ] = None,
+    cache: Annotated[
+        bool, typer.Option("--cache/--no-cache", help="Whether verdicts of earlier runs count, and are kept.")
+    ] = True,
 ) -> None:
     """Check and compare at once: findings, and in words what traffic a change opens, closes and moves.
 
@@ -43,7 +48,7 @@ def review(
     with ExitStack() as stack:
         revision = base if base is not None else first_parent(path)
         before = stack.enter_context(tree_at(path, revision)) if revision is not None else None
-        report = look(path, vouched=vouch or (), before=before)
+        report = look(path, Guards(SystemClock(), vouch or (), before, cache=cache))
         shown = replace(report, findings=tuple(one for one in report.findings if one.severity > Severity.INFO))
         found = _compared(before, shown, path, _title(base, job))
     bad = has_errors(shown.findings) or (strict and bool(shown.findings))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 from policyd.base.codes import Explanation
-from policyd.compiler.artifact import Artifact, Compiled
+from policyd.compiler.artifact import Artifact, Compiled, Loss
 from policyd.compiler.memo import Memo
 from policyd.model.mesh import Mesh
 from policyd.model.node import Node
@@ -93,6 +93,15 @@ class ListenAddress:
     host: str = ""
     port: int = 0
     path: str = ""
+
+
+@runtime_checkable
+class Foresees(Protocol):
+    """A compiler that knows what will be lost before it compiles: a check of the whole mesh then costs little."""
+
+    def losses(self, mesh: Mesh) -> tuple[Loss, ...]:
+        """Exactly the losses that `compile` returns for the nodes of `mesh`, each once, in any order."""
+        ...
 
 
 @runtime_checkable

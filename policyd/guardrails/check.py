@@ -34,6 +34,8 @@ async def check(
         if verdicts is not None and can_be_remembered(bundle):
             said |= dict.fromkeys(await verdicts.judge(bundle, engine, loaded.documents, about, at))
         else:
+            if verdicts is not None:
+                verdicts.asked += len(loaded.documents)
             question = describe(loaded.documents, about, at)
             said |= dict.fromkeys(reports(decode(await engine.evaluate(bundle, question))))
     return judged(loaded.documents, about, said, known, at)

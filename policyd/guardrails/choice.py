@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import shutil
 from pathlib import Path
 from typing import Literal
@@ -44,3 +45,11 @@ def choose(wish: Wish, *, opa_url: str = "", opa_binary: str = "", deadline_s: f
     if wish == "opa":
         raise UsageError("there is no `opa` on PATH", hint="install OPA, or set `guardrails: {opaUrl: ...}`")
     return EmbeddedEngine(deadline_s=deadline_s)
+
+
+def fingerprint(opa: Path | None) -> str:
+    """What tells this machine's engine from any other that might answer differently: `opa`, or the embedded one."""
+    if opa is None:
+        return f"embedded {importlib.metadata.version('regopy')}"
+    about = opa.resolve().stat()
+    return f"opa {opa.resolve()} {about.st_size} {about.st_mtime_ns}"

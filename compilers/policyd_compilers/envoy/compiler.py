@@ -23,7 +23,7 @@ from policyd.compiler.sources import Index, Sources
 from policyd.model.access import Access
 from policyd.model.mesh import Mesh, Settings
 from policyd.model.names import Name
-from policyd.model.node import Node
+from policyd.model.node import Node, nodes
 from policyd.model.service import Endpoint, Protocol, Service, Version
 from policyd_compilers.envoy import bootstrap as bootstraps
 from policyd_compilers.envoy import clusters, endpoints, inbound, losses, outbound, proto
@@ -58,6 +58,12 @@ class EnvoyCompiler:
             (NAME, sources.key, node.endpoint), lambda: _node(sources, node.endpoint, memo), counted=False
         )
 
+    def losses(self, mesh: Mesh) -> tuple[Loss, ...]:
+        """What `compile` would return as lost for all nodes of the mesh together."""
+        index = Index.of(mesh)
+        served = dict.fromkeys(node.service for node in nodes(mesh))
+        return tuple(dict.fromkeys(loss for name in served for loss in _lost(index[name])))
+
     def render(self, artifact: Artifact) -> str:
         """The artefact as YAML with every `Any` opened."""
         return rendering.render(artifact)
@@ -78,10 +84,15 @@ def _share(sources: Sources, memo: Memo) -> Share:
     artifacts.append(_outbound_routes(settings, service.name, carried, memo))
     if service.protocol is not Protocol.TCP:
         artifacts.append(_inbound_routes(settings, service, sources.access, memo))
-    lost = shared_losses.of_access(service, sources.access)
-    for each in (service, *sources.scope):
+    return Share(tuple(artifacts), _lost(sources))
+
+
+def _lost(sources: Sources) -> tuple[Loss, ...]:
+    """What a service's sidecars lose: of its own rules, of itself, and of whom it calls."""
+    lost = shared_losses.of_access(sources.service, sources.access)
+    for each in (sources.service, *sources.scope):
         lost += losses.of_service(each)
-    return Share(tuple(artifacts), tuple(dict.fromkeys(lost)))
+    return tuple(dict.fromkeys(lost))
 
 
 def _node(sources: Sources, endpoint: Endpoint, memo: Memo) -> Compiled:

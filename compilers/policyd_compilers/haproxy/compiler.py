@@ -11,13 +11,13 @@ from __future__ import annotations
 from operator import attrgetter
 
 from policyd.compiler import losses as shared_losses
-from policyd.compiler.artifact import FILE, Artifact, Compiled
+from policyd.compiler.artifact import FILE, Artifact, Compiled, Loss
 from policyd.compiler.memo import Memo
 from policyd.compiler.naming import outbound_address
 from policyd.compiler.protocol import Capabilities, Secrets, Validation
 from policyd.compiler.sources import Index, Sources
 from policyd.model.mesh import Mesh, Settings
-from policyd.model.node import Node
+from policyd.model.node import Node, nodes
 from policyd.model.service import Endpoint, Protocol, Service
 from policyd_compilers.haproxy import destinations, inbound, losses, outbound, text
 from policyd_compilers.haproxy import validation as validating
@@ -44,6 +44,12 @@ class HAProxyCompiler:
             (NAME, sources.key, node.endpoint), lambda: _node(sources, node.endpoint, memo), counted=False
         )
 
+    def losses(self, mesh: Mesh) -> tuple[Loss, ...]:
+        """What `compile` would return as lost for all nodes of the mesh together."""
+        index = Index.of(mesh)
+        served = dict.fromkeys(node.service for node in nodes(mesh))
+        return tuple(dict.fromkeys(loss for name in served for loss in _lost(index[name])))
+
     def render(self, artifact: Artifact) -> str:
         """The file as it is."""
         if artifact.kind != FILE:
@@ -61,10 +67,15 @@ def _node(sources: Sources, endpoint: Endpoint, memo: Memo) -> Compiled:
     if service.protocol is not Protocol.TCP:
         artifacts.append(_inbound(sources, endpoint, memo))
     artifacts += [_destination(settings, each, memo) for each in sources.carried]
-    lost = shared_losses.of_access(service, sources.access)
-    for each in (service, *sources.scope):
+    return Compiled(tuple(sorted(artifacts, key=attrgetter("kind", "name"))), _lost(sources))
+
+
+def _lost(sources: Sources) -> tuple[Loss, ...]:
+    """What a service's sidecars lose: of its own rules, of itself, and of whom it calls."""
+    lost = shared_losses.of_access(sources.service, sources.access)
+    for each in (sources.service, *sources.scope):
         lost += losses.of_service(each)
-    return Compiled(tuple(sorted(artifacts, key=attrgetter("kind", "name"))), tuple(dict.fromkeys(lost)))
+    return tuple(dict.fromkeys(lost))
 
 
 def _inbound(sources: Sources, endpoint: Endpoint, memo: Memo) -> Artifact:
