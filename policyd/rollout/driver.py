@@ -22,12 +22,14 @@ from policyd.plan.effective import Effective, effective
 from policyd.plan.floor import next_expiry
 from policyd.plan.stages import stages
 from policyd.rollout.assembly import Assembly
+from policyd.rollout.attendance import Attendance
 from policyd.rollout.book import Book
 from policyd.rollout.commands import check
 from policyd.rollout.event import EventLog
 from policyd.rollout.lineup import blocked
 from policyd.rollout.machine import Command, Observation, Verdict, decide, finished, heard, objection
 from policyd.rollout.ports import Delivery
+from policyd.rollout.readings import Readings
 from policyd.rollout.reconcile import reconcile
 from policyd.rollout.record import Phase, ReleaseRecord
 from policyd.rollout.release import Release, record_of, title_of
@@ -37,16 +39,11 @@ from policyd.rollout.status import Status
 from policyd.rollout.store import SeenCommit, Store
 from policyd.rollout.watching import Watch, watch
 from policyd.rollout.way import way_of
-from policyd.telemetry.counters import Tick, difference
-from policyd.telemetry.rates import Rates
-from policyd.telemetry.source import MetricSource, NodeCounters, Reading
+from policyd.telemetry.counters import Tick
+from policyd.telemetry.source import MetricSource
 
 TICK_S = 1.0
 """How often counters are read and releases decided."""
-RATES_NODES = 100
-"""Nodes that are read in one tick for the rates that people see; a larger mesh is read over several."""
-RETURN_S = 10.0
-"""How long after a start proxies may take to come back before those that are away stop counting for anything."""
 
 
 class Driver:
@@ -70,8 +67,6 @@ class Driver:
         self._reporter = Reporter(clock)
         self._store = store
         self._clock = clock
-        self._delivery = delivery
-        self._metrics = metrics
         self._tick_s = tick_s
         self._book = Book(store)
         self._serving = Serving(assembly, delivery, deadline_s, stopwatch=stopwatch)
@@ -79,11 +74,9 @@ class Driver:
         self._commit = self._book.head
         self._author = ""
         self._seen_at = clock.monotonic()
-        self._reading: Reading | None = None
-        self._rates = Rates()
-        self._started = clock.monotonic()
-        self._returning = self._book.promoted is not None
-        self._counted: frozenset[str] | None = None
+        self._readings = Readings(metrics, clock, tick_s)
+        fresh = self._book.promoted is None
+        self._attendance = Attendance(delivery, clock, self._serving.nodes, fresh=fresh)
         self._unsettled: set[int] = set()
         self._clocked: dict[int, float] = {}
         self._runtime_due = True
@@ -151,7 +144,7 @@ class Driver:
             serving=self._serving.effective is not None,
             settled=not current,
             nodes=len(nodes),
-            connected=len(self._delivery.connected().intersection(nodes)),
+            connected=self._attendance.connected(),
             degraded=dict(self._serving.degraded),
             diverged=tuple(
                 f"{title_of(release.change)}: {release.state.quarantine or release.decision.reason}"
@@ -159,7 +152,7 @@ class Driver:
                 if release.phase is Phase.ABORTED
             ),
             stalled=self._stalled,
-            rates=self._rates.table(),
+            rates=self._readings.rates.table(),
         )
 
     def serving(self) -> Effective | None:
@@ -174,7 +167,7 @@ class Driver:
     async def run(self, stop: asyncio.Event) -> None:
         """Tick until `stop` is set; at once after a new head or a renewal, else every `tick_s`."""
         async with asyncio.TaskGroup() as group:
-            rates = group.create_task(self._read_rates(), name="rates")
+            rates = group.create_task(self._readings.keep_rates(self._serving.nodes), name="rates")
             while not stop.is_set():
                 self._wake.clear()
                 try:
@@ -190,7 +183,7 @@ class Driver:
         if self._book.promoted is None:
             return
         before = frozenset(self._unsettled)
-        tick = await self._read()
+        tick = await self._readings.tick(self._watched())
         async with self._lock:
             # What moved while the counters were read is in this tick in part, and in the next.
             unsettled, self._unsettled = self._unsettled, set(self._unsettled - before)
@@ -232,16 +225,6 @@ class Driver:
 
     # One tick.
 
-    async def _read(self) -> Tick | None:
-        """What happened since the tick before, at the nodes that some release is decided by; `None` = not known."""
-        watched = self._watched()
-        before, self._reading = self._reading, None
-        if not watched:
-            return None
-        self._reading = await self._metrics.read(watched)
-        # The first look at a release: its nodes can be read, and nothing has happened yet.
-        return difference(before if before is not None else self._reading, self._reading)
-
     def _watched(self) -> tuple[str, ...]:
         """The nodes whose counters the releases under way are decided by."""
         found: set[str] = set()
@@ -251,25 +234,6 @@ class Driver:
                 return self._serving.nodes()
             found |= who.nodes if who is not None else frozenset()
         return tuple(sorted(found))
-
-    async def _read_rates(self) -> None:
-        """Keep the rates that people see up to date; never ends by itself.
-
-        Apart from the ticks, some nodes at a time: a large mesh takes a while, and nothing is decided by these.
-        """
-        before: Reading | None = None
-        while True:
-            counted: dict[str, NodeCounters] = {}
-            nodes = self._serving.nodes()
-            for start in range(0, len(nodes), RATES_NODES):
-                counted.update((await self._metrics.read(nodes[start : start + RATES_NODES])).nodes)
-                await self._clock.sleep(self._tick_s)
-            if not nodes:
-                await self._clock.sleep(self._tick_s)
-            reading = Reading(self._clock.monotonic(), counted)
-            if before is not None:
-                self._rates.add(difference(before, reading))
-            before = reading
 
     async def _apply_runtime(self) -> None:
         """Endpoints, secrets and expired rules reach every node at once, without a release."""
@@ -306,7 +270,7 @@ class Driver:
             for release in self._book.current.values()
             if release.phase.in_flight and release.state.stage >= 0
         )
-        return waves and self._countable() != self._counted
+        return waves and self._attendance.changed()
 
     def _observations(self, tick: Tick | None, unsettled: set[int]) -> dict[int, Observation]:
         """What this tick brought each release that is on its way, forward or back."""
@@ -320,7 +284,7 @@ class Driver:
                     self._observe(release, tick),
                     elapsed_s=elapsed,
                     settled=number not in unsettled,
-                    frozen=self._still_away(),
+                    frozen=self._attendance.still_away(),
                 )
         return seen
 
@@ -342,7 +306,7 @@ class Driver:
         if position is None or position.stage is None or served is None:
             return None
         in_flight = [other.change for other in self._book.current.values() if other.phase.in_flight]
-        return watch(release.change, position.stage, served.common, in_flight, self._counted)
+        return watch(release.change, position.stage, served.common, in_flight, self._attendance.counted)
 
     async def _decide_all(self, observations: Mapping[int, Observation]) -> None:
         """Every release gets its turn, even if the store fails for one: one of them may have to go back."""
@@ -357,7 +321,7 @@ class Driver:
 
     async def _begin(self) -> None:
         """Let every release begin that waits for nothing any more."""
-        if self._still_away():
+        if self._attendance.still_away():
             return
         for number, waits_for in blocked(tuple(self._book.current.values())).items():
             release = replace(self._known(number), blocked_by=waits_for)
@@ -431,27 +395,10 @@ class Driver:
             elif position is not None:
                 positions.append(position)
         runtime = self._head if self._head is not None else promoted
-        self._counted = self._countable()
-        wanted = effective(promoted, positions, runtime, now, self._counted)
+        wanted = effective(promoted, positions, runtime, now, self._attendance.count())
         expiries = (next_expiry(mesh, now) for mesh in (promoted, runtime))
         self._expiry = min((instant for instant in expiries if instant is not None), default=None)
         return await self._serving.move(wanted, tolerates)
-
-    def _countable(self) -> frozenset[str] | None:
-        """The nodes that waves are taken of; `None` = all, while proxies still come back after a start."""
-        connected = self._delivery.connected()
-        returning = self._clock.monotonic() - self._started < RETURN_S
-        return None if returning or not connected else connected
-
-    def _still_away(self) -> str:
-        """Why no step forward may be taken after a start yet: with nobody there, everybody would acknowledge it."""
-        if self._returning:
-            nodes = self._serving.nodes()
-            away = len(nodes) - len(self._delivery.connected().intersection(nodes))
-            self._returning = self._clock.monotonic() - self._started < RETURN_S and (away > 0 or not nodes)
-            if self._returning:
-                return f"{away} of {len(nodes)} proxies have not come back yet"
-        return ""
 
     def _known(self, number: int) -> Release:
         return self._book.current[number]
