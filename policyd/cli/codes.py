@@ -22,6 +22,13 @@ OWN = table(
         "with it. The reason is in its own words. A wave would stop at its first proxy.",
     ),
     Explanation(
+        "PD3101",
+        "the trust domain of a live mesh would change",
+        "Every identity is named after the trust domain, so all of them would change at once and no proxy would know "
+        "its peers. The commit is refused and the proxies keep what they have. Take the change back, or run another "
+        "controller for a mesh with the new trust domain and move the services there.",
+    ),
+    Explanation(
         "PD3102",
         "a data plane that cannot be run",
         "The mesh names a compiler that is not installed, or one whose files this controller does not deliver yet. "

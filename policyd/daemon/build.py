@@ -20,6 +20,7 @@ from policyd.daemon.admission import Admission
 from policyd.daemon.controller import Controller, Counts
 from policyd.daemon.deciding import PromotedDecisions
 from policyd.daemon.judging import Guardrails
+from policyd.daemon.lock import only_controller
 from policyd.daemon.settings import Settings
 from policyd.daemon.wallet import Wallet
 from policyd.delivery.acknowledged import AcknowledgedSets
@@ -39,6 +40,7 @@ async def serve(settings: Settings, clock: Clock, stop: asyncio.Event) -> None:
     """Run a controller until `stop` is set. Raises `Stalled` or `UsageError` where it cannot start."""
     _prepare(settings.state)
     async with contextlib.AsyncExitStack() as stack:
+        stack.enter_context(only_controller(settings.state))
         ledger = Ledger()
         acknowledged = AcknowledgedSets(settings.state / "acknowledged.sqlite", clock)
         stack.callback(acknowledged.close)

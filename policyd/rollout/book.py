@@ -128,12 +128,21 @@ class Book:
             self._store.refresh(moved)
             self.promoted = now
 
-    def try_again(self, release: Release, at: datetime) -> None:
-        """Lift a quarantine, and end the release that had it."""
-        content = content_id(release.change)
-        self.supersede([release], at)
-        self._store.release_quarantine(content)
+    def try_again(self, release: Release, commit: str, at: datetime) -> Release:
+        """Lift a quarantine, end the release that had it, and begin another one of the same change."""
+        content, change = content_id(release.change), release.change
+        known_good = self._store.known_good(change.unit, change.name, change.target)
+        ended = release.superseded(at)
+        fresh = Release(
+            self._last + 1, change, release.way, commit, release.author, at, at, State(), known_good=known_good
+        )
+        self._store.try_again(ended, fresh, content, at)
+        self._unsaved.pop(release.number, None)
         self.quarantine.pop(content, None)
+        self._archive(ended)
+        self._last = fresh.number
+        self.current[fresh.number] = fresh
+        return fresh
 
     def find(self, ref: str) -> Release:
         """The release that a person means: `r7`, or the changed thing's name. Raises `UsageError`."""

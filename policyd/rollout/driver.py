@@ -99,15 +99,18 @@ class Driver:
         """
         seen_at = self._clock.monotonic() - seen_s
         async with self._lock:
-            self._store.add_commit(SeenCommit(commit, author, taken=True, at=self._clock.now()))
             self._head, self._commit, self._author = mesh, commit, author
             self._seen_at = seen_at
             self._runtime_due = True
+            # What Git asks for no more goes back even if nothing can be written.
+            if self._book.promoted is not None:
+                await self._take_back(mesh, self._book.promoted)
+            self._store.add_commit(SeenCommit(commit, author, taken=True, at=self._clock.now()))
             if self._book.promoted is None:
                 await self._serve_first(mesh)
             else:
                 self._book.refresh(mesh)
-                await self._reconcile(mesh)
+                await self._take_up(mesh, self._book.promoted)
         self._wake.set()
 
     def refuse(self, commit: str, author: str, findings: tuple[str, ...]) -> None:
@@ -201,24 +204,25 @@ class Driver:
         self._runtime_due = bool(moved.faults)
         self._reporter.served(self._commit, len(mesh.services), moved, self._since_commit())
 
-    async def _reconcile(self, mesh: Mesh) -> None:
-        assert self._book.promoted is not None
-        found = reconcile(tuple(self._book.current.values()), changes(self._book.promoted, mesh), self._commit)
-        for release in found.kept:
-            self._book.current[release.number] = release
+    async def _take_back(self, mesh: Mesh, promoted: Mesh) -> None:
+        found = reconcile(tuple(self._book.current.values()), changes(promoted, mesh), self._commit)
         in_flight = any(release.phase.in_flight for release in found.ended)
         self._book.supersede(found.ended, self._clock.now())
         self._reporter.superseded(found.ended)
         if in_flight:
             await self._move()
+
+    async def _take_up(self, mesh: Mesh, promoted: Mesh) -> None:
+        found = reconcile(tuple(self._book.current.values()), changes(promoted, mesh), self._commit)
+        for release in found.kept:
+            self._book.current[release.number] = release
         for change in found.fresh:
             way = way_of(change, stages(change, mesh.releases), mesh.releases)
             self._book.begin(change, way, self._commit, self._author, self._clock.now())
         await self._begin()
 
     def _try_again(self, release: Release) -> Release:
-        self._book.try_again(release, self._clock.now())
-        fresh = self._book.begin(release.change, release.way, self._commit, release.author, self._clock.now())
+        fresh = self._book.try_again(release, self._commit, self._clock.now())
         self._reporter.commanded(fresh, Command.RESUME)
         self._wake.set()
         return fresh

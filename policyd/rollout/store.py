@@ -27,7 +27,7 @@ from policyd.plan.change import Unit, Value
 from policyd.rollout.content import content_digest
 from policyd.rollout.migrations import migrate
 from policyd.rollout.record import Evidence
-from policyd.rollout.release import Release
+from policyd.rollout.release import Release, evidence_of
 
 KNOWN_GOOD = 10
 """How many promotions of one unit back its content still counts as known good."""
@@ -178,17 +178,24 @@ class Store:
             ).fetchone()
         return found is not None
 
-    def release_quarantine(self, content: str) -> None:
-        """Let this content be tried again."""
+    def try_again(self, ended: Release, fresh: Release, content: str, at: datetime) -> None:
+        """End a release, lift the quarantine of its content, and write the one that tries it again, together."""
         with self._transaction():
+            self._save((ended, fresh))
+            self._verdict(ended, at, evidence_of(ended))
             self._db.execute("DELETE FROM quarantine WHERE content = ?", (content,))
 
     def add_commit(self, seen: SeenCommit) -> None:
-        """Remember how a commit was judged."""
+        """Remember how a commit was judged: once, however often the newest one is judged alike."""
+        said = (seen.commit, seen.taken, "\n".join(seen.findings))
         with self._transaction():
+            newest = self._db.execute("SELECT id, taken, findings FROM commits ORDER BY seq DESC LIMIT 1").fetchone()
+            if newest == said:
+                return
+            commit, taken, findings = said
             self._db.execute(
                 "INSERT INTO commits (id, author, taken, at, findings) VALUES (?, ?, ?, ?, ?)",
-                (seen.commit, seen.author, seen.taken, seen.at.isoformat(), "\n".join(seen.findings)),
+                (commit, seen.author, taken, seen.at.isoformat(), findings),
             )
             self._db.execute("DELETE FROM commits WHERE seq <= (SELECT max(seq) FROM commits) - ?", (HISTORY,))
 

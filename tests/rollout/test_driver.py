@@ -382,6 +382,26 @@ async def test_a_canary_is_taken_back_though_the_store_cannot_be_written(world: 
     assert world.store.load().quarantine
 
 
+async def test_what_git_asks_for_no_more_goes_back_though_the_store_cannot_be_written(world: World) -> None:
+    await begun(world)
+    blocker = sqlite3.connect(world.path, isolation_level=None)
+    blocker.execute("BEGIN IMMEDIATE")
+    world.store._db.execute("PRAGMA busy_timeout = 0")
+    for _ in range(2):
+        with pytest.raises(Retry):
+            await world.driver.accept("c3", mesh())
+    assert world.split() == {"v1": 10_000}
+    blocker.execute("ROLLBACK")
+    blocker.close()
+    for _ in range(2):
+        await world.driver.accept("c3", mesh())
+    await world.ticks(1)
+    known = world.store.load()
+    assert known.head == "c3"
+    assert known.releases[0].phase is Phase.SUPERSEDED
+    assert [seen.commit for seen in world.store.commits()].count("c3") == 1
+
+
 async def test_nothing_goes_forward_while_the_store_cannot_be_written(world: World) -> None:
     await begun(world)
     blocker = sqlite3.connect(world.path, isolation_level=None)

@@ -68,7 +68,7 @@ def test_an_abort_and_its_quarantine_are_one(path: Path) -> None:
     store.abort(replace(release(2), state=State(phase=Phase.ABORTED)), "other", AT, Evidence())
     assert store.load().quarantine == {"content": "it failed"}
     assert store.verdicts(1)[0].evidence.canary_requests == 7
-    store.release_quarantine("content")
+    store.try_again(replace(bad, state=State(phase=Phase.SUPERSEDED)), release(3), "content", AT)
     assert store.load().quarantine == {}
     store.close()
 
