@@ -5,15 +5,36 @@ A compiler adds its own. Each loss has a code, a paragraph in the compiler's REA
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from policyd.base.diagnostics import Severity
 from policyd.compiler.artifact import Loss
+from policyd.compiler.sources import Index, Sources
 from policyd.model.access import ANY_METHOD, Access, Rule
+from policyd.model.mesh import Mesh
 from policyd.model.methods import is_canonical_method
+from policyd.model.node import nodes
 from policyd.model.paths import EVERYTHING
 from policyd.model.provenance import Key
 from policyd.model.service import Protocol, Service
+
+OfService = Callable[[Service], tuple[Loss, ...]]
+"""What a proxy cannot say of one service, in the sidecars that serve it and in those that call it."""
+
+
+def of_mesh(mesh: Mesh, of_service: OfService) -> tuple[Loss, ...]:
+    """What all nodes of the mesh lose together, each loss once."""
+    index = Index.of(mesh)
+    served = dict.fromkeys(node.service for node in nodes(mesh))
+    return tuple(dict.fromkeys(loss for name in served for loss in of_sidecars(index[name], of_service)))
+
+
+def of_sidecars(sources: Sources, of_service: OfService) -> tuple[Loss, ...]:
+    """What a service's sidecars lose: of its own rules, of itself, and of whom it calls."""
+    lost = of_access(sources.service, sources.access)
+    for each in (sources.service, *sources.scope):
+        lost += of_service(each)
+    return tuple(dict.fromkeys(lost))
 
 
 def of_access(service: Service, access: Access) -> tuple[Loss, ...]:

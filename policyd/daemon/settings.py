@@ -14,6 +14,7 @@ import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from policyd.base.errors import UsageError
+from policyd.rollout.serving import DEADLINE_S
 
 
 def _address(text: str) -> str:
@@ -76,7 +77,7 @@ class Settings(_Section):
     guardrails: Guardrails = Guardrails()
     tick_s: float = Field(default=1.0, gt=0)
     """Seconds between looks at the metrics while something is in flight."""
-    deadline_s: float = Field(default=15.0, gt=0)
+    deadline_s: float = Field(default=DEADLINE_S, gt=0)
     """How long a proxy may take to acknowledge or refuse what it was sent."""
     logs: Logs = Logs()
 

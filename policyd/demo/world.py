@@ -27,6 +27,7 @@ from policyd.intents import load
 from policyd.lowering import lower
 from policyd.model.mesh import Mesh
 from policyd.model.node import Node, nodes
+from policyd.rollout.serving import DEADLINE_S
 from policyd.source import DirectoryTree
 
 Calls = Mapping[str, tuple[tuple[str, str], ...]]
@@ -102,7 +103,7 @@ class World:
         for behaviour in behaviours:
             await self._listening(behaviour.address, behaviour.port)
 
-    async def start_controller(self, *, tick_s: float = 0.5, deadline_s: float = 15.0) -> None:
+    async def start_controller(self, *, tick_s: float = 0.5, deadline_s: float = DEADLINE_S) -> None:
         """Start `policyd run` on this repository, or start it again after `kill_controller`.
 
         Its team rules, as they are now, are vouched for: they are ours, and there may be no OPA to check them.

@@ -17,7 +17,6 @@ from policyd.model.mesh import Mesh
 from policyd.model.names import Name
 from policyd.plan.change import Change, Unit, Value
 from policyd.plan.changes import advance
-from policyd.plan.runtime import refreshed
 from policyd.rollout.content import content_id
 from policyd.rollout.machine import State
 from policyd.rollout.record import Phase
@@ -57,11 +56,9 @@ class Book:
         assert self.promoted is not None
         reason = self.quarantine.get(content_id(change), "")
         state = State(phase=Phase.ABORTED, quarantine=reason) if reason else State()
-        known_good = self._store.known_good(change.unit, change.name, change.target)
-        release = Release(self._last + 1, change, way, commit, author, at, at, state, known_good=known_good)
+        release = self._next(change, way, commit, author, at, state=state)
         self._store.save(release)
-        self._last = release.number
-        self.current[release.number] = release
+        self._enter(release)
         return release
 
     def write(self, release: Release, at: datetime) -> None:
@@ -115,10 +112,9 @@ class Book:
             self.write_back(release.superseded(at), at)
             self._archive(self.current[release.number])
 
-    def refresh(self, head: Mesh) -> None:
-        """Keep the instances of the promoted mesh as Git has them now: they are runtime, not a release."""
+    def refresh(self, now: Mesh) -> None:
+        """Keep the promoted mesh `refreshed` with the instances that Git has now: they are runtime, not a release."""
         assert self.promoted is not None
-        now = refreshed(self.promoted, head)
         moved = {
             (Unit.SERVICE, name): service
             for name, service in now.services.items()
@@ -130,18 +126,14 @@ class Book:
 
     def try_again(self, release: Release, commit: str, at: datetime) -> Release:
         """Lift a quarantine, end the release that had it, and begin another one of the same change."""
-        content, change = content_id(release.change), release.change
-        known_good = self._store.known_good(change.unit, change.name, change.target)
+        content = content_id(release.change)
         ended = release.superseded(at)
-        fresh = Release(
-            self._last + 1, change, release.way, commit, release.author, at, at, State(), known_good=known_good
-        )
+        fresh = self._next(release.change, release.way, commit, release.author, at, state=State())
         self._store.try_again(ended, fresh, content, at)
         self._unsaved.pop(release.number, None)
         self.quarantine.pop(content, None)
         self._archive(ended)
-        self._last = fresh.number
-        self.current[fresh.number] = fresh
+        self._enter(fresh)
         return fresh
 
     def find(self, ref: str) -> Release:
@@ -168,6 +160,14 @@ class Book:
         if number in self.current:
             return self.current[number]
         return next(release for release in reversed(self.history) if release.number == number)
+
+    def _next(self, change: Change, way: Way, commit: str, author: str, at: datetime, *, state: State) -> Release:
+        known_good = self._store.known_good(change.unit, change.name, change.target)
+        return Release(self._last + 1, change, way, commit, author, at, at, state, known_good=known_good)
+
+    def _enter(self, release: Release) -> None:
+        self._last = release.number
+        self.current[release.number] = release
 
     def _archive(self, release: Release) -> None:
         self.current.pop(release.number, None)

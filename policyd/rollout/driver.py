@@ -20,6 +20,7 @@ from policyd.plan.change import Position, WaveStage
 from policyd.plan.changes import advance, changes
 from policyd.plan.effective import Effective, effective
 from policyd.plan.floor import next_expiry
+from policyd.plan.runtime import refreshed
 from policyd.plan.stages import stages
 from policyd.rollout.assembly import Assembly
 from policyd.rollout.attendance import Attendance
@@ -30,7 +31,7 @@ from policyd.rollout.lineup import blocked
 from policyd.rollout.machine import Command, Observation, Verdict, decide, finished, heard, objection
 from policyd.rollout.ports import Delivery
 from policyd.rollout.readings import Readings
-from policyd.rollout.reconcile import reconcile
+from policyd.rollout.reconcile import Reconciled, reconcile
 from policyd.rollout.record import Phase, ReleaseRecord
 from policyd.rollout.release import Release, record_of, title_of
 from policyd.rollout.reporter import Reporter
@@ -72,7 +73,6 @@ class Driver:
         self._serving = Serving(assembly, delivery, deadline_s, stopwatch=stopwatch)
         self._head: Mesh | None = None
         self._commit = self._book.head
-        self._author = ""
         self._seen_at = clock.monotonic()
         self._readings = Readings(metrics, clock, tick_s)
         fresh = self._book.promoted is None
@@ -99,18 +99,15 @@ class Driver:
         """
         seen_at = self._clock.monotonic() - seen_s
         async with self._lock:
-            self._head, self._commit, self._author = mesh, commit, author
+            self._head, self._commit = mesh, commit
             self._seen_at = seen_at
             self._runtime_due = True
-            # What Git asks for no more goes back even if nothing can be written.
-            if self._book.promoted is not None:
-                await self._take_back(mesh, self._book.promoted)
-            self._store.add_commit(SeenCommit(commit, author, taken=True, at=self._clock.now()))
+            seen = SeenCommit(commit, author, taken=True, at=self._clock.now())
             if self._book.promoted is None:
+                self._store.add_commit(seen)
                 await self._serve_first(mesh)
             else:
-                self._book.refresh(mesh)
-                await self._take_up(mesh, self._book.promoted)
+                await self._reconcile(mesh, refreshed(self._book.promoted, mesh), seen)
         self._wake.set()
 
     def refuse(self, commit: str, author: str, findings: tuple[str, ...]) -> None:
@@ -204,22 +201,25 @@ class Driver:
         self._runtime_due = bool(moved.faults)
         self._reporter.served(self._commit, len(mesh.services), moved, self._since_commit())
 
-    async def _take_back(self, mesh: Mesh, promoted: Mesh) -> None:
-        found = reconcile(tuple(self._book.current.values()), changes(promoted, mesh), self._commit)
+    async def _reconcile(self, mesh: Mesh, promoted: Mesh, seen: SeenCommit) -> None:
+        found = reconcile(tuple(self._book.current.values()), changes(promoted, mesh), seen.commit)
+        await self._take_back(found)
+        self._store.add_commit(seen)
+        self._book.refresh(promoted)
+        for release in found.kept:
+            self._book.current[release.number] = release
+        for change in found.fresh:
+            way = way_of(change, stages(change, mesh.releases), mesh.releases)
+            self._book.begin(change, way, seen.commit, seen.author, self._clock.now())
+        await self._begin()
+
+    async def _take_back(self, found: Reconciled) -> None:
+        """What Git asks for no more goes back first: even if nothing can be written."""
         in_flight = any(release.phase.in_flight for release in found.ended)
         self._book.supersede(found.ended, self._clock.now())
         self._reporter.superseded(found.ended)
         if in_flight:
             await self._move()
-
-    async def _take_up(self, mesh: Mesh, promoted: Mesh) -> None:
-        found = reconcile(tuple(self._book.current.values()), changes(promoted, mesh), self._commit)
-        for release in found.kept:
-            self._book.current[release.number] = release
-        for change in found.fresh:
-            way = way_of(change, stages(change, mesh.releases), mesh.releases)
-            self._book.begin(change, way, self._commit, self._author, self._clock.now())
-        await self._begin()
 
     def _try_again(self, release: Release) -> Release:
         fresh = self._book.try_again(release, self._commit, self._clock.now())
@@ -279,6 +279,7 @@ class Driver:
     def _observations(self, tick: Tick | None, unsettled: set[int]) -> dict[int, Observation]:
         """What this tick brought each release that is on its way, forward or back."""
         now = self._clock.monotonic()
+        away = self._attendance.still_away()
         seen: dict[int, Observation] = {}
         for number, release in self._book.current.items():
             if release.phase.in_flight:
@@ -288,7 +289,7 @@ class Driver:
                     self._observe(release, tick),
                     elapsed_s=elapsed,
                     settled=number not in unsettled,
-                    frozen=self._attendance.still_away(),
+                    frozen=away,
                 )
         return seen
 

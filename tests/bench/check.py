@@ -24,9 +24,10 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from policyd.testing import large
+
 RUNS = 5
 SERVICES = 999
-CALLERS = 5
 MESH = """\
 apiVersion: policyd.dev/v1alpha1
 kind: Mesh
@@ -99,9 +100,7 @@ class Measured:
 
 def service(number: int, count: int, version: str = "v1") -> str:
     """One service's file."""
-    name = f"s{number:04}"
-    callers = sorted({f"s{(number + 1 + step * (count // CALLERS)) % count:04}" for step in range(CALLERS)})
-    low, high = divmod(number, 250)
+    name = large.name(number)
     return f"""\
 apiVersion: policyd.dev/v1alpha1
 kind: Service
@@ -109,21 +108,12 @@ metadata: {{name: {name}, owner: bench}}
 spec:
   port: 8080
   versions:
-    v1: {{endpoints: [10.1.{low}.{high + 1}]}}
-    v2: {{endpoints: [10.2.{low}.{high + 1}]}}
+    v1: {{endpoints: [{large.address("10.1", number)}]}}
+    v2: {{endpoints: [{large.address("10.2", number)}]}}
   version: {version}
   healthCheck: {{path: /healthz}}
   slo: {{availability: 99.9, window: 30d}}
----
-apiVersion: policyd.dev/v1alpha1
-kind: AccessRule
-metadata: {{name: {name}-reads, owner: bench}}
-spec:
-  to: {name}
-  from: [{", ".join(callers)}]
-  allow:
-    - {{methods: [GET], paths: ["/v1/items", "/v1/items/{{id}}"]}}
-"""
+{large.reads(number, count)}"""
 
 
 class Bench:

@@ -28,9 +28,9 @@ from policyd.compiler.registry import load as load_compiler
 from policyd.intents import MemoryTree, ParseCache, load
 from policyd.lowering import LoweringMemo, lower
 from policyd.plan.effective import effective
+from policyd.testing import large
 
 SIZES = (100, 300, 1_000, 3_000)
-DEPENDENCIES = 5
 CHANGES = 15
 AT = datetime(2027, 1, 1, tzinfo=UTC)
 MESH = """\
@@ -96,9 +96,7 @@ def files(count: int) -> dict[str, str]:
 
 def service(number: int, count: int, version: str = "v1") -> str:
     """One service's file. Its callers are spread over the mesh, so that a change touches sidecars everywhere."""
-    name = f"s{number:04}"
-    callers = sorted({f"s{(number + 1 + step * (count // DEPENDENCIES)) % count:04}" for step in range(DEPENDENCIES)})
-    low, high = divmod(number, 250)
+    name = large.name(number)
     return f"""\
 apiVersion: policyd.dev/v1alpha1
 kind: Service
@@ -107,29 +105,20 @@ spec:
   port: 8080
   protocol: http
   versions:
-    v1: {{endpoints: [10.1.{low}.{high + 1}]}}
-    v2: {{endpoints: [10.2.{low}.{high + 1}]}}
+    v1: {{endpoints: [{large.address("10.1", number)}]}}
+    v2: {{endpoints: [{large.address("10.2", number)}]}}
   version: {version}
   slo: {{availability: 99.9, window: 30d}}
   resilience:
     timeout: {{request: 2s, perTry: 600ms}}
     retries: {{attempts: 2, on: [connect-failure, 503], budget: 20%}}
----
-apiVersion: policyd.dev/v1alpha1
-kind: AccessRule
-metadata: {{name: {name}-reads, owner: bench}}
-spec:
-  to: {name}
-  from: [{", ".join(callers)}]
-  allow:
-    - {{methods: [GET], paths: ["/v1/items", "/v1/items/{{id}}"]}}
----
+{large.reads(number, count)}---
 apiVersion: policyd.dev/v1alpha1
 kind: AccessRule
 metadata: {{name: {name}-writes, owner: bench}}
 spec:
   to: {name}
-  from: [{callers[0]}]
+  from: [{large.callers(number, count)[0]}]
   allow:
     - {{methods: [POST], paths: ["/v1/items/{{id}}/**"]}}
 ---

@@ -34,8 +34,8 @@ from policyd.delivery.binaries import find_envoy
 from policyd.demo.repository import ShopRepository
 from policyd.demo.world import World
 from policyd.model.node import nodes
+from policyd.testing import large
 
-CALLERS = 5
 WARM_UP = 5
 LIMIT_S = 120.0
 """How long one commit may take before the measurement is given up."""
@@ -72,9 +72,7 @@ class Measured:
 
 def service(number: int, count: int, timeout_ms: int = 2_000) -> str:
     """One service's file; its callers are spread over the mesh."""
-    name = f"s{number:04}"
-    callers = sorted({f"s{(number + 1 + step * (count // CALLERS)) % count:04}" for step in range(CALLERS)})
-    low, high = divmod(number, 250)
+    name = large.name(number)
     return f"""\
 apiVersion: policyd.dev/v1alpha1
 kind: Service
@@ -82,27 +80,18 @@ metadata: {{name: {name}, owner: bench}}
 spec:
   port: 8080
   versions:
-    v1: {{endpoints: [127.1.{low}.{high + 1}]}}
+    v1: {{endpoints: [{large.address("127.1", number)}]}}
   version: v1
   healthCheck: {{path: /healthz}}
   slo: {{availability: 99.9, window: 30d}}
   resilience:
     timeout: {{request: {timeout_ms}ms}}
----
-apiVersion: policyd.dev/v1alpha1
-kind: AccessRule
-metadata: {{name: {name}-reads, owner: bench}}
-spec:
-  to: {name}
-  from: [{", ".join(callers)}]
-  allow:
-    - {{methods: [GET], paths: ["/v1/items", "/v1/items/{{id}}"]}}
-"""
+{large.reads(number, count)}"""
 
 
 def called_by_first(count: int) -> list[int]:
     """The services that s0000, whose proxy is the real Envoy, calls."""
-    return sorted({(-1 - step * (count // CALLERS)) % count for step in range(CALLERS)})
+    return sorted({(-1 - step * (count // large.CALLERS)) % count for step in range(large.CALLERS)})
 
 
 class Bench:

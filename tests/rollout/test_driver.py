@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
 
@@ -25,6 +26,15 @@ async def begun(world: World) -> None:
     await world.driver.accept("c1", mesh())
     await world.ticks(2)
     await world.driver.accept("c2", mesh(service(CHECKOUT, "v2")), "ada")
+
+
+@contextlib.contextmanager
+def held(world: World) -> Iterator[None]:
+    """Another process holds the store, and the driver does not wait for it."""
+    world.store._db.execute("PRAGMA busy_timeout = 0")
+    with contextlib.closing(sqlite3.connect(world.path, isolation_level=None)) as blocker:
+        blocker.execute("BEGIN IMMEDIATE")
+        yield
 
 
 async def test_the_first_head_is_served_at_once(world: World) -> None:
@@ -367,16 +377,12 @@ async def test_a_canary_is_taken_back_though_the_store_cannot_be_written(world: 
     await begun(world)
     await world.ticks(1)
     world.bad.add("default/checkout/v2")
-    blocker = sqlite3.connect(world.path, isolation_level=None)
-    blocker.execute("BEGIN IMMEDIATE")
-    world.store._db.execute("PRAGMA busy_timeout = 0")
-    for _ in range(3):
-        with pytest.raises(Retry):
-            await world.ticks(1)
-    assert world.split() == {"v1": 10_000}
-    assert world.phase() is Phase.ABORTED
-    blocker.execute("ROLLBACK")
-    blocker.close()
+    with held(world):
+        for _ in range(3):
+            with pytest.raises(Retry):
+                await world.ticks(1)
+        assert world.split() == {"v1": 10_000}
+        assert world.phase() is Phase.ABORTED
     await world.ticks(1)
     assert world.store.load().releases[0].phase is Phase.ABORTED
     assert world.store.load().quarantine
@@ -384,15 +390,11 @@ async def test_a_canary_is_taken_back_though_the_store_cannot_be_written(world: 
 
 async def test_what_git_asks_for_no_more_goes_back_though_the_store_cannot_be_written(world: World) -> None:
     await begun(world)
-    blocker = sqlite3.connect(world.path, isolation_level=None)
-    blocker.execute("BEGIN IMMEDIATE")
-    world.store._db.execute("PRAGMA busy_timeout = 0")
-    for _ in range(2):
-        with pytest.raises(Retry):
-            await world.driver.accept("c3", mesh())
-    assert world.split() == {"v1": 10_000}
-    blocker.execute("ROLLBACK")
-    blocker.close()
+    with held(world):
+        for _ in range(2):
+            with pytest.raises(Retry):
+                await world.driver.accept("c3", mesh())
+        assert world.split() == {"v1": 10_000}
     for _ in range(2):
         await world.driver.accept("c3", mesh())
     await world.ticks(1)
@@ -404,16 +406,12 @@ async def test_what_git_asks_for_no_more_goes_back_though_the_store_cannot_be_wr
 
 async def test_nothing_goes_forward_while_the_store_cannot_be_written(world: World) -> None:
     await begun(world)
-    blocker = sqlite3.connect(world.path, isolation_level=None)
-    blocker.execute("BEGIN IMMEDIATE")
-    world.store._db.execute("PRAGMA busy_timeout = 0")
-    for _ in range(10):
-        with pytest.raises(Retry):
-            await world.ticks(1)
-    assert world.record().stage == 1
-    assert world.record().verdict == "hold"
-    blocker.execute("ROLLBACK")
-    blocker.close()
+    with held(world):
+        for _ in range(10):
+            with pytest.raises(Retry):
+                await world.ticks(1)
+        assert world.record().stage == 1
+        assert world.record().verdict == "hold"
     await world.ticks(1)
     assert world.record().stage == 2
 

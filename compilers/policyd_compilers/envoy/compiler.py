@@ -23,7 +23,7 @@ from policyd.compiler.sources import Index, Sources
 from policyd.model.access import Access
 from policyd.model.mesh import Mesh, Settings
 from policyd.model.names import Name
-from policyd.model.node import Node, nodes
+from policyd.model.node import Node
 from policyd.model.service import Endpoint, Protocol, Service, Version
 from policyd_compilers.envoy import bootstrap as bootstraps
 from policyd_compilers.envoy import clusters, endpoints, inbound, losses, outbound, proto
@@ -60,9 +60,7 @@ class EnvoyCompiler:
 
     def losses(self, mesh: Mesh) -> tuple[Loss, ...]:
         """What `compile` would return as lost for all nodes of the mesh together."""
-        index = Index.of(mesh)
-        served = dict.fromkeys(node.service for node in nodes(mesh))
-        return tuple(dict.fromkeys(loss for name in served for loss in _lost(index[name])))
+        return shared_losses.of_mesh(mesh, losses.of_service)
 
     def render(self, artifact: Artifact) -> str:
         """The artefact as YAML with every `Any` opened."""
@@ -84,15 +82,7 @@ def _share(sources: Sources, memo: Memo) -> Share:
     artifacts.append(_outbound_routes(settings, service.name, carried, memo))
     if service.protocol is not Protocol.TCP:
         artifacts.append(_inbound_routes(settings, service, sources.access, memo))
-    return Share(tuple(artifacts), _lost(sources))
-
-
-def _lost(sources: Sources) -> tuple[Loss, ...]:
-    """What a service's sidecars lose: of its own rules, of itself, and of whom it calls."""
-    lost = shared_losses.of_access(sources.service, sources.access)
-    for each in (sources.service, *sources.scope):
-        lost += losses.of_service(each)
-    return tuple(dict.fromkeys(lost))
+    return Share(tuple(artifacts), shared_losses.of_sidecars(sources, losses.of_service))
 
 
 def _node(sources: Sources, endpoint: Endpoint, memo: Memo) -> Compiled:

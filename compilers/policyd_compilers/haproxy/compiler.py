@@ -17,7 +17,7 @@ from policyd.compiler.naming import outbound_address
 from policyd.compiler.protocol import Capabilities, Secrets, Validation
 from policyd.compiler.sources import Index, Sources
 from policyd.model.mesh import Mesh, Settings
-from policyd.model.node import Node, nodes
+from policyd.model.node import Node
 from policyd.model.service import Endpoint, Protocol, Service
 from policyd_compilers.haproxy import destinations, inbound, losses, outbound, text
 from policyd_compilers.haproxy import validation as validating
@@ -46,9 +46,7 @@ class HAProxyCompiler:
 
     def losses(self, mesh: Mesh) -> tuple[Loss, ...]:
         """What `compile` would return as lost for all nodes of the mesh together."""
-        index = Index.of(mesh)
-        served = dict.fromkeys(node.service for node in nodes(mesh))
-        return tuple(dict.fromkeys(loss for name in served for loss in _lost(index[name])))
+        return shared_losses.of_mesh(mesh, losses.of_service)
 
     def render(self, artifact: Artifact) -> str:
         """The file as it is."""
@@ -67,15 +65,8 @@ def _node(sources: Sources, endpoint: Endpoint, memo: Memo) -> Compiled:
     if service.protocol is not Protocol.TCP:
         artifacts.append(_inbound(sources, endpoint, memo))
     artifacts += [_destination(settings, each, memo) for each in sources.carried]
-    return Compiled(tuple(sorted(artifacts, key=attrgetter("kind", "name"))), _lost(sources))
-
-
-def _lost(sources: Sources) -> tuple[Loss, ...]:
-    """What a service's sidecars lose: of its own rules, of itself, and of whom it calls."""
-    lost = shared_losses.of_access(sources.service, sources.access)
-    for each in (sources.service, *sources.scope):
-        lost += losses.of_service(each)
-    return tuple(dict.fromkeys(lost))
+    lost = shared_losses.of_sidecars(sources, losses.of_service)
+    return Compiled(tuple(sorted(artifacts, key=attrgetter("kind", "name"))), lost)
 
 
 def _inbound(sources: Sources, endpoint: Endpoint, memo: Memo) -> Artifact:
