@@ -1,8 +1,7 @@
-"""Drives releases: reads, decides (by `machine`), writes, then acts. The one place of the rollout that does I/O.
+"""Drives releases: says what is looked at, when each release gets its turn, and takes what comes from outside.
 
-One tick: read telemetry -> apply what is runtime -> for each release: observe, decide, write, move. A new head, a
-command and a tick exclude each other. State is written before it is acted on (`book`); what nodes run is always
-derived from the promoted mesh and the positions (`serving`), never remembered by hand.
+One tick: read telemetry -> apply what is runtime -> for each release: observe, then a step (`stepper`: decide, write,
+move). A new head, a command and a tick exclude each other.
 """
 
 from __future__ import annotations
@@ -10,16 +9,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime
 
 from policyd.base.clock import Clock
 from policyd.base.errors import PolicydError
 from policyd.base.stopwatch import Stopwatch, untimed
 from policyd.model.mesh import Mesh
-from policyd.plan.change import Position, WaveStage
-from policyd.plan.changes import advance, changes
-from policyd.plan.effective import Effective, effective
-from policyd.plan.floor import next_expiry
+from policyd.plan.change import WaveStage
+from policyd.plan.changes import changes
+from policyd.plan.effective import Effective
 from policyd.plan.runtime import refreshed
 from policyd.plan.stages import stages
 from policyd.rollout.assembly import Assembly
@@ -28,15 +25,16 @@ from policyd.rollout.book import Book
 from policyd.rollout.commands import check
 from policyd.rollout.event import EventLog
 from policyd.rollout.lineup import blocked
-from policyd.rollout.machine import Command, Observation, Verdict, decide, finished, heard, objection
+from policyd.rollout.machine import Command, Observation
 from policyd.rollout.ports import Delivery
 from policyd.rollout.readings import Readings
 from policyd.rollout.reconcile import Reconciled, reconcile
 from policyd.rollout.record import Phase, ReleaseRecord
 from policyd.rollout.release import Release, record_of, title_of
 from policyd.rollout.reporter import Reporter
-from policyd.rollout.serving import DEADLINE_S, Moved, Serving, Tolerates, reaches_the_others
+from policyd.rollout.serving import DEADLINE_S, Moved, Serving
 from policyd.rollout.status import Status
+from policyd.rollout.stepper import Stepper
 from policyd.rollout.store import SeenCommit, Store
 from policyd.rollout.watching import Watch, watch
 from policyd.rollout.way import way_of
@@ -71,19 +69,23 @@ class Driver:
         self._tick_s = tick_s
         self._book = Book(store)
         self._serving = Serving(assembly, delivery, deadline_s, stopwatch=stopwatch)
-        self._head: Mesh | None = None
         self._commit = self._book.head
         self._seen_at = clock.monotonic()
         self._readings = Readings(metrics, clock, tick_s)
         fresh = self._book.promoted is None
         self._attendance = Attendance(delivery, clock, self._serving.nodes, fresh=fresh)
-        self._unsettled: set[int] = set()
-        self._clocked: dict[int, float] = {}
-        self._runtime_due = True
-        self._expiry: datetime | None = None
         self._stalled = ""
         self._lock = asyncio.Lock()
         self._wake = asyncio.Event()
+        self._stepper = Stepper(
+            self._book,
+            self._serving,
+            self._attendance,
+            self._reporter,
+            clock,
+            since_commit=self._since_commit,
+            wake=self._wake.set,
+        )
 
     # What others call.
 
@@ -99,9 +101,9 @@ class Driver:
         """
         seen_at = self._clock.monotonic() - seen_s
         async with self._lock:
-            self._head, self._commit = mesh, commit
+            self._stepper.head, self._commit = mesh, commit
             self._seen_at = seen_at
-            self._runtime_due = True
+            self._stepper.runtime_due = True
             seen = SeenCommit(commit, author, taken=True, at=self._clock.now())
             if self._book.promoted is None:
                 self._store.add_commit(seen)
@@ -122,12 +124,12 @@ class Driver:
                 return record_of(self._try_again(release))
             check(release, command)
             self._reporter.commanded(release, command)
-            await self._advance(release, Observation(command=command))
+            await self._stepper.advance(release, Observation(command=command))
             return record_of(self._book.release(release.number))
 
     def runtime_changed(self) -> None:
         """Secrets were renewed: let nodes have them with the next tick, which begins at once."""
-        self._runtime_due = True
+        self._stepper.runtime_due = True
         self._wake.set()
 
     def records(self) -> tuple[ReleaseRecord, ...]:
@@ -182,11 +184,12 @@ class Driver:
         """One round. Raises `Retry` or `Stalled` where the store cannot be written; what goes back does so."""
         if self._book.promoted is None:
             return
-        before = frozenset(self._unsettled)
+        before = frozenset(self._stepper.unsettled)
         tick = await self._readings.tick(self._watched())
         async with self._lock:
             # What moved while the counters were read is in this tick in part, and in the next.
-            unsettled, self._unsettled = self._unsettled, set(self._unsettled - before)
+            unsettled = self._stepper.unsettled
+            self._stepper.unsettled = set(unsettled - before)
             await self._apply_runtime()
             await self._decide_all(self._observations(tick, unsettled))
             self._book.write_what_is_left(self._clock.now())
@@ -197,8 +200,8 @@ class Driver:
 
     async def _serve_first(self, mesh: Mesh) -> None:
         self._book.serve_first(mesh)
-        moved = await self._move()
-        self._runtime_due = bool(moved.faults)
+        moved = await self._stepper.move()
+        self._stepper.runtime_due = bool(moved.faults)
         self._reporter.served(self._commit, len(mesh.services), moved, self._since_commit())
 
     async def _reconcile(self, mesh: Mesh, promoted: Mesh, seen: SeenCommit) -> None:
@@ -219,7 +222,7 @@ class Driver:
         self._book.supersede(found.ended, self._clock.now())
         self._reporter.superseded(found.ended)
         if in_flight:
-            await self._move()
+            await self._stepper.move()
 
     def _try_again(self, release: Release) -> Release:
         fresh = self._book.try_again(release, self._commit, self._clock.now())
@@ -241,16 +244,14 @@ class Driver:
 
     async def _apply_runtime(self) -> None:
         """Endpoints, secrets and expired rules reach every node at once, without a release."""
-        now = self._clock.now()
-        expired = self._expiry is not None and now >= self._expiry
-        if not (self._runtime_due or expired or self._members_changed()):
+        if not (self._stepper.runtime_due or self._stepper.expired or self._members_changed()):
             return
         first = self._serving.effective is None
-        moved = await self._move()
-        self._runtime_due = bool(moved.faults)
+        moved = await self._stepper.move()
+        self._stepper.runtime_due = bool(moved.faults)
         if moved.changed:
             # Memberships may have changed for anyone: nobody's next tick counts.
-            self._unsettled |= self._book.current.keys()
+            self._stepper.unsettled |= self._book.current.keys()
             self._reporter.runtime(moved, self._since_commit(), resumed=first)
         if first:
             await self._hear_again(moved)
@@ -263,9 +264,8 @@ class Driver:
         """
         for release in tuple(self._book.current.values()):
             begun = release.phase.in_flight and release.phase is not Phase.ABORTING and release.state.stage >= 0
-            if begun and self._objection(release, moved):
-                self._reporter.refused(release, moved)
-                await self._advance(release, _answered(moved))
+            if begun:
+                await self._stepper.hear(release, moved)
 
     def _members_changed(self) -> bool:
         """Whether a wave is under way and its shares would be taken of other nodes now."""
@@ -278,16 +278,13 @@ class Driver:
 
     def _observations(self, tick: Tick | None, unsettled: set[int]) -> dict[int, Observation]:
         """What this tick brought each release that is on its way, forward or back."""
-        now = self._clock.monotonic()
         away = self._attendance.still_away()
         seen: dict[int, Observation] = {}
         for number, release in self._book.current.items():
             if release.phase.in_flight:
-                elapsed = now - self._clocked.get(number, now)
-                self._clocked[number] = now
                 seen[number] = replace(
                     self._observe(release, tick),
-                    elapsed_s=elapsed,
+                    elapsed_s=self._stepper.elapsed(number),
                     settled=number not in unsettled,
                     frozen=away,
                 )
@@ -318,7 +315,7 @@ class Driver:
         failed: PolicydError | None = None
         for number, seen in observations.items():
             try:
-                await self._advance(self._known(number), seen)
+                await self._stepper.advance(self._known(number), seen)
             except PolicydError as error:
                 failed = failed or error
         if failed is not None:
@@ -332,78 +329,7 @@ class Driver:
             release = replace(self._known(number), blocked_by=waits_for)
             if waits_for and release.phase is Phase.WAITING and waits_for == self._known(number).blocked_by:
                 continue
-            await self._advance(release, Observation(blocked_by=waits_for, known_good=release.known_good))
-
-    # One step of one release.
-
-    async def _advance(self, release: Release, seen: Observation) -> None:
-        state, decision = decide(release.state, seen, release.way)
-        after = release.moved(state, decision, self._clock.now())
-        if after.phase is Phase.ABORTING:
-            self._reporter.step(release, after)
-            await self._go_back(after)
-            return
-        try:
-            self._book.write(after, self._clock.now())
-        except PolicydError as error:
-            # What was seen counts all the same: the abort gate must not go blind with the store.
-            state, decision = decide(release.state, replace(seen, frozen=str(error)), release.way)
-            self._book.hold(release.moved(state, decision, self._clock.now()))
-            raise
-        self._reporter.step(release, after)
-        if after.phase is Phase.PROMOTING or decision.verdict is Verdict.PROMOTE:
-            await self._go_forward(after)
-
-    async def _go_forward(self, release: Release) -> None:
-        moved = await self._move(lambda so_far: not self._objection(release, so_far))
-        self._unsettled.add(release.number)
-        self._clocked[release.number] = self._clock.monotonic()
-        self._reporter.refused(release, moved)
-        if self._objection(release, moved):
-            await self._advance(release, _answered(moved))
-            self._wake.set()
-            return
-        release = replace(release, state=heard(release.state, _answered(moved)))
-        self._book.hold(release)
-        if release.phase is Phase.PROMOTING:
-            promoted = release.moved(finished(release.state), release.decision, self._clock.now())
-            self._book.promote(promoted)
-            self._clocked.pop(release.number, None)
-            self._reporter.promoted(promoted, self._since_commit())
-        else:
-            self._reporter.stage(release, self._since_commit())
-        self._wake.set()
-
-    def _objection(self, release: Release, moved: Moved) -> str:
-        seen = _answered(moved)
-        return objection(heard(release.state, seen), seen, release.way)
-
-    async def _go_back(self, release: Release) -> None:
-        """Written if it can be, done in any case. Nodes that refuse even the base are shown as degraded."""
-        self._book.write_back(release, self._clock.now())
-        moved = await self._move()
-        self._runtime_due = self._runtime_due or bool(moved.faults)
-        aborted = release.moved(finished(release.state), release.decision, self._clock.now())
-        self._book.write_back(aborted, self._clock.now())
-        self._clocked.pop(release.number, None)
-        self._reporter.aborted(aborted)
-
-    async def _move(self, tolerates: Tolerates = reaches_the_others) -> Moved:
-        """Let nodes run what the promoted mesh and the positions come to now."""
-        now, promoted = self._clock.now(), self._book.promoted
-        assert promoted is not None
-        positions: list[Position] = []
-        for release in self._book.current.values():
-            position = release.position() if release.phase.in_flight else None
-            if position is not None and release.phase is Phase.PROMOTING:
-                promoted = advance(promoted, release.change)
-            elif position is not None:
-                positions.append(position)
-        runtime = self._head if self._head is not None else promoted
-        wanted = effective(promoted, positions, runtime, now, self._attendance.count())
-        expiries = (next_expiry(mesh, now) for mesh in (promoted, runtime))
-        self._expiry = min((instant for instant in expiries if instant is not None), default=None)
-        return await self._serving.move(wanted, tolerates)
+            await self._stepper.advance(release, Observation(blocked_by=waits_for, known_good=release.known_good))
 
     def _known(self, number: int) -> Release:
         return self._book.current[number]
@@ -424,8 +350,3 @@ class Driver:
             for waiting in waits:
                 waiting.cancel()
             await asyncio.gather(*waits, return_exceptions=True)
-
-
-def _answered(moved: Moved) -> Observation:
-    """A move as the machine is told of it."""
-    return Observation(refused=moved.refused, proven=moved.proven, faults=moved.faults)

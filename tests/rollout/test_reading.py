@@ -75,7 +75,7 @@ async def test_what_moved_during_a_reading_is_left_out_of_that_tick_and_of_the_n
     metrics.gate.set()
     metrics.gate = None
     await tick
-    assert world.driver._unsettled == {moved}
+    assert world.driver._stepper.unsettled == {moved}
     await world.ticks(1)
-    assert world.driver._unsettled == set()
+    assert world.driver._stepper.unsettled == set()
     world.store.close()
