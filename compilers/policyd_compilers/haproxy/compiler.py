@@ -75,9 +75,9 @@ def _inbound(sources: Sources, endpoint: Endpoint, memo: Memo) -> Artifact:
 
     def build() -> Artifact:
         shared = memo.get(key, lambda: inbound.rules(sources), counted=False)
-        return text.artifact(INBOUND_FILE, inbound.sections(sources.settings, service, endpoint, shared))
+        return text.artifact(INBOUND_FILE, inbound.sections(sources, endpoint, shared))
 
-    return memo.get((key, endpoint), build)
+    return memo.get((key, endpoint, sources.also_inbound), build)
 
 
 def _own(service: Service) -> tuple[object, ...]:

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 from policyd.compiler.naming import APP, INBOUND
 from policyd.compiler.sources import Sources
-from policyd.model.mesh import Settings
 from policyd.model.service import Endpoint, Protocol, Service
 from policyd_compilers.haproxy import access, access_log, canonical, health, replies, tls
 from policyd_compilers.haproxy.endpoints import socket_address
@@ -26,11 +25,15 @@ def rules(sources: Sources) -> tuple[str, ...]:
     return tuple(_rules(sources))
 
 
-def sections(settings: Settings, service: Service, endpoint: Endpoint, shared: tuple[str, ...]) -> list[str]:
-    """The frontend of one instance, and its application behind it."""
-    bind = f"bind {socket_address(endpoint.address, settings.inbound_port)} {tls.bind()}"
+def sections(sources: Sources, endpoint: Endpoint, shared: tuple[str, ...]) -> list[str]:
+    """The frontend of one instance, and its application behind it.
+
+    It takes calls at every port where callers may look for it while the port of the settings changes.
+    """
+    service, ports = sources.service, (sources.settings.inbound_port, *sources.also_inbound)
+    binds = [f"bind {socket_address(endpoint.address, port)} {tls.bind()}" for port in ports]
     made = [
-        section(f"frontend {INBOUND}", [bind, *shared]),
+        section(f"frontend {INBOUND}", [*binds, *shared]),
         section(f"backend {APP}", _application(service, endpoint)),
     ]
     if service.health_check is not None:

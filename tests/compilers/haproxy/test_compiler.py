@@ -50,6 +50,17 @@ def test_a_node_gets_its_folder_and_nothing_beyond_its_scope() -> None:
     assert "payments" not in files(compiled["shop/other/v1/10.0.3.1"])["30-outbound.cfg"]
 
 
+def test_a_sidecar_can_be_reached_at_two_ports_while_the_port_changes() -> None:
+    memo = Memo()
+    before, during = (
+        files(compile_all(of, memo)[PAYMENTS_NODE])["20-inbound.cfg"]
+        for of in (shop(), replace(shop(), also_inbound=(15_007,)))
+    )
+    assert re.findall(r"bind (\S+)", before) == ["10.0.1.1:15006"]
+    assert re.findall(r"bind (\S+)", during) == ["10.0.1.1:15006", "10.0.1.1:15007"]
+    assert re.sub(r"\n.*bind 10.0.1.1:15007.*", "", during) == before
+
+
 def test_equal_files_are_one_object() -> None:
     compiled = compile_all(shop())
     for name in ("10-process.cfg", "30-outbound.cfg", DESTINATION):
