@@ -37,6 +37,17 @@ class Source:
     identities: tuple[str, ...] = ()
     anyone: bool = False
 
+    def covers(self, other: Source) -> bool:
+        """Whether all that match `other` match this one, as far as that is told field by field."""
+        return self.anyone == other.anyone and all(
+            mine == theirs or (mine and theirs and set(theirs) <= set(mine))
+            for mine, theirs in (
+                (self.services, other.services),
+                (self.namespaces, other.namespaces),
+                (self.identities, other.identities),
+            )
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Permit:
@@ -44,6 +55,11 @@ class Permit:
 
     methods: tuple[str, ...]
     paths: tuple[PathPattern, ...]
+
+    def covers(self, method: str, path: PathPattern) -> bool:
+        """Whether it permits that method (`*` = all of them) on every path of the pattern."""
+        known = method in self.methods or ANY_METHOD in self.methods
+        return known and any(mine.covers(path) for mine in self.paths)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +75,20 @@ class Rule:
     def in_force(self, at: datetime) -> bool:
         """Whether the rule has not expired at the instant `at`."""
         return self.expires is None or at < self.expires
+
+    def covers(self, other: Rule) -> bool:
+        """Whether it allows, for as long, all that `other` does. False may also mean that a closer look is needed."""
+        return (
+            self.mode is other.mode
+            and (self.expires is None or (other.expires is not None and other.expires <= self.expires))
+            and all(any(mine.covers(theirs) for mine in self.sources) for theirs in other.sources)
+            and all(
+                any(mine.covers(method, path) for mine in self.permits)
+                for theirs in other.permits
+                for method in theirs.methods
+                for path in theirs.paths
+            )
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,6 +60,13 @@ class PathPattern:
             return head > 0 or path.startswith("/")
         return len(parts) == head and all(map(_fits, self.segments, parts))
 
+    def covers(self, other: PathPattern) -> bool:
+        """Whether every path of `other` is in this set, too."""
+        head = len(self.segments)
+        if self.rest:
+            return len(other.segments) >= head and all(map(_covers, self.segments, other.segments))
+        return not other.rest and len(other.segments) == head and all(map(_covers, self.segments, other.segments))
+
     def __str__(self) -> str:
         body = "/".join("{any}" if segment is None else segment for segment in self.segments)
         if self.rest:
@@ -85,6 +92,10 @@ def _segment(pattern: str, piece: str, *, last: bool) -> str | None:
 
 def _fits(segment: str | None, part: str) -> bool:
     return part != "" if segment is None else part == segment
+
+
+def _covers(segment: str | None, other: str | None) -> bool:
+    return other != "" if segment is None else other == segment
 
 
 def is_canonical_path(path: str) -> bool:

@@ -16,12 +16,15 @@ def stages(change: Change, releases: Releases) -> tuple[Stage, ...]:
 
     - What never was (`base` None) replaces nothing: at once. The same for settings: trust domain and ports hold
       between peers, so that two halves of a mesh with different settings could not talk.
+    - A service that is removed: at once. Its rules went before it, in waves (`Change.needs`), so nobody is left who
+      may call it and could be measured; routes still go before instances (`steps`).
     - A version that moves, with a canary plan: the plan's `first` callers alone if it names some, then its weights.
     - A version that moves together with other parts of the service: waves for those parts with the old split, so
       that both versions are then compared under the same settings.
-    - All else, removals and narrowed access too: the waves of the mesh's strategy.
+    - All else, rules that are removed or narrowed too: the waves of the mesh's strategy.
     """
-    if change.base is None or change.unit is Unit.SETTINGS:
+    removed = change.unit is Unit.SERVICE and change.target is None
+    if change.base is None or change.unit is Unit.SETTINGS or removed:
         return ()
     plan = releases.canaries.get(change.name) if change.unit is Unit.SERVICE else None
     if plan is None or not moves_version(change):
@@ -54,9 +57,12 @@ def _weights(plan: CanaryPlan) -> tuple[WeightStage, ...]:
 
 
 def _waves(strategy: Strategy, *, keeps_split: bool = False) -> tuple[WaveStage, ...]:
+    """The waves, each at least as wide as the one before; one that adds nothing to it is no stage of its own."""
     made: list[WaveStage] = []
     count = share = 0
-    for wave in strategy.waves:
-        count, share = max(count, wave.count), max(share, wave.share)
-        made.append(WaveStage(count, min(share, WHOLE), keeps_split))
+    for asked in strategy.waves:
+        count, share = max(count, asked.count), max(share, asked.share)
+        wave = WaveStage(count, min(share, WHOLE), keeps_split)
+        if made[-1:] != [wave]:
+            made.append(wave)
     return tuple(made)

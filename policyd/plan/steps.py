@@ -172,25 +172,18 @@ def _differing_access(before: Effective, after: Effective) -> frozenset[Name]:
 def union(old: Access, new: Access, at: datetime | None) -> Access:
     """All that either allows: the rules of `new`, and those of `old` that are not among them and in force at `at`.
 
-    A rule whose content differs stands there twice, the former one under a name that ends in `~old`. A rule that
-    has expired since `old` was made does not come back: the floor is no part of any walk.
+    A rule that was narrowed or widened stands there once, with the wider content: so the narrower side needs no
+    barrier of its own. Where neither content covers the other it stands there twice, the former one under a name
+    that ends in `~old`. A rule that has expired since `old` was made does not come back: the floor is no part of any
+    walk.
     """
     rules: dict[Name, Rule] = {rule.name: rule for rule in new.rules}
     for rule in old.rules:
         if at is not None and not rule.in_force(at):
             continue
         name = rule.name
-        while name in rules and not _same_content(rules[name], rule):
+        while name in rules and not rules[name].covers(rule) and not rule.covers(rules[name]):
             name = Name(name.namespace, name.name + KEPT)
-        if name not in rules:
-            rules[name] = Rule(name, rule.sources, rule.permits, rule.mode, rule.expires)
+        if name not in rules or not rules[name].covers(rule):
+            rules[name] = replace(rule, name=name)
     return Access(new.to, tuple(rules[name] for name in sorted(rules)))
-
-
-def _same_content(left: Rule, right: Rule) -> bool:
-    return (left.sources, left.permits, left.mode, left.expires) == (
-        right.sources,
-        right.permits,
-        right.mode,
-        right.expires,
-    )

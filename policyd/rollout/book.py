@@ -136,6 +136,14 @@ class Book:
         self._enter(fresh)
         return fresh
 
+    def begun(self) -> tuple[Release, ...]:
+        """The releases that have reached somebody and are not on their way back."""
+        return tuple(
+            release
+            for release in self.current.values()
+            if release.phase in {Phase.PROGRESSING, Phase.PAUSED, Phase.PROMOTING}
+        )
+
     def find(self, ref: str) -> Release:
         """The release that a person means: `r7`, or the changed thing's name. Raises `UsageError`."""
         matches = [

@@ -7,12 +7,13 @@ move). A new head, a command and a tick exclude each other.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from policyd.base.clock import Clock
 from policyd.base.errors import PolicydError
 from policyd.base.stopwatch import Stopwatch, untimed
+from policyd.delivery.outcome import Refusal
 from policyd.model.mesh import Mesh
 from policyd.plan.change import WaveStage
 from policyd.plan.changes import changes
@@ -244,7 +245,9 @@ class Driver:
 
     async def _apply_runtime(self) -> None:
         """Endpoints, secrets and expired rules reach every node at once, without a release."""
+        said = self._serving.unheard()
         if not (self._stepper.runtime_due or self._stepper.expired or self._members_changed()):
+            await self._hear_newcomers(said)
             return
         first = self._serving.effective is None
         moved = await self._stepper.move()
@@ -255,6 +258,8 @@ class Driver:
             self._reporter.runtime(moved, self._since_commit(), resumed=first)
         if first:
             await self._hear_again(moved)
+        else:
+            await self._hear_newcomers((*said, *moved.refused))
 
     async def _hear_again(self, moved: Moved) -> None:
         """What proxies say to the first move after a start is said to the changes that were on their way.
@@ -262,10 +267,24 @@ class Driver:
         The controller may have died between a step and its answers. Which of several changes a proxy means cannot
         be told then, and going back is safe for each.
         """
-        for release in tuple(self._book.current.values()):
-            begun = release.phase.in_flight and release.phase is not Phase.ABORTING and release.state.stage >= 0
-            if begun:
-                await self._stepper.hear(release, moved)
+        for release in self._book.begun():
+            await self._stepper.hear(release, moved)
+
+    async def _hear_newcomers(self, said: Sequence[Refusal]) -> None:
+        """What proxies refuse that came between two steps is said to the changes that had reached their nodes.
+
+        Only where none of their kind has taken the change: all that come after them would refuse it. One whose kind
+        has taken it has a problem of its own, and is shown.
+        """
+        for release in self._book.begun() if said else ():
+            who = self._watch(release)
+            mine = tuple(
+                refusal
+                for refusal in said
+                if who is not None and refusal.node_id in who.reached and refusal.proxy not in release.state.proven
+            )
+            if mine:
+                await self._stepper.hear(release, Moved(refused=mine))
 
     def _members_changed(self) -> bool:
         """Whether a wave is under way and its shares would be taken of other nodes now."""

@@ -2,6 +2,7 @@
 
 Only nodes whose snapshot changed are sent anything. A node that refused runs what it acknowledged last and is shown
 as degraded until it acknowledges something newer; what it says meanwhile is no word about anybody else's change.
+A node that came between two moves and refused is `unheard` until somebody asks.
 """
 
 from __future__ import annotations
@@ -74,6 +75,7 @@ class Serving:
         self._deadline_s = deadline_s
         self._stopwatch = stopwatch
         self._digests: dict[str, str] = {}
+        self._ill: frozenset[str] = frozenset()
         self.effective: Effective | None = None
 
     @property
@@ -84,7 +86,8 @@ class Serving:
 
     async def move(self, after: Effective, tolerates: Tolerates = reaches_the_others) -> Moved:
         """Go from what is served to `after`. Stops at a fault, and at a refusal that is not tolerated."""
-        before, moved, ill = self.effective, Moved(), frozenset(self._delivery.refusals())
+        before, moved = self.effective, Moved()
+        ill = self._ill & self._delivery.refusals().keys()
         walk = steps(before, after) if before is not None else ()
         for stop in walk or (after,):
             # Set before it is sent: the way back from a refusal starts at what some nodes may already have.
@@ -92,7 +95,15 @@ class Serving:
             moved = moved.then(await self._barrier(stop, ill))
             if moved.faults or (moved.refused and not tolerates(moved)):
                 break
+        self._ill = ill | {refusal.node_id for refusal in moved.refused}
         return moved
+
+    def unheard(self) -> tuple[Refusal, ...]:
+        """What nodes have said since the last move and the last time this was asked: they have come meanwhile."""
+        standing = {node: said for node, said in self._delivery.refusals().items() if node in self._digests}
+        fresh = tuple(standing[node] for node in sorted(standing.keys() - self._ill))
+        self._ill = frozenset(standing)
+        return fresh
 
     def nodes(self) -> tuple[str, ...]:
         """The ids of the nodes that run something."""

@@ -48,6 +48,11 @@ class Watch:
         """All whose counters are read for the comparison."""
         return self.measuring | self.wave | self.outside
 
+    @property
+    def reached(self) -> frozenset[str]:
+        """The nodes that have got something of the change at this stage."""
+        return self.wave or self.measuring
+
     def looks_everywhere(self, way: Way) -> bool:
         """Whether some gate counts what any node of the mesh did."""
         return any(self._is_elsewhere(gate) for gate in way.gates)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from urllib.parse import unquote_to_bytes
 
@@ -242,3 +243,22 @@ def test_examples(pattern: str, inside: list[str], outside: list[str]) -> None:
 def test_outside_the_grammar(text: str) -> None:
     with pytest.raises(PathSyntaxError):
         PathPattern.parse(text)
+
+
+few = st.lists(st.sampled_from(["a", "b", "{x}"]), max_size=3)
+short_patterns = st.tuples(few, st.sampled_from(["", "/", "/**"])).map(
+    lambda drawn: PathPattern.parse("".join(f"/{piece}" for piece in drawn[0]) + drawn[1] or "/")
+)
+PATHS = [
+    "/" + "/".join(parts) + end
+    for n in range(5)
+    for parts in itertools.product("abc", repeat=n)
+    for end in ("", "/")[: n + 1]
+]
+
+
+@given(wide=short_patterns, narrow=short_patterns)
+def test_a_pattern_covers_another_if_and_only_if_it_matches_all_that_the_other_does(
+    wide: PathPattern, narrow: PathPattern
+) -> None:
+    assert wide.covers(narrow) == all(wide.matches(path) for path in PATHS if narrow.matches(path))

@@ -14,6 +14,7 @@ from policyd.model.release import IMMEDIATE, Strategy, Wave
 from policyd.model.resilience import Resilience, Timeouts
 from policyd.model.service import WHOLE, HeaderMatch, Split
 from policyd.plan.change import Change, Unit, WaveStage, WeightStage
+from policyd.plan.changes import advance, changes
 from policyd.plan.describe import describe_stage
 from policyd.plan.membership import members, touched
 from policyd.plan.stages import stages
@@ -68,16 +69,28 @@ def test_what_never_was_is_taken_at_once_and_so_are_settings(shop: Mesh) -> None
     assert stages(new, shop.releases) == stages(settings, shop.releases) == ()
 
 
-def test_access_and_removals_take_waves(shop: Mesh) -> None:
-    removed = Change(Unit.SERVICE, CHECKOUT, shop.services[CHECKOUT], None)
-    assert stages(removed, shop.releases) == stages(rules_change(shop, "payments"), shop.releases) == WAVES
-    assert stages(removed, Releases(strategy=IMMEDIATE)) == (WaveStage(0, WHOLE),)
+def test_access_takes_waves_its_removal_too(shop: Mesh) -> None:
+    closed = replace(rules_change(shop), target=None)
+    assert stages(closed, shop.releases) == stages(rules_change(shop, "payments"), shop.releases) == WAVES
+    assert stages(closed, Releases(strategy=IMMEDIATE)) == (WaveStage(0, WHOLE),)
 
 
-def test_waves_never_fall(shop: Mesh) -> None:
+def test_a_service_is_removed_at_once_after_everyone_has_lost_it_in_waves(shop: Mesh) -> None:
+    left = {name: service for name, service in shop.services.items() if name != CHECKOUT}
+    head = build.mesh(left.values(), [one for one in shop.access.values() if one.to != CHECKOUT])
+    removed = next(change for change in changes(shop, head) if change.key == (Unit.SERVICE, CHECKOUT))
+    closed = next(change for change in changes(shop, head) if change.key == (Unit.ACCESS, CHECKOUT))
+    assert removed.needs == (closed.key,)
+    assert stages(closed, shop.releases) == WAVES
+    assert stages(removed, shop.releases) == ()
+    # Nobody is left by then whom a wave could be measured at.
+    assert touched(removed, advance(shop, closed)) == ()
+
+
+def test_waves_never_fall_and_one_that_adds_nothing_is_left_out(shop: Mesh) -> None:
     strategy = Strategy(Name("", "odd"), (Wave(count=3), Wave(share=1_000), Wave(count=2)), hold_s=0)
     found = stages(rules_change(shop, "payments"), Releases(strategy=strategy))
-    assert found == (WaveStage(3), WaveStage(3, 1_000), WaveStage(3, 1_000))
+    assert found == (WaveStage(3), WaveStage(3, 1_000))
 
 
 def test_whom_a_change_touches(shop: Mesh) -> None:

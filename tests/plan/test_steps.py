@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from policyd.decisions import Index, Request
+from policyd.model.access import Access, Mode, Rule
 from policyd.model.mesh import Mesh, Releases
 from policyd.model.names import Name, spiffe_id
 from policyd.model.node import Node
@@ -195,3 +196,57 @@ def test_a_changed_rule_stands_beside_its_former_self() -> None:
     assert union(both, new, AT) == union(new, both, AT) == both
     newest = build.access("a", build.rule("r", ["b"], "GET /z"))
     assert [rule.name.name for rule in union(both, newest, AT).rules] == ["r", "r~old", "r~old~old", "same"]
+
+
+def has(before: Effective, after: Effective) -> list[list[str]]:
+    """What `a` is told to allow on the way, each time that it is told something else."""
+    (node,) = (node for node in after.nodes() if node.service == NAMES[0])
+    told = [
+        [str(permit.paths[0]) for rule in step.mesh_for(node).access[NAMES[0]].rules for permit in rule.permits]
+        for step in walk(before, after)
+    ]
+    return [said for said, _ in itertools.groupby(told)]
+
+
+def test_a_rule_that_is_narrowed_or_widened_is_told_once() -> None:
+    services = [build.service("a", {"v1": ["10.0.0.1"]}), build.service("b", {"v1": ["10.0.0.2"]})]
+
+    def allowing(*permits: str) -> Effective:
+        return rest(build.mesh(services, [build.access("a", build.rule("r", ["b"], *permits))]))
+
+    wide, narrow, other = allowing("GET,POST /v1/**"), allowing("GET /v1/items/{id}"), allowing("GET /v2")
+    assert has(wide, narrow) == [["/v1/**"], ["/v1/items/{any}"]]
+    assert has(narrow, wide) == [["/v1/items/{any}"], ["/v1/**"]]
+    # Where neither covers the other, it opens before it closes.
+    assert has(narrow, other) == [["/v1/items/{any}"], ["/v2", "/v1/items/{any}"], ["/v2"]]
+
+
+@given(old=rules, new=rules)
+def test_the_union_of_two_rules_allows_what_either_allows_and_nothing_else(old: Rule, new: Rule) -> None:
+    services = [build.service(name.name, {"v1": ["10.0.0.1"]}) for name in NAMES]
+    old, new = replace(old, name=NAMES[0]), replace(new, name=NAMES[0])
+
+    def allowed(access: Access) -> set[tuple[Name, str, str]]:
+        index = Index.build(build.mesh(services, [access]))
+        asked = [(name, *said) for name in NAMES for said in REQUESTS]
+        return {
+            each
+            for each in asked
+            if index.decide(Request(spiffe_id("test.example", each[0]), NAMES[0], *each[1:]), AT).allow
+        }
+
+    one, other = build.access("a", old), build.access("a", new)
+    both = union(one, other, AT)
+    assert allowed(both) == allowed(one) | allowed(other)
+    if new.covers(old):
+        assert allowed(one) <= allowed(other)
+        assert both.rules == (new,)
+
+
+def test_a_narrower_rule_in_another_mode_or_for_longer_is_covered_by_nothing() -> None:
+    wide = build.rule("r", ["b"])
+    until = replace(wide, expires=AT + timedelta(hours=1))
+    assert wide.covers(until)
+    assert not until.covers(wide)
+    assert not wide.covers(replace(wide, mode=Mode.OBSERVE))
+    assert not wide.covers(replace(wide, sources=(*wide.sources, build.source("c"))))

@@ -270,6 +270,79 @@ async def test_the_first_proxy_of_a_version_that_refuses_stops_the_wave(world: W
     assert world.driver.status().degraded == {}
 
 
+FIRST = "default/payments/v1/127.0.2.10"
+
+
+async def joins(world: World, node: str, proxy: str) -> None:
+    """A proxy that was away comes back as another program, and refuses what it is assigned."""
+    world.delivery.away.discard(node)
+    world.delivery.versions[node] = proxy
+    world.delivery.judge = refusing(node, seeing=b'"default/checkout": 9000')
+    await world.delivery.apply({node: world.delivery.assigned[node]}, 1.0)
+
+
+async def in_waves(world: World, max_refused: int = 0) -> str:
+    """checkout's timeout is on its way, at its first wave; the node of its caller that is not there yet."""
+    await world.driver.accept("c1", mesh(max_refused=max_refused))
+    away = next(node for node in world.delivery.live if node.startswith("default/web/"))
+    await world.ticks(11)
+    world.delivery.away = {node for node in world.delivery.live if node.startswith("default/web/") and node != away}
+    await world.driver.accept("c2", mesh(service(CHECKOUT, request_ms=9_000), max_refused=max_refused))
+    assert world.phase() is Phase.PROGRESSING
+    world.delivery.away.add(away)
+    return away
+
+
+async def test_a_proxy_of_a_new_version_that_joins_between_two_steps_and_refuses_stops_the_wave(world: World) -> None:
+    node = await in_waves(world, max_refused=5)
+    await joins(world, node, "fake 2.0.0")
+    await world.ticks(1)
+    assert world.phase() is Phase.ABORTED
+    assert world.record().quarantine.endswith("(no fake 2.0.0 has taken it)")
+    assert b"9000" not in world.delivery.live[node].resources["view"][node].body
+    assert world.driver.status().degraded == {}
+
+
+async def test_one_that_joins_and_refuses_though_its_kind_took_it_is_shown_and_stops_nothing(world: World) -> None:
+    node = await in_waves(world)
+    await joins(world, node, "fake 1.0.0")
+    await world.ticks(1)
+    assert world.phase() is Phase.PROGRESSING
+    assert list(world.driver.status().degraded) == [node]
+
+
+async def test_a_newcomer_that_the_change_has_not_reached_says_nothing_about_it(world: World) -> None:
+    await in_waves(world)
+    await joins(world, FIRST, "fake 2.0.0")
+    world.delivery.judge = lambda snapshot: "no" if snapshot.node_id == FIRST else ""
+    await world.delivery.apply({FIRST: world.delivery.assigned[FIRST]}, 1.0)
+    await world.ticks(1)
+    assert world.phase() is Phase.PROGRESSING
+    assert list(world.driver.status().degraded) == [FIRST]
+
+
+async def test_settings_that_were_on_their_way_when_the_controller_died_hear_a_refusal_after_it(world: World) -> None:
+    await world.driver.accept("c1", mesh())
+    before = world.driver.promoted
+    assert before is not None
+    moved = replace(mesh(), settings=replace(before.settings, leaf_s=60))
+
+    def die(snapshot: NodeSnapshot) -> str:
+        raise asyncio.CancelledError
+
+    world.delivery.judge = die
+    with pytest.raises(asyncio.CancelledError):
+        await world.driver.accept("c2", moved)
+    (release,) = world.driver.records()
+    assert release.phase is Phase.PROMOTING
+    world.crash()
+    world.delivery.judge = refusing(FIRST, seeing=b"")
+    await world.ticks(2)
+    assert "cannot bind" in world.driver.records()[0].quarantine
+    assert world.driver.promoted is not None
+    assert world.driver.promoted.settings == before.settings
+
+
 async def test_a_node_that_refuses_even_the_base_keeps_nobody_else_from_it(world: World) -> None:
     await begun(world)
     await world.ticks(1)

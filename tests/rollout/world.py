@@ -50,6 +50,7 @@ class WritingCompiler:
                 str(name): service.resilience.timeouts.request_ms for name, service in mesh.services.items()
             },
             "access": sorted(str(rule.name) for rule in mesh.access[node.service].rules),
+            "settings": digest(mesh.settings),
             "endpoints": digest([service.versions for service in mesh.services.values()]),
         }
         return Compiled((Artifact("view", node.id, json.dumps(seen, sort_keys=True).encode()),))
