@@ -6,7 +6,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from policyd.model.service import WHOLE, Service
-from policyd.plan.change import Change, Position, Stage, Unit, WaveStage, WeightStage
+from policyd.plan.change import Change, Position, Unit, WeightStage
+from policyd.plan.describe import describe_stage
 from policyd.rollout import analysis, gates
 from policyd.rollout.machine import Decision, State, Verdict
 from policyd.rollout.record import Evidence, Phase, ReleaseRecord
@@ -75,19 +76,6 @@ def title_of(change: Change) -> str:
     return "mesh settings" if change.unit is Unit.SETTINGS else f"access to {change.name}"
 
 
-def stage_text(stage: Stage) -> str:
-    """A stage as people say it."""
-    match stage:
-        case WeightStage(first_only=True):
-            return "first callers"
-        case WeightStage(weight=weight):
-            return f"{_percent(weight)} of requests"
-        case WaveStage(count=count) if count:
-            return f"{count} instance{'s' if count > 1 else ''} of each service"
-        case WaveStage(share=share):
-            return "every proxy" if share >= WHOLE else f"{_percent(share)} of proxies"
-
-
 def record_of(release: Release) -> ReleaseRecord:
     """The release as others see it."""
     stage, stages = release.state.stage, release.way.stages
@@ -103,7 +91,7 @@ def record_of(release: Release) -> ReleaseRecord:
         phase=release.phase,
         stage=stage + 1,
         stages=len(stages),
-        stage_text=stage_text(stages[stage]) if at_stage else release.phase.value,
+        stage_text=describe_stage(stages[stage]) if at_stage else release.phase.value,
         weights=weights_of(release),
         since=release.since.isoformat(),
         began=release.began.isoformat(),
@@ -150,7 +138,3 @@ def evidence_of(release: Release) -> Evidence:
         requests_needed=requests,
         seconds_needed=seconds,
     )
-
-
-def _percent(points: int) -> str:
-    return f"{points / 100:g} %"

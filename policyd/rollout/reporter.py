@@ -10,10 +10,11 @@ import structlog
 
 from policyd.base.clock import Clock
 from policyd.base.errors import PolicydError
+from policyd.plan.describe import describe_stage
 from policyd.rollout.event import Event, EventLog, Kind
 from policyd.rollout.machine import Command
 from policyd.rollout.record import Phase
-from policyd.rollout.release import Release, evidence_of, stage_text, title_of, weights_of
+from policyd.rollout.release import Release, evidence_of, title_of, weights_of
 from policyd.rollout.serving import Moved
 
 
@@ -54,7 +55,7 @@ class Reporter:
 
     def stage(self, release: Release, since_commit_s: float) -> None:
         """A stage was entered and acknowledged."""
-        text = stage_text(release.way.stages[release.state.stage])
+        text = describe_stage(release.way.stages[release.state.stage])
         data = {
             "stage": release.state.stage + 1,
             "stages": len(release.way.stages),

@@ -102,15 +102,17 @@ async def start_pair(short_folder: Path, envoy_binary: Path) -> AsyncIterator[St
         yield start
 
 
-async def answered(world: World, path: str, status: int, within_s: float = 20.0) -> None:
-    """Return once front's call to back is answered with `status`; fails the test if it never is."""
+async def answered(
+    world: World, path: str, status: int, within_s: float = 20.0, *, caller: str = "front", host: str = "back"
+) -> None:
+    """Return once the caller's call to the host is answered with `status`; fails the test if it never is."""
     clock = SystemClock()
     end = clock.monotonic() + within_s
     seen = 0
-    async with httpx.AsyncClient(proxy=world.proxy("front"), trust_env=False) as client:
+    async with httpx.AsyncClient(proxy=world.proxy(caller), trust_env=False) as client:
         while clock.monotonic() < end:
-            seen = (await client.get(f"http://back{path}")).status_code
+            seen = (await client.get(f"http://{host}{path}")).status_code
             if seen == status:
                 return
             await clock.sleep(0.05)
-    pytest.fail(f"GET {path} is still answered {seen}, not {status}")
+    pytest.fail(f"GET http://{host}{path} is still answered {seen}, not {status}")
