@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
+from collections.abc import Generator
 
 import uvicorn
 from starlette.applications import Starlette
@@ -65,4 +67,13 @@ def server(app: Starlette, address: str) -> uvicorn.Server:
     config = uvicorn.Config(
         app, host=host, port=int(port), log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=2
     )
-    return uvicorn.Server(config)
+    return _Server(config)
+
+
+class _Server(uvicorn.Server):
+    """Leaves signals to the controller, which ends the feeds first: the server would wait for them and break them."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """Take none."""
+        yield

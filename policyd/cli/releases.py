@@ -11,12 +11,16 @@ import orjson
 import typer
 from rich.console import RenderableType
 
+from policyd.base.errors import Retry
 from policyd.cli.client import DEFAULT_SERVER, Client, ServerOption
 from policyd.cli.meant import Ours, meant
 from policyd.cli.output import Format, OutputOption, console, say_json
 from policyd.cli.render_releases import event_text, over, release_text, releases_table
 from policyd.rollout.machine import Command
 from policyd.rollout.record import Phase
+
+RETRY_S = 5.0
+"""When to look again for a controller that has ended."""
 
 ReleaseArgument = Annotated[str, typer.Argument(help="The release: `r7`, or the name of what it changes.")]
 
@@ -76,7 +80,7 @@ def watch(
 ) -> None:
     """Follow what happens, until interrupted or until the named release is over (exit code 1 if it was aborted).
 
-    A name whose release has not begun yet is waited for.
+    A name whose release has not begun yet is waited for. Exit code 2 if the controller ends first.
     """
     with _client(server) as client, client.following() as events:
         ours = Ours(client, release) if release is not None else None
@@ -88,6 +92,11 @@ def watch(
             _tell(event, event_text, output)
             if ours is not None and event["kind"] in {"promoted", "aborted", "superseded"}:
                 raise typer.Exit(int(event["kind"] == "aborted"))
+    raise Retry(
+        f"the controller at `{server}` has ended",
+        after=RETRY_S,
+        hint="proxies keep what they have; watch again once it is back: releases go on at the same stage",
+    )
 
 
 def _where_it_stands(record: dict[str, Any], output: Format) -> None:

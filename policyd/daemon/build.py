@@ -121,6 +121,7 @@ async def _together(
             group.create_task(controller.drive(stop), name="drive")
             serving = group.create_task(_answer(api, stop), name="http")
             await stop.wait()
+            driver.events.close()
             api.should_exit = True
             await serving
             for task in forever:
@@ -139,7 +140,7 @@ def _first(group: BaseExceptionGroup[PolicydError]) -> PolicydError:
 
 
 async def _answer(api: uvicorn.Server, stop: asyncio.Event) -> None:
-    """Serve HTTP. The server takes the signals while it runs, so its end is the end of the controller."""
+    """Serve HTTP. A controller that does not answer is none: the end of the server is its end."""
     try:
         await api.serve()
     except SystemExit as error:  # how uvicorn says that the address is taken

@@ -131,10 +131,14 @@ class World:
         await self._processes.stop(self._controller, kill=True)
         self.client.forget()
 
-    async def stop_controller(self) -> None:
-        """End the controller in good order."""
+    async def stop_controller(self) -> int:
+        """End the controller in good order; returns its exit code, negative where it had to be killed."""
         assert self._controller is not None
         await self._processes.stop(self._controller)
+        self.client.forget()
+        code = self._controller.process.returncode
+        assert code is not None
+        return code
 
     async def start_sidecars(self) -> None:
         """Start an Envoy beside every instance that the intents name."""

@@ -50,27 +50,39 @@ class EventLog:
 
     def __init__(self, keep: int = 1_000) -> None:
         self._events: deque[Event] = deque(maxlen=keep)
-        self._followers: set[asyncio.Queue[Event]] = set()
+        self._followers: set[asyncio.Queue[Event | None]] = set()
         self._queue_size = keep
+        self._closed = False
 
     def add(self, event: Event) -> None:
         """Keep the event and hand it to every follower; one that fell `keep` behind loses its oldest."""
         self._events.append(event)
-        for queue in self._followers:
-            if queue.full():
-                queue.get_nowait()
-            queue.put_nowait(event)
+        self._tell(event)
+
+    def close(self) -> None:
+        """Let every follower come to the end of the feed: nothing more happens here."""
+        self._closed = True
+        self._tell(None)
 
     def recent(self) -> tuple[Event, ...]:
         """What is remembered, oldest first."""
         return tuple(self._events)
 
     async def follow(self) -> AsyncGenerator[Event, None]:
-        """Every event from now on, until the caller stops asking."""
-        queue: asyncio.Queue[Event] = asyncio.Queue(self._queue_size)
+        """Every event from now on, until the log is closed or the caller stops asking."""
+        queue: asyncio.Queue[Event | None] = asyncio.Queue(self._queue_size)
         self._followers.add(queue)
         try:
-            while True:
-                yield await queue.get()
+            while not self._closed or not queue.empty():
+                event = await queue.get()
+                if event is None:
+                    break
+                yield event
         finally:
             self._followers.discard(queue)
+
+    def _tell(self, event: Event | None) -> None:
+        for queue in self._followers:
+            if queue.full():
+                queue.get_nowait()
+            queue.put_nowait(event)

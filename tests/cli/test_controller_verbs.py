@@ -61,7 +61,10 @@ def test_a_name_that_no_release_has_is_said_so(policyd: Policyd, address: str) -
 def test_a_release_that_has_not_begun_is_waited_for(policyd: Policyd, address: str) -> None:
     # The events that come are of another release: none of them is shown.
     done = policyd("releases", "watch", "basket", "--server", address)
-    assert (done.exit_code, done.stdout) == (0, "")
+    assert done.stdout == ""
+    # And then nothing comes any more: that is no verdict.
+    assert done.exit_code == 2
+    assert "has ended" in done.stderr
 
 
 def test_an_order_that_is_refused_says_why(policyd: Policyd, address: str) -> None:
