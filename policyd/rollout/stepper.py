@@ -108,7 +108,9 @@ class Stepper:
                 positions.append(position)
         runtime = self.head if self.head is not None else promoted
         wanted = effective(promoted, positions, runtime, now, self._attendance.count())
-        expiries = (next_expiry(mesh, now) for mesh in (promoted, runtime))
+        # Of what nodes run: a change on its way may have rules that neither the promoted mesh nor Git has.
+        served = {id(mesh): mesh for mesh in (wanted.common, *wanted.others.values())}
+        expiries = (next_expiry(mesh, now) for mesh in served.values())
         self._expiry = min((instant for instant in expiries if instant is not None), default=None)
         return await self._serving.move(wanted, tolerates)
 

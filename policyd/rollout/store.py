@@ -275,6 +275,8 @@ class Store:
                     pass
         if settings is None:
             return None
+        # A service that never had rules has no row for them, and an entry all the same: nobody may call it.
+        access = {name: access.get(name, Access(name)) for name in services}
         return Mesh(settings, dict(sorted(services.items())), dict(sorted(access.items())))
 
     @contextlib.contextmanager

@@ -18,7 +18,7 @@ from policyd.model.access import Access
 from policyd.rollout.event import Kind
 from policyd.rollout.machine import Command
 from policyd.rollout.record import Phase
-from tests.rollout.world import CHECKOUT, PAYMENTS, WEB, World, mesh, rule, service
+from tests.rollout.world import CHECKOUT, DEPOT, PAYMENTS, WEB, World, mesh, rule, service
 
 
 async def begun(world: World) -> None:
@@ -174,6 +174,30 @@ async def test_an_expired_rule_is_gone_with_the_next_tick(world: World) -> None:
     world.clock.advance(30)
     await world.driver.tick()
     assert world.access(node) == []
+
+
+async def test_a_rule_on_its_way_ends_in_time_though_the_controller_knows_nothing_of_git_yet(world: World) -> None:
+    await world.driver.accept("c1", mesh())
+    ends = world.clock.now() + timedelta(seconds=3)
+    access = (Access(CHECKOUT, (rule("ops", PAYMENTS, expires=ends), rule("web-checks-out", WEB))),)
+    await world.driver.accept("c2", mesh(access=access))
+    opened = [node for node in world.delivery.live if "default/ops" in world.access(node)]
+    assert opened
+    world.crash()
+    await world.ticks(1)
+    assert all("default/ops" in world.access(node) for node in opened)
+    await world.ticks(2)
+    assert not any("default/ops" in world.access(node) for node in opened)
+
+
+async def test_a_service_that_nobody_may_call_outlives_a_restart(world: World) -> None:
+    await world.driver.accept("c1", mesh())
+    await world.driver.accept("c2", mesh(service(DEPOT)))
+    assert world.phase(DEPOT) is Phase.PROMOTED
+    world.crash()
+    await world.ticks(1)
+    assert world.driver.status().serving
+    assert world.access("default/depot/v1/127.0.4.10") == []
 
 
 async def test_access_goes_in_waves_and_a_rise_of_denials_takes_it_back(world: World) -> None:

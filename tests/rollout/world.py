@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -32,7 +33,9 @@ from policyd.testing.delivery import FakeDelivery
 from policyd.testing.metrics import FakeMetrics
 
 WEB, CHECKOUT, PAYMENTS = (Name("default", name) for name in ("web", "checkout", "payments"))
-NAMES = (CHECKOUT, PAYMENTS, WEB)
+DEPOT = Name("default", "depot")
+"""Not there at first: what a commit may add."""
+NAMES = (CHECKOUT, PAYMENTS, WEB, DEPOT)
 
 
 class WritingCompiler:
@@ -78,9 +81,9 @@ def service(name: Name, version: str = "v1", instances: int = 2, request_ms: int
     return replace(base, resilience=replace(base.resilience, timeouts=timeouts))
 
 
-def rule(name: str, *callers: Name) -> Rule:
+def rule(name: str, *callers: Name, expires: datetime | None = None) -> Rule:
     permit = Permit(("GET",), (PathPattern.parse("/**"),))
-    return Rule(Name("default", name), (Source(services=callers),), (permit,))
+    return Rule(Name("default", name), (Source(services=callers),), (permit,), expires=expires)
 
 
 def mesh(
@@ -94,6 +97,7 @@ def mesh(
         PAYMENTS: Access(PAYMENTS, (rule("checkout-pays", CHECKOUT),)),
     }
     rules.update({one.to: one for one in access or ()})
+    rules.update({name: Access(name) for name in known.keys() - rules.keys()})
     slo = Slo(Name("default", "checkout-availability"), CHECKOUT, 0.999, 86_400, Availability())
     plan = CanaryPlan(
         Name("default", "checkout"),
