@@ -93,10 +93,11 @@ class History(RuleBasedStateMachine):
     def commit_a_depot(self, depot_ms: int, pays: bool) -> None:
         self._accept(replace(self.wanted, depot_ms=depot_ms, depot_pays=pays))
 
-    @stateful.rule(seconds=st.none() | st.integers(1, 8))
-    def commit_a_rule_that_ends(self, seconds: int | None) -> None:
+    @stateful.rule(seconds=st.none() | st.integers(1, 8), later=st.integers(0, 8))
+    def commit_a_rule_that_ends(self, seconds: int | None, later: int) -> None:
         expires = self.world.clock.now() + timedelta(seconds=seconds) if seconds is not None else None
         self._accept(replace(self.wanted, expires=expires))
+        self.time_passes(later, 10)
 
     @stateful.rule(count=st.integers(1, 6), requests=st.sampled_from([0, 10, 100]))
     def time_passes(self, count: int, requests: int) -> None:
@@ -314,5 +315,5 @@ class History(RuleBasedStateMachine):
 
 TestHistory = History.TestCase
 TestHistory.settings = settings(
-    max_examples=50, stateful_step_count=25, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=50, stateful_step_count=35, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
