@@ -6,6 +6,7 @@ The parser drops comments, so they are looked for in the text, and what stands i
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterator
 
 from pydantic_core import PydanticCustomError
@@ -42,20 +43,31 @@ def _parse(source: Source, span: Span, text: str) -> Exemption:
 
 
 def _comments(source: Source, document: RawDocument) -> Iterator[tuple[Span, str]]:
+    values: list[Span] | None = None
     for number in range(document.first_line, min(document.last_line + 1, len(source.lines))):
         line = source.lines[number]
         match = _COMMENT.search(line) if "policyd:" in line else None
-        if match and not _inside_a_value(document.place, number, match.start()):
+        if match is None:
+            continue
+        if values is None:
+            values = sorted(_values(document.place))
+        if not _inside(values, (number, match.start())):
             yield (number, match.start(), number, len(line)), match[1]
 
 
-def _inside_a_value(place: Place, line: int, column: int) -> bool:
+def _values(place: Place) -> Iterator[Span]:
+    """Where the keys and scalars of a document stand; no two of them overlap."""
     pending = [place]
     while pending:
         current = pending.pop()
         if isinstance(current, Branch):
             pending.extend(current.keys.values())
             pending.extend(current.inside.values() if isinstance(current.inside, dict) else current.inside)
-        elif current[:2] <= (line, column) < current[2:]:
-            return True
-    return False
+        else:
+            yield current
+
+
+def _inside(values: list[Span], at: tuple[int, int]) -> bool:
+    """Whether one of the sorted spans covers a line and column: the last that begins there or before."""
+    before = bisect_right(values, at, key=lambda span: span[:2])
+    return before > 0 and at < values[before - 1][2:]

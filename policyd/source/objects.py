@@ -10,9 +10,10 @@ from pathlib import Path
 
 import git
 
+from policyd.base.diagnostics import Finding
 from policyd.base.errors import Retry, Stalled, UsageError
 from policyd.source.clean_git import CleanGit, CleanRepo, refuse_misleading_environment
-from policyd.source.snapshot import Entry, Limits, Snapshot, select, visible
+from policyd.source.snapshot import Entry, Limits, Snapshot, select, too_large, visible
 
 _OBJECT_ID = re.compile(r"[0-9a-f]{40}")
 _LS_TREE = re.compile(rb"(\d{6}) (\w+) ([0-9a-f]{40}) +(\d+|-)\t(.*)", re.DOTALL)
@@ -60,7 +61,7 @@ class Objects:
         """Output of one Git command, given as separate words. Raises `Failed`."""
         with self._lock:
             status, out, err = self._git.execute(
-                ["git", "--git-dir", str(self._repo.git_dir), "--no-pager", "--literal-pathspecs", *words],
+                self._command(*words),
                 with_extended_output=True,
                 with_exceptions=False,
                 stdout_as_string=False,
@@ -97,7 +98,8 @@ class Objects:
             parent = about.parents[0].hexsha if about.parents else None
             author = f"{about.author.name} <{about.author.email}>"
             subject = str(about.summary)
-        files, findings = select(self._entries(commit, subdirectory), self._limits)
+        entries = self._entries(commit, subdirectory)
+        files, findings = ({}, (_endless(),)) if entries is None else select(entries, self._limits)
         return Snapshot(commit, parent, visible(author), files, self.read, visible(subject), findings)
 
     def read(self, blob_id: str) -> bytes:
@@ -156,15 +158,47 @@ class Objects:
         with self._lock:
             self._repo.close()
 
-    def _entries(self, commit: str, subdirectory: str) -> list[Entry]:
+    def _entries(self, commit: str, subdirectory: str) -> list[Entry] | None:
+        """Every entry below a folder; `None` where there are more than anyone can have meant."""
         tree = f"{commit}:{subdirectory}"
         try:
-            listing = self.run("ls-tree", "-r", "-z", "-l", "--full-tree", "--end-of-options", tree)
+            listing = self._head_of(
+                self._limits.listing_bytes, "ls-tree", "-r", "-z", "-l", "--full-tree", "--end-of-options", tree
+            )
         except Failed as error:
             if not self._exists(tree):
                 return []
             raise Retry(f"the tree of {commit[:12]} cannot be read: {error.words}", after=RETRY_S) from error
-        return [_entry(record) for record in listing.split(b"\0") if record]
+        return None if listing is None else [_entry(record) for record in listing.split(b"\0") if record]
+
+    def _head_of(self, limit: int, *words: str) -> bytes | None:
+        """Output of one Git command, or `None` as soon as it is longer than `limit` bytes. Raises `Failed`.
+
+        A few small trees that name each other over and over list billions of files: the output has to be bounded
+        while it is read, not after.
+        """
+        with self._lock:
+            running = self._git.execute(self._command(*words), as_process=True)  # ends the process when dropped
+            process = running.proc
+        patience = threading.Timer(self._limits.command_s, process.kill)
+        patience.start()
+        try:
+            out = process.stdout.read(limit + 1)
+            if len(out) > limit:
+                return None
+            said = process.stderr.read().decode(errors="replace").strip()
+            if process.wait() != 0:
+                raise Failed(said or "it took too long", timed_out=process.returncode < 0)
+            return bytes(out)
+        finally:
+            patience.cancel()
+            process.kill()
+            process.wait()
+            process.stdout.close()
+            process.stderr.close()
+
+    def _command(self, *words: str) -> list[str]:
+        return ["git", "--git-dir", str(self._repo.git_dir), "--no-pager", "--literal-pathspecs", *words]
 
     def _exists(self, name: str) -> bool:
         try:
@@ -172,6 +206,10 @@ class Objects:
         except Failed:
             return False
         return True
+
+
+def _endless() -> Finding:
+    return too_large("more files below it than can be listed")
 
 
 def _entry(record: bytes) -> Entry:

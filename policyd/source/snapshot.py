@@ -20,6 +20,8 @@ class Limits:
     files: int = 20_000
     file_bytes: int = 1 << 20
     total_bytes: int = 128 << 20
+    listing_bytes: int = 32 << 20
+    """What Git may say about all files together, watched or not: some 300,000 of them."""
     command_s: float = 60.0
     """Longest time that one Git command may take, in seconds."""
 
@@ -81,8 +83,11 @@ def select(entries: list[Entry], limits: Limits) -> tuple[dict[str, str], tuple[
         elif is_watched(entry.path) and entry.mode not in (SYMLINK, SUBMODULE):
             files[entry.path] = entry.blob_id
             total += entry.size
-    over = _over(len(files), total, limits)
-    return ({}, (over,)) if over is not None else (files, tuple(findings))
+    if len(files) > limits.files:
+        return {}, (too_large(f"{len(files):,} files, more than the {limits.files:,} that are read"),)
+    if total > limits.total_bytes:
+        return {}, (too_large(f"{total:,} bytes, more than the {limits.total_bytes:,} that are read"),)
+    return files, tuple(findings)
 
 
 def _refusal(entry: Entry, limits: Limits) -> Finding | None:
@@ -118,11 +123,7 @@ def _undecodable(path: str) -> bool:
     return any("\udc80" <= character <= "\udcff" for character in path)
 
 
-def _over(files: int, total: int, limits: Limits) -> Finding | None:
-    if files > limits.files:
-        message = f"the watched folder has {files:,} files, more than the {limits.files:,} that are read"
-    elif total > limits.total_bytes:
-        message = f"the watched folder has {total:,} bytes, more than the {limits.total_bytes:,} that are read"
-    else:
-        return None
-    return Finding("PD3004", Severity.ERROR, message, Location("."), "watch a folder with intents only")
+def too_large(what: str) -> Finding:
+    """The finding for a folder that is not read at all."""
+    hint = "watch a folder with intents only"
+    return Finding("PD3004", Severity.ERROR, f"the watched folder has {what}", Location("."), hint)

@@ -22,7 +22,7 @@ class Author:
         folder.mkdir(parents=True, exist_ok=True)
         self.git("init", "--quiet", "--initial-branch=main")
 
-    def git(self, *words: str) -> str:
+    def git(self, *words: str, given: str = "") -> str:
         environment = {
             "PATH": os.environ["PATH"],
             "HOME": str(self.folder),
@@ -32,7 +32,9 @@ class Author:
             "GIT_COMMITTER_NAME": "Ada",
             "GIT_COMMITTER_EMAIL": "ada@shop.example",
         }
-        done = subprocess.run(["git", *words], cwd=self.folder, env=environment, check=True, capture_output=True)
+        done = subprocess.run(
+            ["git", *words], cwd=self.folder, env=environment, check=True, capture_output=True, input=given.encode()
+        )
         return done.stdout.decode().strip()
 
     def write(self, path: str, text: str) -> None:

@@ -235,6 +235,25 @@ def test_files_over_the_limits_are_findings(author: Author, tmp_path: Path, open
         assert [finding.code for finding in snapshot.findings] == ["PD3004"]
 
 
+def test_trees_that_name_each_other_into_billions_of_files_are_a_finding(
+    author: Author, tmp_path: Path, open_mirror: OpenMirror
+) -> None:
+    author.commit(deepest="kind: Service\n")
+    tree = author.git("rev-parse", "HEAD^{tree}")
+    for _ in range(10):
+        listing = "".join(f"040000 tree {tree}\tfolder-{name}\n" for name in range(10))
+        tree = author.git("mktree", given=listing)
+    author.git("reset", "--quiet", "--soft", author.git("commit-tree", "-m", "ten thousand million files", tree))
+    mirror = open_mirror(tmp_path / "mirror", str(author.folder))
+    tip = mirror.fetch()
+    assert tip is not None
+    snapshot = mirror.snapshot(tip)
+    assert not snapshot.files
+    assert [(finding.code, finding.message) for finding in snapshot.findings] == [
+        ("PD3004", "the watched folder has more files below it than can be listed")
+    ]
+
+
 def test_reading_takes_only_blob_ids(author: Author, tmp_path: Path, open_mirror: OpenMirror) -> None:
     commit = author.commit(a="x: 1\n")
     mirror = open_mirror(tmp_path / "mirror", str(author.folder))
