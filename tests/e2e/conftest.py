@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 
 import httpx
@@ -14,6 +14,7 @@ from policyd.base.clock import SystemClock
 from policyd.demo.acts import all_in_sync
 from policyd.demo.repository import ShopRepository
 from policyd.demo.world import World
+from tests.e2e import intents
 
 MESH = """\
 apiVersion: policyd.dev/v1alpha1
@@ -24,47 +25,8 @@ spec:
   strategy: immediate
   identity: {leaf: LEAF, root: 1y}
 """
-FRONT = """\
-apiVersion: policyd.dev/v1alpha1
-kind: Service
-metadata: {name: front, owner: test}
-spec:
-  port: 8080
-  versions:
-    v1: {endpoints: [127.0.7.11]}
-  version: v1
-"""
-BACK = """\
-apiVersion: policyd.dev/v1alpha1
-kind: Service
-metadata: {name: back, owner: test}
-spec:
-  port: 8080
-  versions:
-    v1: {endpoints: [127.0.7.21]}
-    v2: {endpoints: [127.0.7.22]}
-  version: v1
-  slo: {availability: 99}
----
-apiVersion: policyd.dev/v1alpha1
-kind: AccessRule
-metadata: {name: front-reads, owner: test}
-spec:
-  to: back
-  from: [front]
-  allow:
-    - {methods: [GET], paths: [/v1/items, "/v1/items/{id}"]}
----
-apiVersion: policyd.dev/v1alpha1
-kind: CanarySplit
-metadata: {name: back, owner: test}
-spec:
-  service: back
-  steps: [10, 50, 100]
-  hold: 1s
-  minRequests: 20
-  gates: [back-availability]
-"""
+FRONT = intents.service("front", {"v1": "127.0.7.11"})
+BACK = intents.called("back", {"v1": "127.0.7.21", "v2": "127.0.7.22"}, "1s")
 
 StartPair = Callable[..., Awaitable[World]]
 
@@ -82,24 +44,38 @@ async def start_pair(short_folder: Path, envoy_binary: Path) -> AsyncIterator[St
     async with contextlib.AsyncExitStack() as stack:
 
         async def start(*, leaf: str = "24h", failing: float = 0.0, deadline_s: float = 15.0) -> World:
-            intents = short_folder / "intents"
-            (intents / "services").mkdir(parents=True)
-            (intents / "mesh.yaml").write_text(MESH.replace("LEAF", leaf))
-            (intents / "services" / "front.yaml").write_text(FRONT)
-            (intents / "services" / "back.yaml").write_text(BACK)
-            repository = ShopRepository(short_folder / "repository", intents)
-            world = await stack.enter_async_context(World(short_folder, repository, envoy_binary, SystemClock()))
-            commit = repository.commit("the pair")
-            await world.start_apps({}, {("back", "v2"): failing})
-            await world.start_controller(tick_s=0.25, deadline_s=deadline_s)
-            await world.start_sidecars()
-            await world.client.until(
-                "the pair in sync", lambda s: s["head"] == commit and all_in_sync(s), within_s=60
+            files = {"mesh": MESH.replace("LEAF", leaf), "services/front": FRONT, "services/back": BACK}
+            world = await stack.enter_async_context(
+                running(short_folder, files, envoy_binary, failing={("back", "v2"): failing}, deadline_s=deadline_s)
             )
             await answered(world, "/v1/items", 200)
             return world
 
         yield start
+
+
+@contextlib.asynccontextmanager
+async def running(
+    folder: Path,
+    files: Mapping[str, str],
+    envoy_binary: Path,
+    *,
+    failing: Mapping[tuple[str, str], float] | None = None,
+    deadline_s: float = 15.0,
+) -> AsyncIterator[World]:
+    """A mesh of these intent files, by their paths without `.yaml`, with every proxy in sync."""
+    for path, text in files.items():
+        file = folder / "intents" / f"{path}.yaml"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    repository = ShopRepository(folder / "repository", folder / "intents")
+    async with World(folder, repository, envoy_binary, SystemClock()) as world:
+        commit = repository.commit("the mesh")
+        await world.start_apps({}, failing or {})
+        await world.start_controller(tick_s=0.25, deadline_s=deadline_s)
+        await world.start_sidecars()
+        await world.client.until("everyone in sync", lambda s: s["head"] == commit and all_in_sync(s), within_s=60)
+        yield world
 
 
 async def answered(
@@ -116,3 +92,10 @@ async def answered(
                 return
             await clock.sleep(0.05)
     pytest.fail(f"GET http://{host}{path} is still answered {seen}, not {status}")
+
+
+async def command(world: World, release: str, verb: str) -> None:
+    """Ask something of a release in flight."""
+    async with httpx.AsyncClient(base_url=world.api, trust_env=False) as api:
+        reply = await api.post(f"/v1/releases/{release}/{verb}")
+    assert reply.status_code == 200, reply.text

@@ -7,7 +7,6 @@ import signal
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import httpx
 import pytest
 
 from policyd.base.clock import SystemClock
@@ -15,7 +14,7 @@ from policyd.demo.acts import all_in_sync, phase_of_settings, snapshots, taken
 from policyd.demo.client import release_of, weight_of
 from policyd.demo.load import Load, Stream
 from policyd.demo.world import World
-from tests.e2e.conftest import answered
+from tests.e2e.conftest import answered, command
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -107,12 +106,6 @@ async def listens(address: str, port: int) -> bool:
     writer.close()
     await writer.wait_closed()
     return True
-
-
-async def command(world: World, release: str, verb: str) -> None:
-    async with httpx.AsyncClient(base_url=world.api, trust_env=False) as api:
-        reply = await api.post(f"/v1/releases/{release}/{verb}")
-    assert reply.status_code == 200, reply.text
 
 
 def node(status: dict[str, Any], node_id: str) -> dict[str, Any]:

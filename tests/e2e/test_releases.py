@@ -6,7 +6,6 @@ hour), so that a test sees a stage for as long as it looks. Rules go by themselv
 
 from __future__ import annotations
 
-import contextlib
 import tempfile
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -21,9 +20,9 @@ from policyd.base.clock import SystemClock
 from policyd.demo.acts import all_in_sync, taken
 from policyd.demo.client import release_of, weight_of
 from policyd.demo.load import Load, Stream
-from policyd.demo.repository import ShopRepository
 from policyd.demo.world import World
-from tests.e2e.conftest import answered
+from tests.e2e import intents
+from tests.e2e.conftest import answered, command, running
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 
@@ -42,56 +41,8 @@ spec:
   waves: [{proxies: 1}, {proxies: 100%}]
   hold: 1s
 """
-FRONT = """\
-apiVersion: policyd.dev/v1alpha1
-kind: Service
-metadata: {name: front, owner: test}
-spec:
-  port: 8080
-  versions:
-    v1: {endpoints: [127.0.7.11]}
-  version: v1
-"""
-CALLED = """\
-apiVersion: policyd.dev/v1alpha1
-kind: Service
-metadata: {name: NAME, owner: test}
-spec:
-  port: 8080
-  versions:
-VERSIONS
-  version: v1
-  slo: {availability: 99}
----
-apiVersion: policyd.dev/v1alpha1
-kind: AccessRule
-metadata: {name: front-reads-NAME, owner: test}
-spec:
-  to: NAME
-  from: [front]
-  allow:
-    - {methods: [GET], paths: [/v1/items, "/v1/items/{id}"]}
----
-apiVersion: policyd.dev/v1alpha1
-kind: CanarySplit
-metadata: {name: NAME, owner: test}
-spec:
-  service: NAME
-  steps: [10, 50, 100]
-  hold: 1h
-  minRequests: 20
-  gates: [NAME-availability]
-"""
-DEPOT = """\
-apiVersion: policyd.dev/v1alpha1
-kind: Service
-metadata: {name: depot, owner: test}
-spec:
-  port: 8080
-  versions:
-    v1: {endpoints: [127.0.7.41]}
-  version: v1
-"""
+HOLD = "1h"
+DEPOT = intents.service("depot", {"v1": "127.0.7.41"})
 DEPOT_READS = """\
 apiVersion: policyd.dev/v1alpha1
 kind: AccessRule
@@ -106,32 +57,18 @@ DEPOT_NODE = "default/depot/v1/127.0.7.41"
 INBOUND = 15_006
 
 
-def called(name: str, addresses: dict[str, str]) -> str:
-    """The file of a service that front reads."""
-    versions = "\n".join(f"    {version}: {{endpoints: [{address}]}}" for version, address in addresses.items())
-    return CALLED.replace("VERSIONS", versions).replace("NAME", name)
-
-
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def world(envoy_binary: Path) -> AsyncIterator[World]:
-    async with contextlib.AsyncExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pd-")))
-        services = folder / "intents" / "services"
-        services.mkdir(parents=True)
-        (folder / "intents" / "mesh.yaml").write_text(MESH)
-        (services / "front.yaml").write_text(FRONT)
-        back = {"v1": "127.0.7.21", "v2": "127.0.7.22", "v3": "127.0.7.23"}
-        (services / "back.yaml").write_text(called("back", back))
-        (services / "side.yaml").write_text(called("side", {"v1": "127.0.7.31", "v2": "127.0.7.32"}))
-        repository = ShopRepository(folder / "repository", folder / "intents")
-        world = await stack.enter_async_context(World(folder, repository, envoy_binary, SystemClock()))
-        repository.commit("the trio")
-        await world.start_apps({}, {})
-        await world.start_controller(tick_s=0.25)
-        await world.start_sidecars()
-        await world.client.until("the trio in sync", all_in_sync, within_s=60)
-        await world.until_healthy(60)
-        yield world
+    files = {
+        "mesh": MESH,
+        "services/front": intents.service("front", {"v1": "127.0.7.11"}),
+        "services/back": intents.called("back", {"v1": "127.0.7.21", "v2": "127.0.7.22", "v3": "127.0.7.23"}, HOLD),
+        "services/side": intents.called("side", {"v1": "127.0.7.31", "v2": "127.0.7.32"}, HOLD),
+    }
+    with tempfile.TemporaryDirectory(prefix="pd-") as folder:
+        async with running(Path(folder), files, envoy_binary) as world:
+            await world.until_healthy(60)
+            yield world
 
 
 @pytest_asyncio.fixture(loop_scope="module")
@@ -329,13 +266,6 @@ async def canary(world: World, service: str, version: str) -> str:
     commit = world.repository.serve(service, version)
     await world.client.until("the first stage", lambda s: weight_of(s, service, version) == 10, within_s=60)
     return commit
-
-
-async def command(world: World, release: str, verb: str) -> None:
-    """Ask something of a release in flight."""
-    async with httpx.AsyncClient(base_url=world.api, trust_env=False) as api:
-        reply = await api.post(f"/v1/releases/{release}/{verb}")
-    assert reply.status_code == 200, reply.text
 
 
 def moving(status: dict[str, Any]) -> list[dict[str, Any]]:

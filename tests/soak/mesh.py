@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from policyd.demo.repository import ShopRepository
+from tests.e2e import intents
 
 GOOD = ("v1", "v2")
 BAD = "v3"
@@ -18,16 +19,7 @@ spec:
   trustDomain: soak.example
   strategy: immediate
 """
-FRONT = """\
-apiVersion: policyd.dev/v1alpha1
-kind: Service
-metadata: {name: front, owner: test}
-spec:
-  port: 8080
-  versions:
-    v1: {endpoints: [127.0.8.11]}
-  version: v1
-"""
+FRONT = intents.service("front", {"v1": "127.0.8.11"})
 BACK = """\
 apiVersion: policyd.dev/v1alpha1
 kind: Service
@@ -50,16 +42,6 @@ spec:
   from: [front]
   allow:
     - {{methods: [GET], paths: [{paths}]}}
----
-apiVersion: policyd.dev/v1alpha1
-kind: CanarySplit
-metadata: {{name: back, owner: test}}
-spec:
-  service: back
-  steps: [10, 50, 100]
-  hold: 1s
-  minRequests: 20
-  gates: [back-availability]
 """
 
 
@@ -75,7 +57,8 @@ class Wishes:
     def text(self, to: str = "back") -> str:
         """The file of `back`."""
         paths = ["/v1/items", *(f"/v1/extra-{number}" for number in range(self.extra))]
-        return BACK.format(version=self.version, timeout_ms=self.timeout_ms, to=to, paths=", ".join(paths))
+        said = BACK.format(version=self.version, timeout_ms=self.timeout_ms, to=to, paths=", ".join(paths))
+        return said + intents.canary("back", "1s")
 
 
 class Commits:
