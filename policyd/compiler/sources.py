@@ -32,6 +32,11 @@ class Sources:
     key: Hashable
 
     @property
+    def inbound_ports(self) -> tuple[int, ...]:
+        """Every port where callers may look for a sidecar of the service now."""
+        return (self.settings.inbound_port, *self.also_inbound)
+
+    @property
     def carried(self) -> tuple[Service, ...]:
         """The destinations that sidecars can carry: all but plain TCP."""
         return tuple(each for each in self.scope if each.protocol is not Protocol.TCP)

@@ -64,8 +64,8 @@ class PathPattern:
         """Whether every path of `other` is in this set, too."""
         head = len(self.segments)
         if self.rest:
-            return len(other.segments) >= head and all(map(_covers, self.segments, other.segments))
-        return not other.rest and len(other.segments) == head and all(map(_covers, self.segments, other.segments))
+            return len(other.segments) >= head and all(map(_fits, self.segments, other.segments))
+        return not other.rest and len(other.segments) == head and all(map(_fits, self.segments, other.segments))
 
     def __str__(self) -> str:
         body = "/".join("{any}" if segment is None else segment for segment in self.segments)
@@ -90,12 +90,9 @@ def _segment(pattern: str, piece: str, *, last: bool) -> str | None:
     return piece
 
 
-def _fits(segment: str | None, part: str) -> bool:
+def _fits(segment: str | None, part: str | None) -> bool:
+    """Whether a segment of a pattern takes what stands there: a part of a path, or another pattern's segment."""
     return part != "" if segment is None else part == segment
-
-
-def _covers(segment: str | None, other: str | None) -> bool:
-    return other != "" if segment is None else other == segment
 
 
 def is_canonical_path(path: str) -> bool:

@@ -63,6 +63,7 @@ class EventLog:
         """Let every follower come to the end of the feed: nothing more happens here."""
         self._closed = True
         self._tell(None)
+        self._followers.clear()
 
     def recent(self) -> tuple[Event, ...]:
         """What is remembered, oldest first."""
@@ -70,13 +71,12 @@ class EventLog:
 
     async def follow(self) -> AsyncGenerator[Event, None]:
         """Every event from now on, until the log is closed or the caller stops asking."""
+        if self._closed:
+            return
         queue: asyncio.Queue[Event | None] = asyncio.Queue(self._queue_size)
         self._followers.add(queue)
         try:
-            while not self._closed or not queue.empty():
-                event = await queue.get()
-                if event is None:
-                    break
+            while (event := await queue.get()) is not None:
                 yield event
         finally:
             self._followers.discard(queue)

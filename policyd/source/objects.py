@@ -10,7 +10,6 @@ from pathlib import Path
 
 import git
 
-from policyd.base.diagnostics import Finding
 from policyd.base.errors import Retry, Stalled, UsageError
 from policyd.source.clean_git import CleanGit, CleanRepo, refuse_misleading_environment
 from policyd.source.snapshot import Entry, Limits, Snapshot, select, too_large, visible
@@ -99,7 +98,8 @@ class Objects:
             author = f"{about.author.name} <{about.author.email}>"
             subject = str(about.summary)
         entries = self._entries(commit, subdirectory)
-        files, findings = ({}, (_endless(),)) if entries is None else select(entries, self._limits)
+        endless = too_large("more files below it than can be listed")
+        files, findings = ({}, (endless,)) if entries is None else select(entries, self._limits)
         return Snapshot(commit, parent, visible(author), files, self.read, visible(subject), findings)
 
     def read(self, blob_id: str) -> bytes:
@@ -179,23 +179,20 @@ class Objects:
         """
         with self._lock:
             running = self._git.execute(self._command(*words), as_process=True)  # ends the process when dropped
-            process = running.proc
-        patience = threading.Timer(self._limits.command_s, process.kill)
-        patience.start()
-        try:
-            out = process.stdout.read(limit + 1)
-            if len(out) > limit:
-                return None
-            said = process.stderr.read().decode(errors="replace").strip()
-            if process.wait() != 0:
-                raise Failed(said or "it took too long", timed_out=process.returncode < 0)
-            return bytes(out)
-        finally:
-            patience.cancel()
-            process.kill()
-            process.wait()
-            process.stdout.close()
-            process.stderr.close()
+        with running.proc as process:
+            patience = threading.Timer(self._limits.command_s, process.kill)
+            patience.start()
+            try:
+                out = process.stdout.read(limit + 1)
+                if len(out) > limit:
+                    return None
+                said = process.stderr.read().decode(errors="replace").strip()
+                if process.wait() != 0:
+                    raise Failed(said or "it took too long", timed_out=process.returncode < 0)
+                return bytes(out)
+            finally:
+                patience.cancel()
+                process.kill()
 
     def _command(self, *words: str) -> list[str]:
         return ["git", "--git-dir", str(self._repo.git_dir), "--no-pager", "--literal-pathspecs", *words]
@@ -206,10 +203,6 @@ class Objects:
         except Failed:
             return False
         return True
-
-
-def _endless() -> Finding:
-    return too_large("more files below it than can be listed")
 
 
 def _entry(record: bytes) -> Entry:

@@ -96,11 +96,7 @@ def _node(sources: Sources, endpoint: Endpoint, memo: Memo) -> Compiled:
 
 
 def _inbound_listener(sources: Sources, address: str, memo: Memo) -> Artifact:
-    settings, service, ports = (
-        sources.settings,
-        sources.service,
-        (sources.settings.inbound_port, *sources.also_inbound),
-    )
+    settings, service, ports = sources.settings, sources.service, sources.inbound_ports
     key = (
         INBOUND,
         settings.digest,

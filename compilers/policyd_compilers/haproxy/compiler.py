@@ -77,7 +77,7 @@ def _inbound(sources: Sources, endpoint: Endpoint, memo: Memo) -> Artifact:
         shared = memo.get(key, lambda: inbound.rules(sources), counted=False)
         return text.artifact(INBOUND_FILE, inbound.sections(sources, endpoint, shared))
 
-    return memo.get((key, endpoint, sources.also_inbound), build)
+    return memo.get((key, endpoint, sources.inbound_ports), build)
 
 
 def _own(service: Service) -> tuple[object, ...]:

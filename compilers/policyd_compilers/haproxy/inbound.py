@@ -30,8 +30,8 @@ def sections(sources: Sources, endpoint: Endpoint, shared: tuple[str, ...]) -> l
 
     It takes calls at every port where callers may look for it while the port of the settings changes.
     """
-    service, ports = sources.service, (sources.settings.inbound_port, *sources.also_inbound)
-    binds = [f"bind {socket_address(endpoint.address, port)} {tls.bind()}" for port in ports]
+    service = sources.service
+    binds = [f"bind {socket_address(endpoint.address, port)} {tls.bind()}" for port in sources.inbound_ports]
     made = [
         section(f"frontend {INBOUND}", [*binds, *shared]),
         section(f"backend {APP}", _application(service, endpoint)),
