@@ -15,13 +15,14 @@ from rich.text import Text
 from policyd.base.clock import SystemClock
 from policyd.base.diagnostics import Finding, Severity, has_errors, in_order
 from policyd.cli.annotations import say_annotations
+from policyd.cli.bound import SettingsOption, bindings
 from policyd.cli.compiled import TargetOption, compile_mesh, foreseen, planes
 from policyd.cli.deep import deep as ask_proxies
 from policyd.cli.guard import Guarded, Guards, guarding
 from policyd.cli.judged import Judged, judge_loaded, under
 from policyd.cli.output import console, say_json
 from policyd.cli.render_findings import count_text, finding_json, findings_text
-from policyd.intents import load
+from policyd.intents import Bindings, load
 from policyd.model.node import nodes
 from policyd.source import DirectoryTree
 
@@ -60,6 +61,7 @@ def check(
     *,
     deep: Annotated[bool, typer.Option("--deep", help="Also ask the real proxy about every compiled node.")] = False,
     target: TargetOption = None,
+    settings: SettingsOption = None,
     strict: Annotated[bool, typer.Option("--strict", help="Warnings count as findings, too.")] = False,
     vouch: Annotated[
         list[str] | None, typer.Option("--vouch", help="Digest of team rules that need no OPA to check them.")
@@ -76,7 +78,7 @@ def check(
 ) -> None:
     """Find every mistake in the intents: form, references, guardrails, and what a proxy could not say."""
     how = Guards(SystemClock(), vouch or (), cache=cache)
-    report = look(path, how, deep=deep, targets=target or ())
+    report = look(path, how, deep=deep, targets=target or (), bound=bindings(settings))
     shown = [finding for finding in report.findings if verbose or finding.severity > Severity.INFO]
     bad = has_errors(shown) or (strict and any(finding.severity is Severity.WARNING for finding in shown))
     match output:
@@ -90,14 +92,16 @@ def check(
         raise typer.Exit(FINDINGS)
 
 
-def look(path: Path, how: Guards, *, deep: bool = False, targets: Sequence[str] = ()) -> Report:
+def look(
+    path: Path, how: Guards, *, deep: bool = False, targets: Sequence[str] = (), bound: Bindings | None = None
+) -> Report:
     """Judge a folder by all stages. Raises what the engines raise."""
     began = time.perf_counter()
     tree = DirectoryTree(path)
     with guarding(tree, how) as guards:
         loaded = load(tree)
         guards.loaded(loaded)
-        judged = judge_loaded(tree, loaded)
+        judged = judge_loaded(tree, loaded, bound)
         mesh, provenance = judged.lowered.mesh, judged.lowered.provenance
         lost = foreseen(mesh, provenance, targets) if mesh is not None else ()
         guarded = guards.result()

@@ -11,6 +11,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from policyd.base.diagnostics import has_errors, in_order
+from policyd.cli.bound import SettingsOption, bindings
 from policyd.cli.compiled import TargetOption, compile_mesh, losses
 from policyd.cli.differences import differences
 from policyd.cli.judged import Judged, judge, under
@@ -38,17 +39,20 @@ def diff(
     head: Annotated[
         str | None, typer.Argument(help="The revision to compare; the files as they are if left out.")
     ] = None,
+    *,
     path: Annotated[Path, typer.Option("--path", help="The folder that holds the intents.")] = Path(),
     target: TargetOption = None,
+    settings: SettingsOption = None,
     output: Annotated[
         DiffFormat, typer.Option("--output", "-o", help="How the answer is written.")
     ] = DiffFormat.TEXT,
 ) -> None:
     """Show what changes from BASE to HEAD: in plain words, then in the configuration of each proxy."""
+    bound = bindings(settings)
     with tree_at(path, base) as tree:
         before = judge(tree)
     with tree_at(path, head) if head is not None else nullcontext(DirectoryTree(path)) as tree:
-        after = judge(tree)
+        after = judge(tree, bound)
     if after.lowered.mesh is None or has_errors(after.findings):
         _refuse(after, path, output)
     review = compare(before, after, path, (base, head or WORKING_TREE), target or ())

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from policyd.base.diagnostics import Finding, Location, has_errors, in_order
 from policyd.base.errors import PolicydError
-from policyd.intents import Loaded, load
+from policyd.intents import Bindings, Loaded, load
 from policyd.lowering import Lowered, lower
 from policyd.model.mesh import Mesh
 from policyd.source import DirectoryTree, Snapshot
@@ -43,15 +43,16 @@ class RefusedTree(PolicydError):
         )
 
 
-def judge(tree: DirectoryTree | Snapshot) -> Judged:
-    """Load and lower a tree."""
-    return judge_loaded(tree, load(tree))
+def judge(tree: DirectoryTree | Snapshot, bindings: Bindings | None = None) -> Judged:
+    """Load and lower a tree; `bindings` say which folders may speak for which namespace."""
+    return judge_loaded(tree, load(tree), bindings)
 
 
-def judge_loaded(tree: DirectoryTree | Snapshot, loaded: Loaded) -> Judged:
+def judge_loaded(tree: DirectoryTree | Snapshot, loaded: Loaded, bindings: Bindings | None = None) -> Judged:
     """Lower what was loaded of a tree."""
     lowered = lower(loaded)
-    findings = in_order((*tree.findings, *lowered.findings))
+    bound = (bindings or Bindings()).findings(loaded.documents)
+    findings = in_order((*tree.findings, *lowered.findings, *bound))
     return Judged(loaded, lowered, findings, len(tree.files))
 
 

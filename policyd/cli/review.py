@@ -14,6 +14,7 @@ from policyd.base.clock import SystemClock
 from policyd.base.diagnostics import Severity, has_errors
 from policyd.base.errors import PolicydError
 from policyd.cli.annotations import notice, say_annotations
+from policyd.cli.bound import SettingsOption, bindings
 from policyd.cli.check import FINDINGS, Report, look
 from policyd.cli.diff import compare
 from policyd.cli.guard import Guards
@@ -31,6 +32,7 @@ def review(
     ] = None,
     *,
     path: Annotated[Path, typer.Option("--path", help="The folder that holds the intents.")] = Path(),
+    settings: SettingsOption = None,
     strict: Annotated[bool, typer.Option("--strict", help="Warnings count as findings, too.")] = False,
     vouch: Annotated[
         list[str] | None, typer.Option("--vouch", help="Digest of team rules that need no OPA to check them.")
@@ -48,7 +50,8 @@ def review(
     with ExitStack() as stack:
         revision = base if base is not None else first_parent(path)
         before = stack.enter_context(tree_at(path, revision)) if revision is not None else None
-        report = look(path, Guards(SystemClock(), vouch or (), before, cache=cache))
+        how = Guards(SystemClock(), vouch or (), before, cache=cache)
+        report = look(path, how, bound=bindings(settings))
         shown = replace(report, findings=tuple(one for one in report.findings if one.severity > Severity.INFO))
         found = _compared(before, shown, path, _title(base, job))
     bad = has_errors(shown.findings) or (strict and bool(shown.findings))

@@ -17,7 +17,7 @@ from policyd.base.clock import Clock
 from policyd.base.diagnostics import Finding, Location, Severity, has_errors, in_order
 from policyd.base.stopwatch import Stopwatch, untimed
 from policyd.daemon.planes import DataPlanes
-from policyd.intents import Loaded, ParseCache, load
+from policyd.intents import Bindings, Loaded, ParseCache, load
 from policyd.lowering import LoweringMemo, lower
 from policyd.model.mesh import Mesh
 from policyd.model.provenance import Key, Provenance
@@ -58,10 +58,16 @@ class Admission:
     """Judges commits one after another, and remembers what it parsed and lowered."""
 
     def __init__(
-        self, judge: Judge, clock: Clock, stopwatch: Stopwatch = untimed, planes: DataPlanes | None = None
+        self,
+        judge: Judge,
+        clock: Clock,
+        stopwatch: Stopwatch = untimed,
+        planes: DataPlanes | None = None,
+        bindings: Bindings | None = None,
     ) -> None:
         self._judge = judge
         self._planes = planes or DataPlanes()
+        self._bindings = bindings or Bindings()
         self._clock = clock
         self._stopwatch = stopwatch
         self._cache = ParseCache()
@@ -80,6 +86,7 @@ class Admission:
         with self._stopwatch("lower"):
             lowered = await asyncio.to_thread(lower, loaded, self._memo)
         findings = [*snapshot.findings, *lowered.findings]  # lowering hands the loader's on
+        findings += self._bindings.findings(loaded.documents)
         with self._stopwatch("judge"):
             findings += await self._judge.judge(snapshot, loaded, self._clock.now())
         if lowered.mesh is not None and trust_domain not in {"", lowered.mesh.settings.trust_domain}:

@@ -81,7 +81,7 @@ async def serve(settings: Settings, clock: Clock, stop: asyncio.Event) -> None:
         guarding = Guardrails(
             engine, shipped_bundle(), opa=find_opa(guardrails.opa_binary), vouched=guardrails.vouched
         )
-        admission = Admission(guarding, clock, metrics.stopwatch)
+        admission = Admission(guarding, clock, metrics.stopwatch, bindings=settings.bindings)
         controller = Controller(
             mirror=mirror,
             poll_s=settings.source.poll_s,

@@ -1,36 +1,53 @@
 """Settings of one controller: how the world is reached. Git says what should be, never how to reach it.
 
-Read from one YAML file; everything but the repository has a default that works on one machine. Relative paths are
-taken from the folder of the file.
+Read from one YAML file, by the reader that intents have: what is doubtful there is refused here. Everything but the
+repository has a default that works on one machine. Relative paths are taken from the folder of the file.
 """
 
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
-import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field, PlainValidator, ValidationError
 
+from policyd.base.diagnostics import Finding, in_order
 from policyd.base.errors import UsageError
+from policyd.intents.bindings import Bindings, Folders
+from policyd.intents.kind import Many, Part
+from policyd.intents.place import find
+from policyd.intents.reader import read
+from policyd.intents.translate import translate
+from policyd.intents.units import shown, unreadable
 from policyd.rollout.serving import DEADLINE_S
 
 
-def _address(text: str) -> str:
-    host, colon, port = text.rpartition(":")
-    if not colon or not port.isdigit() or int(port) > 65_535:
-        raise ValueError("is not `address:port`")
-    ipaddress.ip_address(host)
-    return text
+def _address(value: object) -> str:
+    host, colon, port = value.rpartition(":") if isinstance(value, str) else ("", "", "")
+    if not colon or not port.isascii() or not port.isdigit() or len(port) > 5 or int(port) > 65_535:
+        raise unreadable(f"`{shown(value)}` is not `address:port`", hint="for example `127.0.0.1:15010`")
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        raise unreadable(f"`{shown(host)}` is not an IP address", hint="for example `127.0.0.1:15010`") from None
+    return f"{host}:{port}"
 
 
-ListenAddress = Annotated[str, AfterValidator(_address)]
+def _path(value: object) -> Path:
+    if not isinstance(value, str | Path) or not str(value):
+        raise unreadable(f"`{shown(value)}` is not a path", hint="for example `/var/lib/policyd`")
+    return Path(value)
+
+
+ListenAddress = Annotated[str, PlainValidator(_address)]
 """`address:port`, an IP address; port 0 lets the kernel choose."""
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class _Section(Part):
+    # Fields are written as they are called here.
+    model_config = ConfigDict(alias_generator=None, validate_by_name=True)
 
 
 class Source(_Section):
@@ -53,7 +70,7 @@ class Guardrails(_Section):
     opa_url: str = ""
     opa_binary: str = ""
     deadline_s: float = Field(default=10.0, gt=0)
-    vouched: tuple[str, ...] = ()
+    vouched: Many[str] = ()
     """Digests of team rules that the embedded engine may run (production judges team rules with OPA)."""
 
 
@@ -68,7 +85,10 @@ class Settings(_Section):
     """All of it; see the README for an example."""
 
     source: Source
-    state: Path = Path("state")
+    namespaces: Folders = Field(default_factory=dict)
+    """The folders that each namespace's intents may lie in, from the watched folder on; `"*"` stands for namespaces
+    that are not listed, `{namespace}` in a folder for the name. Empty: any file may name any namespace."""
+    state: Annotated[Path, PlainValidator(_path)] = Path("state")
     """Folder of the store, the certificate authority and the Git mirror; created if it is not there."""
     xds: ListenAddress = "127.0.0.1:15010"
     http: ListenAddress = "127.0.0.1:8181"
@@ -81,28 +101,47 @@ class Settings(_Section):
     """How long a proxy may take to acknowledge or refuse what it was sent."""
     logs: Logs = Logs()
 
+    @property
+    def bindings(self) -> Bindings:
+        """Which folders may speak for which namespace."""
+        return Bindings(self.namespaces)
+
 
 def read_settings(path: Path) -> Settings:
-    """Read and check a settings file.
+    """Read and check a settings file, as strictly as intents are read.
 
-    Raises `UsageError` with every mistake in it, each with its place in the file's structure.
+    Raises `UsageError` with every mistake in it, each with its line and column.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        body = path.read_bytes()
     except OSError as error:
         raise UsageError(f"`{path}` cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(f"`{path}` is not YAML: {error}") from error
-    if not isinstance(content, dict):
-        raise UsageError(f"`{path}` is empty", hint="at the least: `source: {repository: /srv/git/mesh}`")
+    raw = read(str(path), body)
+    documents = [document for document in raw.documents if document.value is not None]
+    if raw.findings:
+        raise _refused(path, raw.findings)
+    if not documents:
+        raise UsageError(f"`{path}` is empty", hint=_LEAST)
+    if len(documents) > 1 or not isinstance(documents[0].value, dict):
+        place = find(documents[-1].place, ())
+        raise _refused(path, [raw.source.finding("PD1105", "settings are one mapping", place, hint=_LEAST)])
     try:
-        settings = Settings.model_validate(content)
-    except ValidationError as error:
-        mistakes = "; ".join(
-            f"`{'.'.join(str(part) for part in item['loc'])}`: {item['msg'].lower()}" for item in error.errors()
-        )
-        raise UsageError(f"`{path}`: {mistakes}") from error
+        settings = Settings.model_validate(documents[0].value)
+    except ValidationError as errors:
+        raise _refused(path, tuple(translate(errors, Settings, raw.source, documents[0]))) from errors
     return _anchored(settings, path.parent.resolve())
+
+
+_LEAST = "at the least: `source: {repository: /srv/git/mesh}`"
+
+
+def _refused(path: Path, findings: Sequence[Finding]) -> UsageError:
+    """Every finding on a line of its own, as an editor or a terminal takes it to the place."""
+    lines = (
+        f"  {each.location}: {each.code}: {each.message}{f'; {each.hint}' if each.hint else ''}"
+        for each in in_order(findings)
+    )
+    return UsageError("\n".join((f"`{path}` is not in order", *lines)))
 
 
 def _anchored(settings: Settings, folder: Path) -> Settings:

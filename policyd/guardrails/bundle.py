@@ -56,7 +56,7 @@ class Bundle:
 
         It names the bundle, so that an answer says by which rules it was given.
         """
-        pairs = ",\n".join(f'\t"{root}": data.{root}' for root in self.roots)
+        pairs = ",\n".join(f'\t"{root}": {_tree(root)}' for root in self.roots)
         return Module(
             "policyd/entry.rego",
             f'package policyd.entry\n\nbundle := "{self.digest}"\n\nresults := {{\n{pairs},\n}}\n',
@@ -65,6 +65,11 @@ class Bundle:
     def with_modules(self, modules: Iterable[Module], roots: Iterable[str]) -> Bundle:
         """The rules here and a team's rules."""
         return Bundle(tuple(sorted((*self.modules, *modules))), tuple(sorted({*self.roots, *roots})))
+
+
+def _tree(root: str) -> str:
+    """The tree of a package as a reference; in brackets and quotes, since a part of its name may be a keyword."""
+    return "data" + "".join(f'["{part}"]' for part in root.split("."))
 
 
 def shipped_folder(setting: Path | None = None) -> Path:

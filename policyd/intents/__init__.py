@@ -4,8 +4,19 @@
 (that is lowering's work).
 """
 
+from policyd.intents.bindings import Bindings
 from policyd.intents.document import Document, Exemption
 from policyd.intents.loader import Loaded, ParseCache, is_intent_file, load
 from policyd.intents.tree import FileTree, MemoryTree
 
-__all__ = ["Document", "Exemption", "FileTree", "Loaded", "MemoryTree", "ParseCache", "is_intent_file", "load"]
+__all__ = [
+    "Bindings",
+    "Document",
+    "Exemption",
+    "FileTree",
+    "Loaded",
+    "MemoryTree",
+    "ParseCache",
+    "is_intent_file",
+    "load",
+]

@@ -168,4 +168,18 @@ CODES = table(
         "Two documents of one kind have the same name in the same namespace, and none of them can be taken before"
         " the other. Both places are named.",
     ),
+    Explanation(
+        "PD1113",
+        "namespace bound to another folder",
+        "The controller's settings bind the namespace to folders, and the file lies elsewhere. Rules aim only at "
+        "services of their own namespace; if any file could name any namespace, a team would open another team's "
+        "service to itself by writing down that name. Move the file, or name the namespace of its folder. An intent "
+        "without a namespace belongs to `default`.",
+    ),
+    Explanation(
+        "PD1114",
+        "namespace bound to no folder",
+        "As soon as the controller's settings bind one namespace, all others have to be bound as well: one by one, "
+        'or together as `"*"`. Else a slip in a name would make a namespace that nobody answers for.',
+    ),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -29,12 +30,11 @@ def read(path: str, body: bytes) -> RawFile:
     """Read one file. Never raises for bad input."""
     if len(body) > MAX_BYTES:
         message = f"the file has {len(body):,} bytes; {MAX_BYTES:,} are the limit"
-        return _refused(path, 0, "PD1003", message, "split the file: one service, one file")
+        return _refused(Location(path), "PD1003", message, "split the file: one service, one file")
     try:
         text = body.decode("utf-8-sig")
     except UnicodeDecodeError as problem:
-        line = body.count(b"\n", 0, problem.start) + 1
-        return _refused(path, line, "PD1001", "the file is not UTF-8", "save it as UTF-8")
+        return _not_utf8(path, body, problem.start)
     source = Source(path, tuple(_NEWLINE.split(text)))
     if INVISIBLE.search(text):
         return RawFile(source, (), tuple(_invisible(source)))
@@ -43,9 +43,17 @@ def read(path: str, body: bytes) -> RawFile:
     return RawFile(source, tuple(reader.documents), tuple(reader.findings))
 
 
-def _refused(path: str, line: int, code: str, message: str, hint: str) -> RawFile:
-    finding = Finding(code, Severity.ERROR, message, Location(path, line, 1 if line else 0), hint)
-    return RawFile(Source(path, ()), (), (finding,))
+def _not_utf8(path: str, body: bytes, start: int) -> RawFile:
+    """`start` is the first byte that no UTF-8 text has there."""
+    if body.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return _refused(Location(path, 1, 1), "PD1001", "the file is UTF-16, not UTF-8", "save it as UTF-8")
+    before = _NEWLINE.split(body[:start].decode("utf-8-sig"))
+    where = Location(path, len(before), len(before[-1]) + 1)
+    return _refused(where, "PD1001", f"the file is not UTF-8: byte `0x{body[start]:02x}`", "save it as UTF-8")
+
+
+def _refused(where: Location, code: str, message: str, hint: str) -> RawFile:
+    return RawFile(Source(where.path, ()), (), (Finding(code, Severity.ERROR, message, where, hint),))
 
 
 def _invisible(source: Source) -> Iterator[Finding]:

@@ -23,6 +23,9 @@ _MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 6
 # OpenSLO v1, "duration-shorthand": what a month, quarter and year are is left to the implementation.
 _OPENSLO_S = {"m": 60, "h": 3_600, "d": 86_400, "w": 604_800, "M": 2_592_000, "Q": 7_776_000, "Y": 31_536_000}
 
+LONGEST_YEARS = 100
+"""No duration is longer: what is meant to last for ever is left out."""
+
 _DURATION = re.compile(r"([0-9]{1,9})(ms|s|m|h|d|w|y)")
 _OPENSLO_DURATION = re.compile(r"([0-9]{1,6})([mhdwMQY])")
 _PERCENT = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,2})?)%")
@@ -55,7 +58,14 @@ def duration_ms(value: object) -> int:
             f"`{shown(value)}` is not a duration",
             hint="write a whole number and its unit: `600ms`, `2s`, `5m`, `24h`, `30d`, `4w` or `1y`",
         )
-    return int(match[1]) * _MS[match[2]]
+    return _bounded(value, int(match[1]) * _MS[match[2]])
+
+
+def _bounded(value: object, milliseconds: int) -> int:
+    """The milliseconds, unless calendars and proxies cannot count that far."""
+    if milliseconds > LONGEST_YEARS * _MS["y"]:
+        raise unreadable(f"`{shown(value)}` is longer than {LONGEST_YEARS} years", code="PD1109")
+    return milliseconds
 
 
 def openslo_seconds(value: object) -> int:
@@ -66,7 +76,7 @@ def openslo_seconds(value: object) -> int:
             f"`{shown(value)}` is not an OpenSLO duration",
             hint="write a whole number and its unit: `5m`, `12h`, `30d`, `4w`, `1M`, `1Q` or `1Y`",
         )
-    return int(match[1]) * _OPENSLO_S[match[2]]
+    return _bounded(value, int(match[1]) * _OPENSLO_S[match[2]] * 1_000) // 1_000
 
 
 def share_bp(value: object) -> int:

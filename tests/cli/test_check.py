@@ -6,6 +6,16 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Policyd
+from tests.source.conftest import Author
+
+STRATEGY = """\
+apiVersion: policyd.dev/v1alpha1
+kind: RolloutStrategy
+metadata: {name: s, namespace: pay, owner: web}
+spec:
+  waves: [{proxies: 100%}]
+  hold: 10s
+"""
 
 
 def test_the_shop_is_fine(policyd: Policyd, shop: Path, vouched: tuple[str, str]) -> None:
@@ -136,3 +146,25 @@ def test_a_folder_that_is_not_there_cannot_be_told(policyd: Policyd, tmp_path: P
     assert (done.exit_code, done.stdout) == (2, "")
     assert "is not a folder" in done.stderr
     assert "hint:" in done.stderr
+
+
+def test_a_pull_request_is_judged_by_the_folders_that_the_settings_bind(policyd: Policyd, tmp_path: Path) -> None:
+    mesh = tmp_path / "mesh"
+    assert policyd("init", mesh, "--no-git").exit_code == 0
+    author = Author(mesh)
+    base = author.commit("the first mesh")
+    settings = tmp_path / "policyd.yaml"
+    settings.write_text("source: {repository: ./mesh}\nnamespaces: {default: /, pay: [teams/pay]}\n")
+    assert policyd("check", mesh, "--settings", settings).exit_code == 0
+
+    author.write("teams/web/mine.yaml", STRATEGY)
+    author.commit("a strategy in the name of another team")
+    assert policyd("check", mesh).exit_code == 0
+    for words in (("check", mesh), ("diff", base, "--path", mesh), ("review", base, "--path", mesh)):
+        done = policyd(*words, "--settings", settings)
+        assert done.exit_code == 1, words
+        assert "teams/web/mine.yaml:3:32: error PD1113: namespace `pay` is bound to `teams/pay/`" in done.stdout
+
+    author.git("mv", "teams/web", "teams/pay")
+    author.commit("where it belongs")
+    assert policyd("review", base, "--path", mesh, "--settings", settings).exit_code == 0

@@ -42,7 +42,7 @@ class Runner:
     def run(
         self, token: str = WRITES, *, event: str = "pull_request", **inputs: str
     ) -> subprocess.CompletedProcess[str]:
-        given = {"path": ".", "base": "", "strict": "false", **inputs}
+        given = {"path": ".", "base": "", "settings": "", "strict": "false", **inputs}
         for name in ("summary", "outputs"):
             (self.folder / name).write_text("")
         about = {"pull_request": {"number": 7}} if event == "pull_request" else {"ref": "refs/heads/main"}
@@ -61,6 +61,7 @@ class Runner:
             "GITHUB_TOKEN": token,
             "INTENTS": given["path"],
             "BASE": given["base"],
+            "SETTINGS": given["settings"],
             "STRICT": given["strict"],
         }
         return subprocess.run(

@@ -13,7 +13,7 @@ from policyd.daemon.judging import Guardrails
 from policyd.guardrails.bundle import shipped_bundle
 from policyd.guardrails.embedded import EmbeddedEngine
 from policyd.guardrails.team import team_rules
-from policyd.intents import FileTree, Loaded, MemoryTree
+from policyd.intents import Bindings, FileTree, Loaded, MemoryTree
 from policyd.source import Snapshot
 from policyd.testing.clock import FakeClock
 
@@ -105,6 +105,25 @@ async def test_a_mesh_that_cannot_be_delivered_is_refused(compiler: str, why: st
         ("PD3102", "mesh.yaml", 3)
     ]
     assert outcome.findings[0].message == f"the data plane `sidecars` cannot be run: {why}"
+    assert judge.promoted == []
+
+
+async def test_a_namespace_is_used_in_the_folders_that_the_settings_bind_it_to() -> None:
+    """After a start with other settings, a head that was fine is refused like any bad commit."""
+    files = {"platform/mesh.yaml": MESH, "teams/web/mesh.yaml": MESH.replace("Mesh", "RolloutStrategy")}
+    files["teams/web/mesh.yaml"] = files["teams/web/mesh.yaml"].replace(
+        "{trustDomain: m.example}", "{waves: [{proxies: 1}], hold: 1s}"
+    )
+    judge = Verdict()
+
+    before = await Admission(judge, FakeClock()).consider(snapshot(files))
+    assert isinstance(before, Admitted), before.findings
+    judge.promoted.clear()
+
+    bindings = Bindings({"default": ("platform/",), "web": ("teams/web/",)})
+    after = await Admission(judge, FakeClock(), bindings=bindings).consider(snapshot(files))
+    assert isinstance(after, Rejected)
+    assert [(one.code, str(one.location)) for one in after.findings] == [("PD1113", "teams/web/mesh.yaml:3:1")]
     assert judge.promoted == []
 
 

@@ -8,7 +8,8 @@ import pytest
 
 from policyd.base.errors import UsageError
 from policyd.daemon.admins import AdminAddresses
-from policyd.daemon.settings import read_settings
+from policyd.daemon.settings import Source, read_settings
+from policyd.intents.translate import nearest
 
 
 def written(folder: Path, text: str) -> Path:
@@ -43,14 +44,46 @@ def test_every_mistake_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         read_settings(path)
 
-    for place in ("`source.brnach`", "`xds`", "`tick_s`"):
-        assert place in str(caught.value)
+    assert str(caught.value).splitlines() == [
+        f"`{path}` is not in order",
+        f"  {path}:1:26: PD1103: unknown field `brnach` in `source`; {nearest('brnach', list(Source.model_fields))}",
+        f"  {path}:2:6: PD1108: `somewhere` is not `address:port`; for example `127.0.0.1:15010`",
+        f"  {path}:3:9: PD1109: `tick_s` must be above 0.0",
+    ]
 
 
-@pytest.mark.parametrize("text", ["", "- a\n", "a: [", "\x00"])
-def test_what_is_no_settings_file_is_said_to_be_none(tmp_path: Path, text: str) -> None:
-    with pytest.raises(UsageError, match=r"policyd\.yaml"):
+HOSTILE = {
+    "empty": ("", "` is empty"),
+    "a list": ("- a\n", ":1:1: PD1105"),
+    "two documents": ("source: {repository: /x}\n---\nxds: 1\n", ":3:1: PD1105"),
+    "not YAML": ("a: [", ":1:5: PD1005"),
+    "NUL": ("a: \x00", ":1:4: PD1002"),
+    "a key given twice": ("xds: 127.0.0.1:1\nxds: 127.0.0.1:2\n", ":2:1: PD1009"),
+    "a bomb of brackets": ("[" * 100_000, ":1:65: PD1004"),
+    "an alias": ("source: &a {repository: /x}\nlogs: *a\n", ":1:9: PD1006"),
+    "nothing after the colon": ("source: {repository: /x}\nhttp:\n", ":2:6: PD1015"),
+    "a port of other digits": ("source: {repository: /x}\nhttp: 127.0.0.1:\u0661\n", ":2:7: PD1108"),
+    "no repository": ("source: {}\n", ":1:1: PD1104"),
+    "a number as a path": ("source: {repository: /x}\nstate: 8\n", ":2:8: PD1108"),
+    "a folder outside": ("source: {repository: /x}\nnamespaces: {pay: ../x}\n", ":2:19: PD1108"),
+    "no namespace": ("source: {repository: /x}\nnamespaces: {Pay: pay}\n", ":2:14: PD1107"),
+}
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+def test_settings_are_read_as_strictly_as_intents(tmp_path: Path, what: str) -> None:
+    text, said = HOSTILE[what]
+    with pytest.raises(UsageError) as caught:
         read_settings(written(tmp_path, text))
+    assert f"{tmp_path}/policyd.yaml{said}" in str(caught.value)
+
+
+def test_namespaces_are_bound_to_one_folder_or_several(tmp_path: Path) -> None:
+    text = (
+        'source: {repository: /x}\nnamespaces:\n  pay: teams/pay/\n  web: [web, /edge]\n  "*": "teams/{namespace}"\n'
+    )
+    folders = read_settings(written(tmp_path, text)).bindings.folders
+    assert folders == {"pay": ("teams/pay/",), "web": ("web/", "edge/"), "*": ("teams/{namespace}/",)}
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

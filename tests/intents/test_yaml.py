@@ -15,8 +15,9 @@ HEAD = "apiVersion: policyd.dev/v1alpha1\nkind: Mesh\nmetadata: {name: shop}\nsp
 
 # code, text, where, and a word of the message
 REFUSED = [
-    ("PD1001", b"name: caf\xe9\n", "a.yaml:1:1", "UTF-8"),
-    ("PD1001", b"a: 1\nb: \xff\xfe\n", "a.yaml:2:1", "UTF-8"),
+    ("PD1001", b"name: caf\xe9\n", "a.yaml:1:10", "`0xe9`"),
+    ("PD1001", b"a: 1\rb: \xff\xfe\n", "a.yaml:2:4", "`0xff`"),
+    ("PD1001", "a: 1\n".encode("utf-16"), "a.yaml:1:1", "UTF-16"),
     ("PD1002", "a: 1\nb: \x00\n", "a.yaml:2:4", "U+0000"),
     ("PD1002", "a: user\u202e # nimda\n", "a.yaml:1:8", "U+202E"),
     ("PD1002", "# a comment \u2066 too\n", "a.yaml:1:13", "U+2066"),
