@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from policyd.base.diagnostics import Finding, in_order
 from policyd.intents.document import Document
-from policyd.intents.events import RawDocument
+from policyd.intents.events import MAX_FINDINGS, RawDocument
 from policyd.intents.exemptions import exemptions
 from policyd.intents.kinds import API_VERSIONS, KINDS, AnyIntent
 from policyd.intents.place import Source, find
@@ -124,7 +124,18 @@ def parse_file(path: str, body: bytes) -> ParsedFile:
             documents.append(made)
         elif (name := _said_name(document)) is not None:
             broken.add(name)
-    return ParsedFile(tuple(documents), in_order(findings), frozenset(broken))
+    return ParsedFile(tuple(documents), _capped(raw.source, in_order(findings)), frozenset(broken))
+
+
+def _capped(source: Source, findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
+    """The first findings of a file, and one that counts the rest: nobody reads thousands, and they cost memory."""
+    if len(findings) <= MAX_FINDINGS + 1:
+        return findings
+    rest = findings[MAX_FINDINGS:]
+    where = rest[0].location
+    place = (max(where.line - 1, 0), max(where.column - 1, 0), max(where.line - 1, 0), max(where.column, 1))
+    message = f"{len(rest):,} more findings in this file from here on"
+    return (*findings[:MAX_FINDINGS], source.finding("PD1014", message, place, hint="start with the first finding"))
 
 
 def _said_name(raw: RawDocument) -> Name | None:
