@@ -84,6 +84,14 @@ class CommitStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class TroubleStatus:
+    """Something that is not well: what it is `about` (`repository`, `commit`, `secrets`, `releases`), and why."""
+
+    about: str
+    said: str
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """Everything that `policyd status` prints."""
 
@@ -94,8 +102,8 @@ class Status:
     """The newest one that was seen."""
     engine: str
     """Which policy engine judges commits."""
-    stalled: str
-    """Why a person is needed; empty otherwise."""
+    troubles: tuple[TroubleStatus, ...] = ()
+    """All that is not well now, each with its own words."""
     services: tuple[ServiceStatus, ...] = ()
     nodes: tuple[NodeStatus, ...] = ()
     releases: tuple[ReleaseRecord, ...] = ()

@@ -67,8 +67,8 @@ def _summary(answer: dict[str, Any]) -> Iterator[Text]:
     )
     yield Text(f"  proxies  {connected} of {len(nodes)} connected, {in_sync} in sync")
     yield Text(f"  judged by {answer.get('engine') or _NO_VALUE}")
-    if answer.get("stalled"):
-        yield Text.assemble(("  stalled  ", "bold red"), words(answer["stalled"]))
+    for trouble in answer.get("troubles", ()):
+        yield Text.assemble(("  trouble  ", "bold red"), f"{printable(trouble['about'])}: ", words(trouble["said"]))
     commit = answer.get("commit")
     if commit and not commit["taken"]:
         yield Text.assemble(

@@ -26,6 +26,7 @@ from policyd.daemon.admission import Admission, Admitted, Rejected
 from policyd.daemon.deciding import Promoted
 from policyd.daemon.patience import patience_s, until_known
 from policyd.daemon.picture import proxies, services
+from policyd.daemon.troubles import About, Troubles
 from policyd.daemon.wallet import Wallet
 from policyd.delivery.xds.server import XdsServer
 from policyd.model.mesh import Mesh
@@ -34,7 +35,7 @@ from policyd.rollout.driver import Driver
 from policyd.rollout.event import Event, Kind
 from policyd.rollout.machine import Command
 from policyd.rollout.record import Phase, ReleaseRecord
-from policyd.source import Mirror, Snapshot, SourceEvent, Watch
+from policyd.source import Mirror, Reachable, Snapshot, SourceEvent, Unreachable, Watch
 
 RENEWAL_LOOK_S = 1.0
 """The longest time between two looks at what is due for renewal, so that a clock that jumps is noticed."""
@@ -79,7 +80,7 @@ class Controller:
         self._commit: CommitStatus | None = None
         self._head: Mesh | None = None
         self._provenance: Mapping[Key, Provenance] = {}
-        self._trouble = ""
+        self._troubles = Troubles()
         self._log = structlog.get_logger("controller")
 
     # Tasks.
@@ -87,15 +88,8 @@ class Controller:
     async def follow(self) -> None:
         """Judge every commit of the branch, newest first when several wait; never ends by itself."""
         await self._resume()
-        seen: str | None = None
-        while True:
-            try:
-                async for snapshot in self._watch.snapshots(seen):
-                    await self._consider_until_known(snapshot)
-                    seen = snapshot.commit
-            except PolicydError as error:
-                self._say_trouble("repository not read", error)
-                await self._clock.sleep(patience_s(error))
+        async for snapshot in self._watch.snapshots():
+            await self._consider_until_known(snapshot)
 
     async def drive(self, stop: asyncio.Event) -> None:
         """Move releases until `stop`. What was promoted before a restart is signed for again first."""
@@ -109,9 +103,10 @@ class Controller:
             try:
                 due = self._wallet.renew_due()
             except PolicydError as error:  # an expired root: the proxies keep what they have
-                self._say_trouble("secrets not renewed", error)
+                self._say_trouble(About.SECRETS, "secrets not renewed", error)
                 await self._clock.sleep(patience_s(error))
                 continue
+            self._troubles.over(About.SECRETS)
             if due:
                 self._log.info("renewed", services=[str(service) for service in due])
                 self._driver.runtime_changed()
@@ -127,7 +122,11 @@ class Controller:
 
     def _on_source_event(self, event: SourceEvent) -> None:
         """What the watcher has to say: shown, and logged."""
-        self._trouble = getattr(event, "reason", "")
+        match event:
+            case Unreachable(reason=reason, hint=hint):
+                self._troubles.say(About.REPOSITORY, _with_hint(reason, hint))
+            case Reachable():
+                self._troubles.over(About.REPOSITORY)
         self._log.warning("source", said=str(event))
 
     # What the API asks.
@@ -137,12 +136,13 @@ class Controller:
         said = self._driver.status()
         records = self._driver.records()
         promoted = self._driver.promoted
+        self._troubles.say(About.RELEASES, said.stalled)
         return Status(
             mesh=promoted.settings.name if promoted is not None else "",
             head=said.head,
             commit=self._commit,
             engine=self._engine_name,
-            stalled=said.stalled or self._trouble,
+            troubles=self._troubles.all(),
             services=services(promoted, self._head, records, said.rates) if promoted is not None else (),
             nodes=proxies(self._driver.serving(), self._xds, said.degraded),
             releases=records,
@@ -151,7 +151,7 @@ class Controller:
     def ready(self) -> str:
         """Why proxies are not served yet; empty when they are."""
         if self._driver.promoted is None:
-            return self._trouble or "no commit has been taken yet"
+            return str(self._troubles) or "no commit has been taken yet"
         return "" if self._driver.status().serving else "the last promoted mesh is being compiled"
 
     async def command(self, release: str, verb: Command) -> ReleaseRecord:
@@ -186,7 +186,7 @@ class Controller:
         await until_known(
             lambda: self._consider(snapshot),
             overtaken=lambda: self._overtaken(snapshot.commit),
-            trouble=lambda error: self._say_trouble("commit not judged", error),
+            trouble=lambda error: self._say_trouble(About.COMMIT, "commit not judged", error),
             clock=self._clock,
         )
 
@@ -207,9 +207,10 @@ class Controller:
         except (PolicydError, ValueError) as error:
             self._log.warning("rules of the last commit not found", commit=head, error=str(error))
 
-    def _say_trouble(self, what: str, error: PolicydError) -> None:
-        self._trouble = f"{error}{f' ({error.hint})' if error.hint else ''}"
-        self._log.error(what, error=self._trouble)
+    def _say_trouble(self, about: About, what: str, error: PolicydError) -> None:
+        words = _with_hint(str(error), error.hint)
+        self._troubles.say(about, words)
+        self._log.error(what, error=words)
 
     async def _consider(self, snapshot: Snapshot) -> None:
         """Judge a commit, and take it or refuse it."""
@@ -222,7 +223,7 @@ class Controller:
         else:
             self._driver.refuse(snapshot.commit, snapshot.author, tuple(_line(f) for f in outcome.findings))
             self._seen(outcome)
-        self._trouble = ""
+        self._troubles.over(About.COMMIT)
 
     def _seen(self, outcome: Admitted | Rejected) -> None:
         snapshot, taken = outcome.snapshot, isinstance(outcome, Admitted)
@@ -257,6 +258,10 @@ def _answers_a_commit(event: Event) -> bool:
     if event.kind is Kind.STAGE:
         return bool(event.data["stage"] == 1)
     return event.kind is Kind.SERVED or (event.kind is Kind.PROMOTED and bool(event.data["known_good"]))
+
+
+def _with_hint(words: str, hint: str) -> str:
+    return f"{words} ({hint})" if hint else words
 
 
 def _line(finding: Finding) -> str:

@@ -94,7 +94,7 @@ def weight_of(status: Json, service: str, version: str) -> float:
 def _where_it_stands(status: Json) -> str:
     if not status:
         return "the controller does not answer"
-    if status.get("stalled"):
-        return str(status["stalled"])
+    if troubles := status.get("troubles"):
+        return "; ".join(trouble["said"] for trouble in troubles)
     moving = [f"{r['title']}: {r['phase']}, {r['reason']}" for r in status.get("releases", [])[-3:]]
     return "; ".join(moving) or "no release has begun"

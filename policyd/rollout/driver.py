@@ -317,6 +317,7 @@ class Driver:
         self._book.hold(replace(release, audience=audience))
         return Observation(
             strata=who.strata(tick),
+            silent=who.silent(tick),
             gates=who.gates(tick, release.way),
             audience=audience,
         )

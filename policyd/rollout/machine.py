@@ -73,6 +73,8 @@ class Observation:
     elapsed_s: float = 0.0
     settled: bool = True
     strata: tuple[Stratum, ...] | None = ()
+    silent: tuple[str, ...] = ()
+    """Nodes that could tell and were not read."""
     gates: tuple[Outcomes, ...] = ()
     audience: int = 1
     command: Command | None = None
@@ -97,6 +99,9 @@ class Decision:
 
 
 Outcome = tuple[State, Decision]
+
+_NAMED = 3
+"""So many nodes are named in a reason; the rest are counted."""
 
 
 def decide(state: State, seen: Observation, way: Way) -> Outcome:
@@ -212,7 +217,7 @@ def _begin(state: State, seen: Observation, way: Way) -> Outcome:
 def _watch(state: State, seen: Observation, way: Way) -> Outcome:
     """On a stage, with nothing that sends it back: go on, unless something keeps it here."""
     if seen.strata is None:
-        held = "no metrics: no proxy that could tell was read"
+        held = f"no metrics: no proxy that could tell was read{_named(seen.silent)}"
     elif state.seen.watched_s < way.hold_s:
         return _wait_or_conclude(
             state, way, Decision(Verdict.CONTINUE, f"{state.seen.watched_s:.0f} of {way.hold_s:.0f} s at this stage")
@@ -251,6 +256,13 @@ def _forward(state: State, way: Way, reason: str) -> Outcome:
 def _abort(state: State, reason: str, *, quarantine: bool) -> Outcome:
     back = replace(state, phase=Phase.ABORTING, quarantine=reason if quarantine else "")
     return back, Decision(Verdict.ABORT, reason)
+
+
+def _named(nodes: tuple[str, ...]) -> str:
+    if not nodes:
+        return ""
+    more = f" and {len(nodes) - _NAMED} more" if len(nodes) > _NAMED else ""
+    return f" ({', '.join(f'`{node}`' for node in nodes[:_NAMED])}{more})"
 
 
 def _worse(state: State) -> str:

@@ -70,6 +70,10 @@ class Watch:
             return by_version(tick, self.change.name, target.serving, base.serving)
         return by_wave(tick, self.wave, self.outside, _compared(self.change))
 
+    def silent(self, tick: Tick | None) -> tuple[str, ...]:
+        """The nodes that could tell and were not read in this tick, sorted."""
+        return tuple(sorted(self.measuring - (tick.nodes.keys() if tick is not None else frozenset())))
+
     def gate(self, tick: Tick, gate: Gate) -> Outcomes:
         """What the target did for an SLO: its own outcomes where the SLO is the changed service's, else all."""
         if self._is_elsewhere(gate):

@@ -8,7 +8,7 @@ contains is data to be read, never something to be run.
 
 from policyd.source.mirror import Mirror
 from policyd.source.snapshot import Limits, Snapshot
-from policyd.source.watch import BranchRewritten, Reachable, SourceEvent, Unreachable, Watch
+from policyd.source.watch import BranchRewritten, Reachable, SourceEvent, Unreachable, Untidy, Watch
 from policyd.source.working_tree import DirectoryTree, begin_repository, first_parent, repository_root, tree_at
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "Snapshot",
     "SourceEvent",
     "Unreachable",
+    "Untidy",
     "Watch",
     "begin_repository",
     "first_parent",

@@ -18,6 +18,9 @@ _URL = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)://[^\s\x00-\x1f]+")
 _SCP = re.compile(r"[A-Za-z0-9._-]+@[A-Za-z0-9.-]+:(?!:)[^\s\x00-\x1f]+")
 _BAD_IN_REF = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|\.lock(/|$)|/$|\.$|^[/.-]|/\.")
 RETRY_S = 5.0
+AT_ONCE_S = 0.1
+LOOSE_OBJECTS = 2_000
+"""How many of them make packing worth its time; a commit brings three or more."""
 
 
 class Mirror:
@@ -25,6 +28,9 @@ class Mirror:
 
     `subdirectory` is the watched folder inside the repository. `environment` is all that Git gets from the
     machine, for example `SSH_AUTH_SOCK`. Raises `UsageError` for an address or branch that is never valid.
+
+    The folder belongs to this process alone (the daemon locks its state), so that every lock of Git in it that no
+    command of ours holds was left by one that was killed.
     """
 
     def __init__(
@@ -42,6 +48,8 @@ class Mirror:
         self.subdirectory = _checked_subdirectory(subdirectory)
         refuse_misleading_environment()
         folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+        _take_locks_away(folder)
         repo = CleanRepo.init(folder, bare=True)
         assert isinstance(repo, CleanRepo)
         self._objects = Objects(repo, limits or Limits(), environment)
@@ -65,6 +73,9 @@ class Mirror:
                 "--no-auto-maintenance", "--end-of-options", self.url, refspec,
             )  # fmt: skip
         except Failed as error:
+            if "File exists" in error.words and (left := _take_locks_away(self._folder)):
+                names = ", ".join(f"`{name}`" for name in left)
+                raise Retry(f"a Git that was killed had left {names} in the mirror", after=AT_ONCE_S) from error
             raise _in_words(error, self.url, self.branch) from error
         return self._objects.tip(HEAD)
 
@@ -77,15 +88,29 @@ class Mirror:
         return self._objects.is_ancestor(old, new)
 
     def tidy(self) -> None:
-        """Pack loose objects and drop what nothing has referred to for two weeks. Takes seconds; for idle times."""
+        """Pack loose objects, once there are many, and drop what nothing has referred to for two weeks.
+
+        Milliseconds mostly, and seconds once in some hundred commits; for idle times. Raises `Retry`.
+        """
         try:
-            self._objects.run("gc", "--quiet", "--prune=2.weeks.ago")
+            self._objects.run(
+                "-c", f"gc.auto={LOOSE_OBJECTS}", "-c", "gc.autoDetach=false", "gc", "--auto", "--quiet"
+            )
         except Failed as error:
+            _take_locks_away(self._folder)
             raise Retry(f"the mirror could not be packed: {error.words}", after=RETRY_S) from error
 
     def close(self) -> None:
         """End the long-lived Git processes."""
         self._objects.close()
+
+
+def _take_locks_away(folder: Path) -> tuple[str, ...]:
+    """What a killed Git has left: it would keep every later one from writing, for ever."""
+    left = [*folder.glob("*.lock"), *(folder / "refs").rglob("*.lock")]
+    for lock in left:
+        lock.unlink(missing_ok=True)
+    return tuple(sorted(str(lock.relative_to(folder)) for lock in left))
 
 
 def _in_words(error: Failed, url: str, branch: str) -> Retry | Stalled:

@@ -30,7 +30,11 @@ class Failed(Exception):
 
 
 class Objects:
-    """The object store of one repository. Its methods may be called from several threads."""
+    """The object store of one repository. Its methods may be called from several threads.
+
+    Only the readings that go through GitPython's objects and its long-lived `cat-file` wait for one another; a fetch
+    that hangs keeps nobody from reading what was fetched before.
+    """
 
     def __init__(self, repo: CleanRepo, limits: Limits, environment: Mapping[str, str] | None = None) -> None:
         self._repo = repo
@@ -58,15 +62,14 @@ class Objects:
 
     def run(self, *words: str) -> bytes:
         """Output of one Git command, given as separate words. Raises `Failed`."""
-        with self._lock:
-            status, out, err = self._git.execute(
-                self._command(*words),
-                with_extended_output=True,
-                with_exceptions=False,
-                stdout_as_string=False,
-                strip_newline_in_stdout=False,
-                kill_after_timeout=self._limits.command_s,
-            )
+        status, out, err = self._git.execute(
+            self._command(*words),
+            with_extended_output=True,
+            with_exceptions=False,
+            stdout_as_string=False,
+            strip_newline_in_stdout=False,
+            kill_after_timeout=self._limits.command_s,
+        )
         if status != 0:
             said = str(err.decode(errors="replace") if hasattr(err, "decode") else err).strip()
             raise Failed(said, timed_out=said.startswith("Timeout:"))
@@ -177,8 +180,7 @@ class Objects:
         A few small trees that name each other over and over list billions of files: the output has to be bounded
         while it is read, not after.
         """
-        with self._lock:
-            running = self._git.execute(self._command(*words), as_process=True)  # ends the process when dropped
+        running = self._git.execute(self._command(*words), as_process=True)  # ends the process when dropped
         with running.proc as process:
             patience = threading.Timer(self._limits.command_s, process.kill)
             patience.start()

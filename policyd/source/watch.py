@@ -17,13 +17,14 @@ from pathlib import Path
 import watchfiles
 
 from policyd.base.clock import Clock
-from policyd.base.errors import Retry
+from policyd.base.errors import PolicydError, Retry
 from policyd.base.stopwatch import Stopwatch, untimed
 from policyd.source.mirror import Mirror
 from policyd.source.snapshot import Snapshot
 
 _JITTER = 0.2
 _LONGEST_BACKOFF_S = 300.0
+_UNTIL_SOMEBODY_WAS_THERE_S = 30.0
 _SETTLE_MS = 10
 
 
@@ -51,7 +52,14 @@ class BranchRewritten:
     new: str
 
 
-SourceEvent = Unreachable | Reachable | BranchRewritten
+@dataclass(frozen=True, slots=True)
+class Untidy:
+    """The mirror could not be packed: it grows, and is tried again after the next commit."""
+
+    reason: str
+
+
+SourceEvent = Unreachable | Reachable | BranchRewritten | Untidy
 
 
 class Watch:
@@ -76,6 +84,8 @@ class Watch:
         self._look = asyncio.Event()
         self._noticed: datetime | None = None
         self._failures = 0
+        self._hurried = False
+        self._untidy = False
 
     def look(self) -> None:
         """Say that the branch may have moved (a webhook, a file event). Cheap, and never wrong."""
@@ -86,7 +96,8 @@ class Watch:
     async def snapshots(self, last: str | None = None) -> AsyncGenerator[Snapshot, None]:
         """Snapshots in order, from the first one that is not the commit `last`. Ends only when it is closed.
 
-        Commits that arrive while the caller works on a snapshot are passed over but for the newest.
+        Commits that arrive while the caller works on a snapshot are passed over but for the newest. What cannot be
+        fetched or read is an event, and is tried again.
         """
         watcher = asyncio.create_task(self._watch_files()) if self._mirror.local is not None else None
         try:
@@ -97,17 +108,18 @@ class Watch:
                 try:
                     with self._stopwatch("fetch"):
                         commit = await asyncio.to_thread(self._mirror.fetch)
+                    snapshot = await self._take(last, commit) if commit != last else None
                     if self._failures:
                         self._failures = 0
                         self._on_event(Reachable(commit))
-                    if commit != last:
-                        snapshot = await self._take(last, commit)
-                        last = commit
+                    if snapshot is not None:
+                        last, self._untidy = commit, True
                         yield replace(snapshot, seen_at=seen_at)
                         continue
-                except Retry as error:
+                    await self._tidy()
+                except PolicydError as error:
                     pause = self._back_off(error)
-                await self._wait(pause)
+                self._hurried = await self._wait(pause)
         finally:
             if watcher is not None:
                 watcher.cancel()
@@ -124,15 +136,31 @@ class Watch:
                 self._on_event(BranchRewritten(last, commit))
         return snapshot
 
-    def _back_off(self, error: Retry) -> float:
-        """Seconds until the next try: doubled with each failure in a row, spread so that replicas do not march."""
-        pause: float = min(error.after * 2.0**self._failures, _LONGEST_BACKOFF_S, max(self._poll_s, error.after))
-        self._failures = min(self._failures + 1, 16)
+    async def _tidy(self) -> None:
+        """Once per commit, when nothing waits; mostly there is nothing to do."""
+        if not self._untidy:
+            return
+        self._untidy = False
+        try:
+            with self._stopwatch("tidy"):
+                await asyncio.to_thread(self._mirror.tidy)
+        except PolicydError as error:
+            self._on_event(Untidy(str(error)))
+
+    def _back_off(self, error: PolicydError) -> float:
+        """Seconds until the next try: doubled with each failure in a row, spread so that replicas do not march.
+
+        A try that somebody asked for meanwhile does not count: else a busy repository would be asked ever less.
+        """
+        if not (self._hurried and self._failures):
+            self._failures = min(self._failures + 1, 16)
+        after = error.after if isinstance(error, Retry) else _UNTIL_SOMEBODY_WAS_THERE_S
+        pause: float = min(after * 2.0 ** (self._failures - 1), _LONGEST_BACKOFF_S, max(self._poll_s, after))
         self._on_event(Unreachable(str(error), error.hint, pause))
         return pause
 
-    async def _wait(self, pause: float) -> None:
-        """Until somebody says "look", or until `pause` seconds (give or take a fifth) are over."""
+    async def _wait(self, pause: float) -> bool:
+        """Until somebody says "look" (then true), or until `pause` seconds (give or take a fifth) are over."""
         spread = pause * (1 + self._dice.uniform(-_JITTER, _JITTER))
         timer = asyncio.ensure_future(self._clock.sleep(spread))
         looked = asyncio.create_task(self._look.wait())
@@ -141,6 +169,7 @@ class Watch:
         finally:
             for task in (timer, looked):
                 task.cancel()
+        return self._look.is_set()
 
     async def _watch_files(self) -> None:
         """Turn writes below the repository's refs into "look". Starts again when the folder comes back."""

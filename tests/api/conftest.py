@@ -40,7 +40,7 @@ class OneController:
 
     def status(self) -> Status:
         return Status(
-            mesh="shop", head="c" * 40, commit=None, engine="embedded 1.5.2", stalled="",
+            mesh="shop", head="c" * 40, commit=None, engine="embedded 1.5.2",
             nodes=(NodeStatus("default/web/v1/127.0.0.1", True, True, "d" * 16),), releases=(record(),),
         )  # fmt: skip
 

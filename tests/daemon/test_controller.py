@@ -6,8 +6,11 @@ from typing import Any, cast
 
 import pytest
 
+from policyd.api.control import TroubleStatus
 from policyd.api.metrics import ControllerMetrics
+from policyd.base.errors import Stalled
 from policyd.daemon.controller import Controller, Counts
+from policyd.daemon.troubles import About
 from policyd.source import SourceEvent
 from policyd.source.watch import BranchRewritten, Reachable, Unreachable
 from policyd.testing.clock import FakeClock
@@ -33,11 +36,19 @@ def controller() -> Controller:
 async def test_news_of_the_source_is_logged_and_ends_nothing(event: SourceEvent) -> None:
     it = controller()
     it._on_source_event(event)
-    assert it._trouble == getattr(event, "reason", "")
+    assert str(it._troubles) == ("repository: no such branch (look)" if isinstance(event, Unreachable) else "")
 
 
-async def test_trouble_is_over_when_the_branch_is_back() -> None:
+async def test_one_trouble_neither_hides_nor_ends_another() -> None:
     it = controller()
+    it._say_trouble(About.SECRETS, "secrets not renewed", Stalled("the root has expired", hint="make a new one"))
     it._on_source_event(Unreachable("no such branch", "look", 15.0))
+    said = [
+        TroubleStatus("repository", "no such branch (look)"),
+        TroubleStatus("secrets", "the root has expired (make a new one)"),
+    ]
+    assert list(it._troubles.all()) == said
+    it._on_source_event(BranchRewritten("a" * 40, "b" * 40))
+    assert list(it._troubles.all()) == said
     it._on_source_event(Reachable("a" * 40))
-    assert it._trouble == ""
+    assert list(it._troubles.all()) == said[1:]

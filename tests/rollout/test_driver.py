@@ -389,7 +389,7 @@ async def test_what_cannot_be_measured_is_held_and_given_up_without_quarantine(w
     world.metrics.silent.update(world.delivery.live)
     await world.ticks(5)
     assert world.record().verdict == "hold"
-    assert "no metrics" in world.record().reason
+    assert "no metrics: no proxy that could tell was read (`default/" in world.record().reason
     await world.ticks(30)
     assert (world.phase(), world.record().quarantine) == (Phase.ABORTED, "")
     world.metrics.silent.clear()

@@ -124,10 +124,10 @@ def test_nobody_who_could_call_is_nobody_to_wait_for() -> None:
 
 
 def test_no_metrics_is_neither_good_nor_bad() -> None:
-    blind = Observation(elapsed_s=1.0, strata=None)
+    blind = Observation(elapsed_s=1.0, strata=None, silent=("web/a", "web/b", "web/c", "web/d"))
     state, verdict, reason = run(at_stage(), blind, 20)
     assert verdict is Verdict.HOLD
-    assert "no metrics" in reason
+    assert reason == "no metrics: no proxy that could tell was read (`web/a`, `web/b`, `web/c` and 1 more)"
     assert state.seen.watched_s == 0.0
     # What was not watched does not count towards the hold either.
     _, verdict, _ = run(state, tick(50), 9)

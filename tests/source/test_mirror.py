@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -218,6 +219,38 @@ def test_a_missing_repository_is_waited_for(tmp_path: Path, open_mirror: OpenMir
         mirror.fetch()
 
 
+def test_a_repository_that_never_answers_is_given_up_and_tried_again(tmp_path: Path, open_mirror: OpenMirror) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"https://127.0.0.1:{silent.getsockname()[1]}/mesh.git"
+        mirror = open_mirror(tmp_path / "mirror", url, limits=Limits(command_s=0.5))
+        with pytest.raises(Retry, match="did not answer in time"):
+            mirror.fetch()
+
+
+@pytest.mark.parametrize("lock", ["refs/policyd/head.lock", "config.lock"])
+def test_a_lock_that_a_killed_git_left_is_taken_away_at_the_start(
+    lock: str, author: Author, tmp_path: Path, open_mirror: OpenMirror
+) -> None:
+    author.commit(a="x: 1\n")
+    open_mirror(tmp_path / "mirror", str(author.folder)).fetch()
+    (tmp_path / "mirror" / lock).touch()
+    commit = author.commit(a="x: 2\n")
+    assert open_mirror(tmp_path / "mirror", str(author.folder)).fetch() == commit
+
+
+def test_a_lock_that_a_killed_git_left_is_taken_away_meanwhile(
+    author: Author, tmp_path: Path, open_mirror: OpenMirror
+) -> None:
+    author.commit(a="x: 1\n")
+    mirror = open_mirror(tmp_path / "mirror", str(author.folder))
+    mirror.fetch()
+    (tmp_path / "mirror" / "refs/policyd/head.lock").touch()
+    commit = author.commit(a="x: 2\n")
+    with pytest.raises(Retry, match=r"a Git that was killed had left `refs/policyd/head\.lock` in the mirror"):
+        mirror.fetch()
+    assert mirror.fetch() == commit
+
+
 def test_files_over_the_limits_are_findings(author: Author, tmp_path: Path, open_mirror: OpenMirror) -> None:
     author.write("big.yaml", "x" * 2_000)
     commit = author.commit(a="x: 1\n", b="y: 2\n")
@@ -267,12 +300,27 @@ def test_reading_takes_only_blob_ids(author: Author, tmp_path: Path, open_mirror
     assert snapshot.read(snapshot.files["a.yaml"]) == b"x: 1\n"
 
 
-def test_tidying_keeps_what_is_watched(author: Author, tmp_path: Path, open_mirror: OpenMirror) -> None:
-    commit = author.commit(a="x: 1\n")
+def test_tidying_packs_what_is_much_and_keeps_what_is_watched(
+    author: Author, tmp_path: Path, open_mirror: OpenMirror
+) -> None:
     mirror = open_mirror(tmp_path / "mirror", str(author.folder))
+
+    def kept() -> tuple[int, int]:
+        objects = tmp_path / "mirror" / "objects"
+        return len(list(objects.glob("pack/*.pack"))), len(list(objects.glob("[0-9a-f][0-9a-f]/*")))
+
+    commit = author.commit(a="x: 1\n")
     mirror.fetch()
+    before = kept()
     mirror.tidy()
-    assert mirror.snapshot(commit).read(mirror.snapshot(commit).files["a.yaml"]) == b"x: 1\n"
+    assert kept() == before, "too little to be worth it"
+    for number in range(60):
+        commit = author.commit(**{f"a{file}": f"x: {number}-{file}\n" for file in range(90)})
+        mirror.fetch()
+    assert sum(kept()) > 50
+    mirror.tidy()
+    assert kept() == (1, 0)
+    assert mirror.snapshot(commit).read(mirror.snapshot(commit).files["a7.yaml"]) == b"x: 59-7\n"
 
 
 def test_a_commit_in_an_odd_encoding_is_read_or_waited_for(

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from policyd.base.clock import SystemClock
-from policyd.source import BranchRewritten, Mirror, Snapshot, SourceEvent, Unreachable, Watch
+from policyd.base.errors import Retry
+from policyd.source import BranchRewritten, Mirror, Snapshot, SourceEvent, Unreachable, Untidy, Watch
 from policyd.source.watch import git_folder
 from policyd.testing.clock import FakeClock
 from tests.source.conftest import Author
@@ -19,10 +20,12 @@ from tests.source.conftest import Author
 class Follower:
     """Follows a repository and remembers what the watch said."""
 
-    def __init__(self, author: Author, folder: Path, clock: FakeClock | SystemClock, poll_s: float = 600.0) -> None:
+    def __init__(
+        self, author: Author | Path, folder: Path, clock: FakeClock | SystemClock, poll_s: float = 600.0
+    ) -> None:
         self.events: list[SourceEvent] = []
         self.heard = asyncio.Event()
-        self.mirror = Mirror(folder, str(author.folder))
+        self.mirror = Mirror(folder, str(author.folder if isinstance(author, Author) else author))
         self.watch = Watch(self.mirror, clock, on_event=self._hear, poll_s=poll_s, dice=random.Random(7))
 
     def _hear(self, event: SourceEvent) -> None:
@@ -128,13 +131,47 @@ async def test_failures_in_a_row_are_tried_less_and_less_often(tmp_path: Path) -
     async with aclosing(watch.snapshots()) as snapshots:
         waiting = asyncio.ensure_future(anext(snapshots))
         for _ in range(5):
-            await asyncio.wait_for(heard.wait(), 20)
+            while not heard.is_set():
+                clock.advance(100.0)
+                await asyncio.sleep(0)
             heard.clear()
-            watch.look()
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
     assert [event.retry_s for event in events[:5]] == [5.0, 10.0, 20.0, 40.0, 60.0]
+
+
+async def test_a_try_that_was_asked_for_makes_the_next_pause_no_longer(tmp_path: Path) -> None:
+    follower = Follower(tmp_path / "nowhere", tmp_path / "mirror", FakeClock())
+    async with follower.snapshots() as snapshots:
+        waiting = asyncio.ensure_future(anext(snapshots))
+        for _ in range(4):
+            await asyncio.wait_for(follower.heard.wait(), 20)
+            follower.heard.clear()
+            follower.watch.look()
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+    assert {event.retry_s for event in follower.events if isinstance(event, Unreachable)} == {5.0}
+
+
+async def test_the_mirror_is_tidied_when_a_commit_was_taken_and_nothing_waits(
+    author: Author, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    author.commit(a="x: 1\n")
+    follower = Follower(author, tmp_path / "mirror", SystemClock())
+
+    def full() -> None:
+        raise Retry("the mirror could not be packed: no space left", after=5.0)
+
+    monkeypatch.setattr(follower.mirror, "tidy", full)
+    async with follower.snapshots() as snapshots:
+        await _next(snapshots)
+        waiting = asyncio.ensure_future(anext(snapshots))
+        await asyncio.wait_for(follower.heard.wait(), 20)
+        assert follower.events == [Untidy("the mirror could not be packed: no space left")]
+        commit = await asyncio.to_thread(author.commit, "goes on all the same")
+        assert (await asyncio.wait_for(waiting, 20)).commit == commit
 
 
 def test_the_refs_of_a_linked_working_tree_are_found(author: Author, tmp_path: Path) -> None:
