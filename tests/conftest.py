@@ -29,6 +29,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Flags of this suite."""
     parser.addoption("--soak-seconds", type=float, default=60.0, help="how long `tests/soak` goes on")
     parser.addoption("--soak-seed", type=int, help="repeat the soak that printed this seed")
+    parser.addoption("--sim-histories", type=int, default=40, help="how many histories `tests/sim` draws")
     parser.addoption(
         "--regenerate-golden", action="store_true", help="rewrite golden files from what the code does now"
     )
