@@ -85,7 +85,7 @@ class CommitStatus:
 
 @dataclass(frozen=True, slots=True)
 class TroubleStatus:
-    """Something that is not well: what it is `about` (`repository`, `commit`, `secrets`, `releases`), and why."""
+    """Something that is not well: what it is `about` (`repository`, `secrets`, `clock`, ...), and why."""
 
     about: str
     said: str
@@ -155,6 +155,10 @@ class ControlPlane(Protocol):
 
     def events(self) -> AsyncIterator[Event]:
         """What happens from now on."""
+        ...
+
+    async def accept_clock(self) -> None:
+        """Let rules that a clock which was ahead has ended hold again. Raises `Retry` or `Stalled`."""
         ...
 
 

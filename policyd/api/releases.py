@@ -41,8 +41,7 @@ class ControlEndpoint:
     async def command(self, request: Request) -> Response:
         """`POST /v1/releases/{id}/{promote|abort|pause|resume}`; answers with the release."""
         if "origin" in request.headers:
-            # A page that a person has open could send this order to their loopback; no program sets this header.
-            return refusal(BadRequest("releases are not steered from a browser", code="forbidden", status=403))
+            return _from_a_browser()
         release, verb = request.path_params["id"], request.path_params["verb"]
         try:
             return answer(await self._control.command(release, Command(verb)))
@@ -53,6 +52,16 @@ class ControlEndpoint:
             return refusal(BadRequest(f"no release `{release}`", code="not_found", status=404))
         except PolicydError as error:
             return refusal(BadRequest(str(error), code="conflict", status=409, hint=error.hint))
+
+    async def accept_clock(self, request: Request) -> Response:
+        """`POST /v1/clock/accept`: rules end by the clock as it is now, whatever it said before."""
+        if "origin" in request.headers:
+            return _from_a_browser()
+        try:
+            await self._control.accept_clock()
+        except PolicydError as error:
+            return refusal(BadRequest(str(error), code="conflict", status=409, hint=error.hint))
+        return answer({"accepted": True})
 
     async def events(self, _: Request) -> Response:
         """Server-sent events, from now on."""
@@ -71,6 +80,11 @@ class ControlEndpoint:
         """Prometheus's text format."""
         self._control.measure()
         return Response(self._metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+def _from_a_browser() -> Response:
+    """A page that a person has open could send orders to their loopback; no program sets this header."""
+    return refusal(BadRequest("policyd is not steered from a browser", code="forbidden", status=403))
 
 
 async def _lines(events: AsyncIterator[Event]) -> AsyncIterator[bytes]:

@@ -14,6 +14,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 import structlog
 
@@ -137,6 +138,7 @@ class Controller:
         records = self._driver.records()
         promoted = self._driver.promoted
         self._troubles.say(About.RELEASES, said.stalled)
+        self._troubles.say(About.CLOCK, _behind(self._clock.now(), self._driver.floor))
         return Status(
             mesh=promoted.settings.name if promoted is not None else "",
             head=said.head,
@@ -165,7 +167,14 @@ class Controller:
     def promoted(self) -> Promoted | None:
         """What decisions are made for."""
         mesh = self._driver.promoted
-        return Promoted(mesh, self._driver.status().head, self._provenance) if mesh is not None else None
+        if mesh is None:
+            return None
+        return Promoted(mesh, self._driver.status().head, self._provenance, self._driver.floor)
+
+    async def accept_clock(self) -> None:
+        """Do what a person asks who knows that the clock was ahead and is right now."""
+        self._log.warning("clock accepted", now=self._clock.now().isoformat(), floor=str(self._driver.floor))
+        await self._driver.accept_clock()
 
     def measure(self) -> None:
         """Bring the gauges up to date, just before they are read."""
@@ -258,6 +267,17 @@ def _answers_a_commit(event: Event) -> bool:
     if event.kind is Kind.STAGE:
         return bool(event.data["stage"] == 1)
     return event.kind is Kind.SERVED or (event.kind is Kind.PROMOTED and bool(event.data["known_good"]))
+
+
+def _behind(now: datetime, floor: datetime | None) -> str:
+    """What a clock that was set back means; empty if it was not."""
+    if floor is None or now >= floor:
+        return ""
+    return _with_hint(
+        f"the clock says {now:%Y-%m-%d %H:%M:%S}, and a rule was taken as expired at {floor:%Y-%m-%d %H:%M:%S}: "
+        "every rule that ends before then stays closed",
+        "if the clock was wrong then and is right now, `policyd accept-clock`",
+    )
 
 
 def _with_hint(words: str, hint: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 from policyd.api.control import Answer, Question
 from policyd.base.clock import Clock
@@ -25,6 +26,8 @@ class Promoted:
     mesh: Mesh
     commit: str
     provenance: Mapping[Key, Provenance]
+    floor: datetime | None = None
+    """The last instant at which a rule was taken as expired: one that a clock set back does not undo."""
 
 
 class PromotedDecisions:
@@ -49,7 +52,8 @@ class PromotedDecisions:
             path=question.path,
             host=question.host,
         )
-        decision = self._built[1].decide(request, self._clock.now())
+        at = self._clock.now() if now.floor is None else max(self._clock.now(), now.floor)
+        decision = self._built[1].decide(request, at)
         said = now.provenance.get(Key("AccessRule", decision.rule)) if decision.rule is not None else None
         return Answer(
             allow=decision.allow,

@@ -20,6 +20,7 @@ class About(enum.StrEnum):
     COMMIT = "commit"
     SECRETS = "secrets"
     RELEASES = "releases"
+    CLOCK = "clock"
 
 
 class Troubles:

@@ -47,6 +47,13 @@ def next_expiry(mesh: Mesh, at: datetime) -> datetime | None:
     return instants[following] if following < len(instants) else None
 
 
+def last_expiry(mesh: Mesh, at: datetime) -> datetime | None:
+    """The last instant up to `at` at which a rule of `mesh` ended; `None` if none has."""
+    instants = Expiries.of(mesh).instants
+    past = bisect_right(instants, at)
+    return instants[past - 1] if past else None
+
+
 def subtracted(mesh: Mesh, at: datetime) -> Mesh:
     """`mesh` without the rules that have expired at `at`; the same object where none has."""
     expiries = Expiries.of(mesh)

@@ -40,6 +40,8 @@ class Book:
         self._unsaved: dict[int, Release] = {}
         self.promoted: Mesh | None = known.promoted
         self.head = known.head
+        self.floor = known.floor
+        self._floor_unsaved = False
         self.quarantine: dict[str, str] = dict(known.quarantine)
         # An aborted release stays current until Git moves on: it is why the mesh differs from Git.
         self.current: dict[int, Release] = {
@@ -84,10 +86,35 @@ class Book:
             self._unsaved[release.number] = release
 
     def write_what_is_left(self, at: datetime) -> None:
-        """Write the backward steps that could not be written. Raises where it still cannot be done."""
+        """Write the backward steps and the floor that could not be written. Raises where it still cannot be done."""
+        if self._floor_unsaved:
+            self._store.set_floor(self.floor)
+            self._floor_unsaved = False
         for number, release in list(self._unsaved.items()):
             self._store.abort(release, content_id(release.change), at, evidence_of(release))
             del self._unsaved[number]
+
+    def at(self, now: datetime, ended: datetime | None) -> datetime:
+        """The instant to take expired rules out for, where a rule ended at `ended` by the clock's `now`.
+
+        What has ended once stays so when the clock is set back: never earlier than the floor, which is written
+        before anything is done about it if that can be, and holds in any case.
+        """
+        if ended is not None and (self.floor is None or ended > self.floor):
+            self.floor = ended
+            try:
+                self._store.set_floor(ended)
+                self._floor_unsaved = False
+            except PolicydError as error:
+                _LOG.error("floor not written", floor=ended.isoformat(), error=str(error))
+                self._floor_unsaved = True
+        return now if self.floor is None else max(now, self.floor)
+
+    def accept_clock(self, now: datetime) -> None:
+        """Forget a floor that lies after `now`: a person says that the clock was wrong then. Raises if unwritten."""
+        if self.floor is not None and self.floor > now:
+            self._store.set_floor(None)
+            self.floor, self._floor_unsaved = None, False
 
     def serve_first(self, mesh: Mesh) -> None:
         """Make a whole mesh the promoted one: nothing was promoted yet."""

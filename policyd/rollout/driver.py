@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 
 from policyd.base.clock import Clock
 from policyd.base.errors import PolicydError
@@ -131,6 +132,21 @@ class Driver:
     def runtime_changed(self) -> None:
         """Secrets were renewed: let nodes have them with the next tick, which begins at once."""
         self._stepper.runtime_due = True
+        self._wake.set()
+
+    @property
+    def floor(self) -> datetime | None:
+        """The last instant at which a rule was taken as expired; none is taken back before it."""
+        return self._book.floor
+
+    async def accept_clock(self) -> None:
+        """A person says that the clock is right now and was ahead before: rules end by it alone.
+
+        Raises `Retry` or `Stalled` where that cannot be written.
+        """
+        async with self._lock:
+            self._book.accept_clock(self._clock.now())
+            self._stepper.runtime_due = True
         self._wake.set()
 
     def records(self) -> tuple[ReleaseRecord, ...]:

@@ -30,6 +30,10 @@ MIGRATIONS = (
         at TEXT NOT NULL, findings TEXT NOT NULL
     );
     """,
+    # The floor: the last instant at which a rule was taken as expired. At most one row.
+    """
+    CREATE TABLE floor (one INTEGER PRIMARY KEY CHECK (one = 1), at TEXT NOT NULL);
+    """,
 )
 
 

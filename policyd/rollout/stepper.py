@@ -8,17 +8,18 @@ counters, and nothing is remembered about nodes: what they run is derived from t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import datetime
 
 from policyd.base.clock import Clock
 from policyd.base.errors import PolicydError
+from policyd.model.access import Access
 from policyd.model.mesh import Mesh
 from policyd.plan.change import Position
 from policyd.plan.changes import advance
 from policyd.plan.effective import effective
-from policyd.plan.floor import next_expiry
+from policyd.plan.floor import last_expiry, next_expiry
 from policyd.rollout.attendance import Attendance
 from policyd.rollout.book import Book
 from policyd.rollout.machine import Observation, Verdict, decide, finished, heard, objection
@@ -97,7 +98,7 @@ class Stepper:
 
     async def move(self, tolerates: Tolerates = reaches_the_others) -> Moved:
         """Let nodes run what the promoted mesh and the positions come to now."""
-        now, promoted = self._clock.now(), self._book.promoted
+        promoted = self._book.promoted
         assert promoted is not None
         positions: list[Position] = []
         for release in self._book.current.values():
@@ -107,12 +108,23 @@ class Stepper:
             elif position is not None:
                 positions.append(position)
         runtime = self.head if self.head is not None else promoted
-        wanted = effective(promoted, positions, runtime, now, self._attendance.count())
+        at = self._instant((promoted, runtime), positions)
+        wanted = effective(promoted, positions, runtime, at, self._attendance.count())
         # Of what nodes run: a change on its way may have rules that neither the promoted mesh nor Git has.
         served = {id(mesh): mesh for mesh in (wanted.common, *wanted.others.values())}
-        expiries = (next_expiry(mesh, now) for mesh in served.values())
+        expiries = (next_expiry(mesh, at) for mesh in served.values())
         self._expiry = min((instant for instant in expiries if instant is not None), default=None)
         return await self._serving.move(wanted, tolerates)
+
+    def _instant(self, meshes: Iterable[Mesh], positions: Iterable[Position]) -> datetime:
+        """The instant that decides which rules have expired: now, and never before one that has decided already."""
+        now = self._clock.now()
+        ended = [last_expiry(mesh, now) for mesh in meshes]
+        for position in positions:
+            target = position.change.target
+            if isinstance(target, Access):
+                ended += [rule.expires for rule in target.rules if not rule.in_force(now)]
+        return self._book.at(now, max((instant for instant in ended if instant is not None), default=None))
 
     async def _go_forward(self, release: Release) -> None:
         moved = await self.move(lambda so_far: not self._objection(release, so_far))

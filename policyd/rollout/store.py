@@ -80,6 +80,8 @@ class Remembered:
     last_number: int = 0
     head: str = ""
     """The last commit that was taken."""
+    floor: datetime | None = None
+    """The last instant at which a rule was taken as expired."""
 
 
 class Store:
@@ -110,13 +112,22 @@ class Store:
             releases = self._db.execute("SELECT value FROM release ORDER BY number").fetchall()
             last = self._db.execute("SELECT coalesce(max(number), 0) FROM release").fetchone()[0]
             head = self._db.execute("SELECT id FROM commits WHERE taken ORDER BY seq DESC LIMIT 1").fetchone()
+            floor = self._db.execute("SELECT at FROM floor").fetchone()
             return Remembered(
                 promoted=self._promoted(),
                 releases=tuple(_RELEASE.validate_json(value) for (value,) in releases),
                 quarantine=dict(self._db.execute("SELECT content, reason FROM quarantine")),
                 last_number=last,
                 head=head[0] if head else "",
+                floor=datetime.fromisoformat(floor[0]) if floor else None,
             )
+
+    def set_floor(self, at: datetime | None) -> None:
+        """Remember the last instant at which a rule was taken as expired; `None` forgets it."""
+        with self._transaction():
+            self._db.execute("DELETE FROM floor")
+            if at is not None:
+                self._db.execute("INSERT INTO floor VALUES (1, ?)", (at.isoformat(),))
 
     def save(self, *releases: Release) -> None:
         """Write releases as they are now."""

@@ -31,6 +31,10 @@ class FakeClock:
         heapq.heappush(self._sleepers, (self._elapsed + seconds, self._count, future))
         await future
 
+    def turn(self, seconds: float) -> None:
+        """Set the wall clock alone forward or back, as a person or NTP does; no time passes."""
+        self._start += timedelta(seconds=seconds)
+
     def advance(self, seconds: float) -> None:
         """Move the time on and wake who is due."""
         self._elapsed += seconds

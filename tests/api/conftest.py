@@ -37,6 +37,7 @@ class OneController:
         self.commands: list[tuple[str, Command]] = []
         self.why_not_ready = ""
         self.measured = 0
+        self.clocks_accepted = 0
 
     def status(self) -> Status:
         return Status(
@@ -57,6 +58,9 @@ class OneController:
             raise KeyError(release)
         self.commands.append((release, verb))
         return record(phase=Phase.PAUSED if verb is Command.PAUSE else Phase.PROGRESSING)
+
+    async def accept_clock(self) -> None:
+        self.clocks_accepted += 1
 
     async def events(self) -> AsyncIterator[Event]:
         at = datetime(2027, 1, 1, tzinfo=UTC)

@@ -4,6 +4,7 @@ import io
 import json
 import socket
 
+import httpx
 import pytest
 from rich.console import Console
 
@@ -32,6 +33,16 @@ def test_releases_are_listed_and_shown(policyd: Policyd, address: str) -> None:
     assert "1 of 38 requests failed (2.63%)" in shown.stdout
     listed = policyd("releases", "list", "--server", address, "-o", "json")
     assert json.loads(listed.stdout)["releases"][0]["id"] == "r7"
+
+
+def test_a_clock_is_accepted_by_a_person_and_not_by_a_page(
+    policyd: Policyd, address: str, controller: OneController
+) -> None:
+    sent = httpx.post(f"{address}/v1/clock/accept", headers={"origin": "http://elsewhere.example"})
+    assert (sent.status_code, controller.clocks_accepted) == (403, 0)
+    done = policyd("accept-clock", "--server", address)
+    assert (done.exit_code, controller.clocks_accepted) == (0, 1)
+    assert "as it is now" in done.stdout
 
 
 @pytest.mark.parametrize("verb", list(Command))

@@ -7,11 +7,11 @@ import contextlib
 import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
-from policyd.base.errors import Retry, UsageError
+from policyd.base.errors import Retry, Stalled, UsageError
 from policyd.compiler.artifact import Artifact
 from policyd.delivery.snapshot import NodeSnapshot
 from policyd.model.access import Access
@@ -174,6 +174,88 @@ async def test_an_expired_rule_is_gone_with_the_next_tick(world: World) -> None:
     world.clock.advance(30)
     await world.driver.tick()
     assert world.access(node) == []
+
+
+async def _with_an_expired_rule(world: World) -> str:
+    """A mesh in which a rule of payments has just ended, and one of its nodes."""
+    ends = world.clock.now() + timedelta(seconds=30)
+    later = rule("longer", WEB, expires=ends + timedelta(hours=1))
+    short = rule("for-a-while", WEB, expires=ends)
+    await world.driver.accept("c1", mesh(access=(Access(PAYMENTS, (short, later)),)))
+    node = "default/payments/v1/127.0.2.10"
+    assert world.access(node) == ["default/for-a-while", "default/longer"]
+    world.clock.advance(31)
+    await world.driver.tick()
+    assert world.access(node) == ["default/longer"]
+    return node
+
+
+async def test_a_clock_that_is_set_back_opens_nothing_again(world: World) -> None:
+    node = await _with_an_expired_rule(world)
+    world.clock.turn(-60)
+    world.driver.runtime_changed()
+    await world.ticks(1)
+    assert world.access(node) == ["default/longer"]
+    world.crash()
+    await world.ticks(1)
+    assert world.access(node) == ["default/longer"]
+    assert world.driver.floor is not None
+    assert world.driver.floor > world.clock.now()
+
+
+async def test_a_floor_that_cannot_be_written_holds_all_the_same_and_is_written_later(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, full = world.store.set_floor, Stalled("database or disk is full")
+
+    def fail(at: datetime | None) -> None:
+        raise full
+
+    monkeypatch.setattr(world.store, "set_floor", fail)
+    ends = world.clock.now() + timedelta(seconds=30)
+    await world.driver.accept("c1", mesh(access=(Access(PAYMENTS, (rule("for-a-while", WEB, expires=ends),)),)))
+    world.clock.advance(31)
+    with pytest.raises(Stalled):
+        await world.driver.tick()
+    world.clock.turn(-60)
+    world.driver.runtime_changed()
+    with pytest.raises(Stalled):
+        await world.driver.tick()
+    assert world.access("default/payments/v1/127.0.2.10") == []
+    assert world.store.load().floor is None
+    monkeypatch.setattr(world.store, "set_floor", write)
+    await world.driver.tick()
+    assert world.store.load().floor == ends
+
+
+async def test_a_person_who_accepts_the_clock_undoes_what_a_clock_far_ahead_has_ended(world: World) -> None:
+    node = await _with_an_expired_rule(world)
+    year = 365 * 86_400.0
+    world.clock.turn(year)
+    await world.driver.tick()
+    assert world.access(node) == []
+    world.clock.turn(-year)
+    world.driver.runtime_changed()
+    await world.ticks(1)
+    assert world.access(node) == []
+    await world.driver.accept_clock()
+    await world.ticks(1)
+    assert world.access(node) == ["default/longer"], "what has ended by the clock as it is now stays closed"
+    world.crash()
+    await world.ticks(1)
+    assert world.access(node) == ["default/longer"]
+
+
+async def test_a_clock_that_jumps_takes_no_release_further(world: World) -> None:
+    await world.driver.accept("c1", mesh())
+    await world.driver.accept("c2", mesh(service(CHECKOUT, "v2")))
+    await world.ticks(1)
+    before = world.record()
+    for jump in (86_400.0, -172_800.0):
+        world.clock.turn(jump)
+        world.load(100)
+        await world.driver.tick()
+        assert (world.phase(), world.record().stage) == (Phase.PROGRESSING, before.stage)
 
 
 async def test_a_rule_on_its_way_ends_in_time_though_the_controller_knows_nothing_of_git_yet(world: World) -> None:

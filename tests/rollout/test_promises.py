@@ -71,9 +71,14 @@ class History(RuleBasedStateMachine):
         self.commits = 0
         self.wanted = Wanted()
         self.expiries: dict[str, datetime] = {}
+        self.served: set[str] = set()
+        """Every rule that some node has had."""
+        self.closed: set[str] = set()
+        """Of these, those that had ended when the clock was set back."""
         self.silent = False
         self.v3_refused = False
-        self.seen: list[Event] = []
+        self.seen: list[tuple[Event, float]] = []
+        """What happened, and when by a clock that is never set."""
         self.world.delivery.judge = self._judge
 
     @initialize()
@@ -103,6 +108,14 @@ class History(RuleBasedStateMachine):
     def time_passes(self, count: int, requests: int) -> None:
         for _ in range(count):
             self._tick(requests)
+
+    @precondition(lambda self: self.blocker is None)
+    @stateful.rule(seconds=st.integers(1, 20))
+    def the_clock_is_set_back(self, seconds: int) -> None:
+        self._tick(10)
+        now = self.world.clock.now()
+        self.closed |= {name for name in self.served if name in self.expiries and self.expiries[name] <= now}
+        self.world.clock.turn(-seconds)
 
     @stateful.rule(version=st.sampled_from(["v2", "v3"]), bad=st.booleans())
     def a_version_turns(self, version: str, bad: bool) -> None:
@@ -201,7 +214,7 @@ class History(RuleBasedStateMachine):
         live = self.world.delivery.live
         mine = [node for node in live if node.startswith(f"{name}/")]
         if unit == "access":
-            rules = {str(one.name) for one in promoted.access[name].rules if one.in_force(self.world.clock.now())}
+            rules = {str(one.name) for one in promoted.access[name].rules if one.in_force(self._floor())}
             assert all(set(self.world.access(node)) == rules for node in mine)
         elif name not in promoted.services:
             assert not mine
@@ -210,13 +223,20 @@ class History(RuleBasedStateMachine):
                 self.world.splits(node)[str(name)] == dict(promoted.services[name].split.weights) for node in live
             )
 
+    def _floor(self) -> datetime:
+        """The instant by which rules have ended: the clock's, unless a later one has ended some."""
+        now, floor = self.world.clock.now(), self.world.driver.floor
+        return now if floor is None else max(now, floor)
+
     @invariant()
     def nothing_that_has_ended_is_open_on_any_proxy(self) -> None:
         now, degraded = self.world.clock.now(), self.world.driver.status().degraded
         for node in self.world.delivery.live.keys() - degraded.keys():
             for name in self.world.access(node):
+                self.served.add(name.partition("~")[0])
                 ends = self.expiries.get(name.partition("~")[0])
                 assert ends is None or now < ends
+                assert name.partition("~")[0] not in self.closed
 
     @invariant()
     def what_is_measured_together_is_never_on_its_way_together(self) -> None:
@@ -289,19 +309,19 @@ class History(RuleBasedStateMachine):
         for event in fresh:
             if event.kind in {Kind.STAGE, Kind.PROMOTED}:
                 self._earned(event)
-            self.seen.append(event)
+            self.seen.append((event, self.world.clock.monotonic()))
 
     def _earned(self, event: Event) -> None:
-        mine = [one for one in self.seen if one.release == event.release]
-        entered = [one for one in mine if one.kind is Kind.STAGE]
+        mine = [(one, at) for one, at in self.seen if one.release == event.release]
+        entered = [at for one, at in mine if one.kind is Kind.STAGE]
         if event.kind is Kind.PROMOTED and event.data["known_good"]:
             return
         if not entered:
             return
-        pushed = any(one.kind is Kind.COMMAND and one.at >= entered[-1].at for one in mine)
-        assert pushed or (event.at - entered[-1].at).total_seconds() >= HOLD_S
+        pushed = any(one.kind is Kind.COMMAND and at >= entered[-1] for one, at in mine)
+        assert pushed or self.world.clock.monotonic() - entered[-1] >= HOLD_S
         if event.kind is Kind.PROMOTED and not pushed:
-            verdicts = [one for one in mine if one.kind is Kind.VERDICT]
+            verdicts = [one for one, _ in mine if one.kind is Kind.VERDICT]
             assert verdicts[-1].data["verdict"] == "promote"
             assert verdicts[-1].data["evidence"]["e_value"] < 100
 
