@@ -110,6 +110,15 @@ class Status:
 
 
 @dataclass(frozen=True, slots=True)
+class SelfCheck:
+    """What a controller found that worked everything out once more from nothing: `drifted` is made anew."""
+
+    compared: bool
+    """False where something is on its way, so that there is nothing to compare with."""
+    drifted: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Question:
     """May this request pass? `source` is a SPIFFE ID; `service` is `name` or `namespace/name`."""
 
@@ -155,6 +164,10 @@ class ControlPlane(Protocol):
 
     def events(self) -> AsyncIterator[Event]:
         """What happens from now on."""
+        ...
+
+    async def self_check(self) -> SelfCheck:
+        """Compare with a controller that remembers nothing, now. Raises `Retry`."""
         ...
 
     async def accept_clock(self) -> None:

@@ -54,6 +54,12 @@ class ControllerMetrics:
         self.pushed_bytes = Gauge("policyd_xds_pushed_bytes", "Bytes of xDS resources sent", registry=self.registry)
         self.refusals = Counter("policyd_xds_nacks", "Configurations that a proxy refused", registry=self.registry)
         self.releases = Gauge("policyd_releases", "Releases by phase", ["phase"], registry=self.registry)
+        self.self_checks = Counter(
+            "policyd_self_checks",
+            "Comparisons with a controller that remembers nothing, by result",
+            ["result"],
+            registry=self.registry,
+        )
         self.compiled = Gauge(
             "policyd_compiled_artifacts", "Artefacts compiled since the start (not found in memory)",
             registry=self.registry,

@@ -63,6 +63,15 @@ class ControlEndpoint:
             return refusal(BadRequest(str(error), code="conflict", status=409, hint=error.hint))
         return answer({"accepted": True})
 
+    async def self_check(self, request: Request) -> Response:
+        """`POST /v1/self-check`: compare with a controller that remembers nothing, now."""
+        if "origin" in request.headers:
+            return _from_a_browser()
+        try:
+            return answer(await self._control.self_check())
+        except PolicydError as error:
+            return refusal(BadRequest(str(error), code="conflict", status=409, hint=error.hint))
+
     async def events(self, _: Request) -> Response:
         """Server-sent events, from now on."""
         return StreamingResponse(_lines(self._control.events()), media_type="text/event-stream")

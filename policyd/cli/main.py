@@ -54,6 +54,7 @@ VERBS = (
     Verb("bootstrap", "bootstrap:bootstrap", _CONTROLLER),
     Verb("status", "status:status", _CONTROLLER),
     Verb("releases", "releases:releases", _CONTROLLER),
+    Verb("self-check", "self_check:self_check", _CONTROLLER),
     Verb("accept-clock", "accept_clock:accept_clock", _CONTROLLER),
     Verb("demo", "demo:demo", _MACHINE),
     Verb("doctor", "doctor:doctor", _MACHINE),

@@ -8,7 +8,7 @@ Nothing here touches what is live: a commit that is rejected leaves the mesh at 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -18,7 +18,7 @@ from policyd.base.diagnostics import Finding, Location, Severity, has_errors, in
 from policyd.base.stopwatch import Stopwatch, untimed
 from policyd.daemon.planes import DataPlanes
 from policyd.intents import Bindings, Loaded, ParseCache, load
-from policyd.lowering import LoweringMemo, lower
+from policyd.lowering import Lowered, LoweringMemo, lower
 from policyd.model.mesh import Mesh
 from policyd.model.provenance import Key, Provenance
 from policyd.source import Snapshot
@@ -74,6 +74,7 @@ class Admission:
         self._memo = LoweringMemo()
         self.parsed_files = 0
         """Files that were really parsed: a figure for tests and `/metrics`."""
+        self._lowered: tuple[Snapshot, Lowered] | None = None
 
     async def consider(self, snapshot: Snapshot, trust_domain: str = "") -> Admitted | Rejected:
         """Judge a commit. `trust_domain` is the one that is signed for already, which no commit can change.
@@ -85,6 +86,7 @@ class Admission:
         self.parsed_files += loaded.parsed_files
         with self._stopwatch("lower"):
             lowered = await asyncio.to_thread(lower, loaded, self._memo)
+        self._lowered = snapshot, lowered
         findings = [*snapshot.findings, *lowered.findings]  # lowering hands the loader's on
         findings += self._bindings.findings(loaded.documents)
         with self._stopwatch("judge"):
@@ -99,9 +101,33 @@ class Admission:
         await self._judge.promote(snapshot)
         return Admitted(snapshot, lowered.mesh, lowered.provenance, ordered)
 
+    async def self_check(self) -> tuple[Snapshot, tuple[str, ...]] | None:
+        """The commit considered last, read and lowered once more from nothing, and what differs then.
+
+        Where something does, nothing that was remembered is used again. The rules' verdicts are not asked for again.
+        Raises `Retry` where the commit cannot be read.
+        """
+        if self._lowered is None:
+            return None
+        snapshot, before = self._lowered
+        after = await asyncio.to_thread(lambda: lower(load(snapshot, ParseCache()), LoweringMemo()))
+        drifted = tuple(_differing(before, after))
+        if drifted:
+            self._cache, self._memo = ParseCache(), LoweringMemo()
+        return snapshot, drifted
+
     async def resume(self, snapshot: Snapshot) -> None:
         """Begin after a restart with the commit that was taken last: its rules judge the next one."""
         await self._judge.promote(snapshot)
+
+
+def _differing(before: Lowered, after: Lowered) -> Iterator[str]:
+    if before.mesh != after.mesh:
+        yield "the mesh is not what its intents say"
+    if before.provenance != after.provenance:
+        yield "the places of the intents are not where they are"
+    if before.findings != after.findings:
+        yield "the findings are not those of the commit"
 
 
 def _moved(mesh: Mesh, trust_domain: str, provenance: Mapping[Key, Provenance]) -> Finding:

@@ -92,6 +92,7 @@ async def serve(settings: Settings, clock: Clock, stop: asyncio.Event) -> None:
             metrics=metrics,
             clock=clock,
             engine_name=engine.name,
+            self_check_s=settings.self_check_s,
             counts=lambda: Counts(admission.parsed_files, guarding.asked, assembly.compiled),
         )
         api = server(application(controller, PromotedDecisions(controller.promoted, clock), metrics), settings.http)
@@ -117,6 +118,7 @@ async def _together(
                 group.create_task(controller.follow(), name="follow"),
                 group.create_task(controller.renew(), name="renew"),
                 group.create_task(controller.record_metrics(), name="metrics"),
+                group.create_task(controller.check_itself(), name="self-check"),
             ]
             group.create_task(controller.drive(stop), name="drive")
             serving = group.create_task(_answer(api, stop), name="http")

@@ -3,9 +3,9 @@
     source -> admission -> rollout.driver -> delivery
                                 ^ telemetry, wallet
 
-Four tasks run side by side: following Git, driving releases, renewing secrets, answering HTTP. One that cannot go on
-says so in the status and tries again. Only a bug ends one of them, and then the whole process: half a controller
-would mislead, and proxies go on with what they have.
+Five tasks run side by side: following Git, driving releases, renewing secrets, checking itself, answering HTTP. One
+that cannot go on says so in the status and tries again. Only a bug ends one of them, and then the whole process: half
+a controller would mislead, and proxies go on with what they have.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from datetime import datetime
 
 import structlog
 
-from policyd.api.control import CommitStatus, FindingStatus, Status
+from policyd.api.control import CommitStatus, FindingStatus, SelfCheck, Status
 from policyd.api.metrics import ControllerMetrics
 from policyd.base.clock import Clock
 from policyd.base.diagnostics import Finding
@@ -66,6 +66,7 @@ class Controller:
         metrics: ControllerMetrics,
         clock: Clock,
         engine_name: str,
+        self_check_s: float,
         counts: Callable[[], Counts],
     ) -> None:
         self._mirror = mirror
@@ -77,11 +78,13 @@ class Controller:
         self._metrics = metrics
         self._clock = clock
         self._engine_name = engine_name
+        self._self_check_s = self_check_s
         self._counts = counts
         self._commit: CommitStatus | None = None
         self._head: Mesh | None = None
         self._provenance: Mapping[Key, Provenance] = {}
         self._troubles = Troubles()
+        self._considering = asyncio.Lock()
         self._log = structlog.get_logger("controller")
 
     # Tasks.
@@ -112,6 +115,15 @@ class Controller:
                 self._log.info("renewed", services=[str(service) for service in due])
                 self._driver.runtime_changed()
             await self._clock.sleep(self._until_renewal())
+
+    async def check_itself(self) -> None:
+        """Now and then, compare with a controller that remembers nothing; never ends by itself."""
+        while True:
+            await self._clock.sleep(self._self_check_s)
+            try:
+                await self.self_check()
+            except PolicydError as error:  # the commit cannot be read: said by who follows the repository
+                self._log.warning("self-check not made", error=str(error))
 
     async def record_metrics(self) -> None:
         """Count what happens; never ends by itself."""
@@ -171,6 +183,26 @@ class Controller:
             return None
         return Promoted(mesh, self._driver.status().head, self._provenance, self._driver.floor)
 
+    async def self_check(self) -> SelfCheck:
+        """Work out once more from nothing what Git and the mesh say, and make anew what differs.
+
+        Raises `Retry` where the commit cannot be read.
+        """
+        read = await self._admission.self_check()
+        configured = await self._driver.self_check()
+        drifted = (*(read[1] if read is not None else ()), *(configured or ()))
+        compared = read is not None and configured is not None
+        self._metrics.self_checks.labels("drifted" if drifted else "same" if compared else "not compared").inc()
+        if drifted:
+            self._log.error("self-check", drifted=drifted)
+            words = f"{len(drifted)} things had drifted and are made anew, {drifted[0]} among them"
+            self._troubles.say(About.MEMORY, words)
+        elif compared:
+            self._troubles.over(About.MEMORY)
+        if read is not None and read[1] and self._commit is not None and self._commit.commit == read[0].commit:
+            await self._consider(read[0])
+        return SelfCheck(compared, drifted)
+
     async def accept_clock(self) -> None:
         """Do what a person asks who knows that the clock was ahead and is right now."""
         self._log.warning("clock accepted", now=self._clock.now().isoformat(), floor=str(self._driver.floor))
@@ -222,7 +254,11 @@ class Controller:
         self._log.error(what, error=words)
 
     async def _consider(self, snapshot: Snapshot) -> None:
-        """Judge a commit, and take it or refuse it."""
+        """Judge a commit, and take it or refuse it; one at a time."""
+        async with self._considering:
+            await self._judge(snapshot)
+
+    async def _judge(self, snapshot: Snapshot) -> None:
         outcome = await self._admission.consider(snapshot, self._wallet.trust_domain)
         if isinstance(outcome, Admitted):
             self._wallet.follow(outcome.mesh.settings)

@@ -99,6 +99,8 @@ class Settings(_Section):
     """Seconds between looks at the metrics while something is in flight."""
     deadline_s: float = Field(default=DEADLINE_S, gt=0)
     """How long a proxy may take to acknowledge or refuse what it was sent."""
+    self_check_s: float = Field(default=600.0, gt=0)
+    """Seconds between two comparisons with a controller that remembers nothing."""
     logs: Logs = Logs()
 
     @property

@@ -21,6 +21,7 @@ class About(enum.StrEnum):
     SECRETS = "secrets"
     RELEASES = "releases"
     CLOCK = "clock"
+    MEMORY = "memory"
 
 
 class Troubles:

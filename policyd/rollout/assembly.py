@@ -48,6 +48,22 @@ class Assembly:
         self._memo.age()
         return found
 
+    def anew(self, secrets: Secrets) -> Assembly:
+        """One that remembers nothing, with the same compilers: for the self-check, in a thread of its own."""
+        return Assembly(self._compiler_of, secrets)
+
+    def secrets_of(self, nodes: Iterable[Node]) -> Mapping[Name, tuple[Artifact, ...]]:
+        """The secrets that these nodes are given now, by service."""
+        return {service: self._secrets(service) for service in {node.service for node in nodes}}
+
+    def forget(self) -> None:
+        """Compile everything anew from here on."""
+        builds = self._memo.builds
+        self._memo, self._references = Memo(), Memo()
+        self._memo.builds = builds
+        self._read = reference_reader(self._references)
+        self._aged_at = 0
+
     def faults(self, snapshot: NodeSnapshot) -> tuple[str, ...]:
         """What is wrong with a snapshot as a whole; empty means that it may be sent."""
         if self._references.builds - self._aged_at > REFERENCES:

@@ -149,6 +149,22 @@ class Driver:
             self._stepper.runtime_due = True
         self._wake.set()
 
+    async def self_check(self) -> tuple[str, ...] | None:
+        """Compile what nodes run once more from nothing; what differs is sent anew with the next tick, which begins.
+
+        `None` where something is on its way to nodes, so that there is nothing to compare with.
+        """
+        async with self._lock:
+            served = None if self._stepper.runtime_due else self._serving.served()
+        if served is None:
+            return None
+        drifted = await self._serving.drift(served)
+        if drifted:
+            async with self._lock:
+                self._serving.compile_anew()
+            self.runtime_changed()
+        return drifted
+
     def records(self) -> tuple[ReleaseRecord, ...]:
         """Every current release and the newest of those that are over, by number."""
         known = {release.number: release for release in (*self._book.history, *self._book.current.values())}

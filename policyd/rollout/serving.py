@@ -17,6 +17,7 @@ from policyd.delivery.snapshot import NodeSnapshot
 from policyd.plan.effective import Effective
 from policyd.plan.steps import steps
 from policyd.rollout.assembly import Assembly
+from policyd.rollout.drift import Served, drift
 from policyd.rollout.ports import Delivery
 
 DEADLINE_S = 15.0
@@ -74,7 +75,7 @@ class Serving:
         self._delivery = delivery
         self._deadline_s = deadline_s
         self._stopwatch = stopwatch
-        self._digests: dict[str, str] = {}
+        self._given: dict[str, NodeSnapshot] = {}
         self._ill: frozenset[str] = frozenset()
         self.effective: Effective | None = None
 
@@ -82,7 +83,7 @@ class Serving:
     def degraded(self) -> dict[str, str]:
         """Node id -> what it said, for nodes that do not run what they should."""
         refusals = self._delivery.refusals()
-        return {node: str(refusals[node]) for node in sorted(refusals) if node in self._digests}
+        return {node: str(refusals[node]) for node in sorted(refusals) if node in self._given}
 
     async def move(self, after: Effective, tolerates: Tolerates = reaches_the_others) -> Moved:
         """Go from what is served to `after`. Stops at a fault, and at a refusal that is not tolerated."""
@@ -100,7 +101,7 @@ class Serving:
 
     def unheard(self) -> tuple[Refusal, ...]:
         """What nodes have said since the last move and the last time this was asked: they have come meanwhile."""
-        standing = {node: said for node, said in self._delivery.refusals().items() if node in self._digests}
+        standing = {node: said for node, said in self._delivery.refusals().items() if node in self._given}
         fresh = tuple(standing[node] for node in sorted(standing.keys() - self._ill))
         self._ill = frozenset(standing)
         return fresh
@@ -109,13 +110,30 @@ class Serving:
         """The ids of the nodes that run something."""
         return tuple(node.id for node in self.effective.nodes()) if self.effective is not None else ()
 
+    def served(self) -> Served | None:
+        """What nodes should run and were given; `None` before anything is. Only between two moves."""
+        if self.effective is None:
+            return None
+        return Served(self.effective, dict(self._given), self._assembly.secrets_of(self.effective.nodes()))
+
+    async def drift(self, served: Served) -> tuple[str, ...]:
+        """Where nodes were not given what a compilation from nothing gives."""
+        secrets = served.secrets.__getitem__
+        return await asyncio.to_thread(drift, served, self._assembly.anew(secrets))
+
+    def compile_anew(self) -> None:
+        """Trust nothing that was compiled before."""
+        self._assembly.forget()
+
     async def _barrier(self, stop: Effective, ill: frozenset[str]) -> Moved:
         # In a thread: a cold compilation takes seconds, in which acknowledgements and renewals must go on.
         with self._stopwatch("assemble"):
             snapshots = await asyncio.to_thread(self._assembly.snapshots, stop.nodes(), stop.mesh_for)
         self._forget(snapshots)
         changed = {
-            node: snapshot for node, snapshot in snapshots.items() if self._digests.get(node) != snapshot.digest
+            node: snapshot
+            for node, snapshot in snapshots.items()
+            if node not in self._given or self._given[node].digest != snapshot.digest
         }
         if not changed:
             return Moved()
@@ -125,7 +143,7 @@ class Serving:
             return Moved(faults=tuple(faults))
         with self._stopwatch("deliver"):
             outcome = await self._delivery.apply(changed, self._deadline_s)
-        self._digests.update({node: snapshot.digest for node, snapshot in changed.items()})
+        self._given.update(changed)
         refusals = outcome.refusals if isinstance(outcome, Refused) else ()
         return Moved(
             frozenset(changed),
@@ -139,6 +157,6 @@ class Serving:
         ]
 
     def _forget(self, snapshots: Mapping[str, NodeSnapshot]) -> None:
-        for node in self._digests.keys() - snapshots.keys():
-            del self._digests[node]
+        for node in self._given.keys() - snapshots.keys():
+            del self._given[node]
             self._delivery.forget(node)

@@ -10,7 +10,7 @@ import pytest
 from starlette.applications import Starlette
 
 from policyd.api.app import application
-from policyd.api.control import Answer, NodeStatus, Question, Status
+from policyd.api.control import Answer, NodeStatus, Question, SelfCheck, Status
 from policyd.api.metrics import ControllerMetrics
 from policyd.base.errors import Retry, UsageError
 from policyd.rollout.event import Event, Kind
@@ -38,6 +38,7 @@ class OneController:
         self.why_not_ready = ""
         self.measured = 0
         self.clocks_accepted = 0
+        self.drifted: tuple[str, ...] = ()
 
     def status(self) -> Status:
         return Status(
@@ -58,6 +59,9 @@ class OneController:
             raise KeyError(release)
         self.commands.append((release, verb))
         return record(phase=Phase.PAUSED if verb is Command.PAUSE else Phase.PROGRESSING)
+
+    async def self_check(self) -> SelfCheck:
+        return SelfCheck(True, self.drifted)
 
     async def accept_clock(self) -> None:
         self.clocks_accepted += 1

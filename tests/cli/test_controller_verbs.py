@@ -45,6 +45,16 @@ def test_a_clock_is_accepted_by_a_person_and_not_by_a_page(
     assert "as it is now" in done.stdout
 
 
+def test_a_self_check_says_what_had_drifted(policyd: Policyd, address: str, controller: OneController) -> None:
+    well = policyd("self-check", "--server", address)
+    assert (well.exit_code, "as a controller without memory would have it" in well.stdout) == (0, True)
+    controller.drifted = ("`default/web/v1/127.0.0.1`: cluster `x` is not what the mesh says",)
+    ill = policyd("self-check", "--server", address)
+    assert ill.exit_code == 1
+    assert "cluster `x` is not what the mesh says" in ill.stdout
+    assert httpx.post(f"{address}/v1/self-check", headers={"origin": "http://elsewhere.example"}).status_code == 403
+
+
 @pytest.mark.parametrize("verb", list(Command))
 def test_releases_are_steered(verb: Command, policyd: Policyd, address: str, controller: OneController) -> None:
     assert policyd("releases", verb.value, "r7", "--server", address).exit_code == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 
 import pytest
@@ -73,6 +74,21 @@ async def test_only_errors_refuse(severity: Severity, kind: type) -> None:
     outcome = await Admission(judge, FakeClock()).consider(snapshot({"mesh.yaml": MESH}))
     assert isinstance(outcome, kind)
     assert [finding.code for finding in outcome.findings] == ["PD2999"]
+
+
+async def test_the_self_check_finds_what_was_remembered_wrongly_and_forgets_it() -> None:
+    admission = Admission(Verdict(), FakeClock())
+    assert await admission.self_check() is None
+    outcome = await admission.consider(snapshot({"mesh.yaml": MESH}))
+    assert await admission.self_check() == (outcome.snapshot, ())
+    assert admission._lowered is not None
+    seen, lowered = admission._lowered
+    assert lowered.mesh is not None
+    wrong = replace(lowered.mesh, settings=replace(lowered.mesh.settings, trust_domain="other.example"))
+    admission._lowered = seen, replace(lowered, mesh=wrong)
+    assert await admission.self_check() == (seen, ("the mesh is not what its intents say",))
+    again = await admission.consider(seen)
+    assert (admission.parsed_files, again) == (2, outcome)
 
 
 async def test_without_a_verdict_the_commit_is_neither_taken_nor_refused() -> None:

@@ -28,6 +28,7 @@ def controller() -> Controller:
         metrics=ControllerMetrics(),
         clock=FakeClock(),
         engine_name="",
+        self_check_s=600.0,
         counts=lambda: Counts(0, 0, 0),
     )
 

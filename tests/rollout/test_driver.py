@@ -12,13 +12,16 @@ from datetime import datetime, timedelta
 import pytest
 
 from policyd.base.errors import Retry, Stalled, UsageError
-from policyd.compiler.artifact import Artifact
+from policyd.compiler.artifact import Artifact, Compiled
+from policyd.compiler.memo import Memo
 from policyd.delivery.snapshot import NodeSnapshot
 from policyd.model.access import Access
+from policyd.model.mesh import Mesh
+from policyd.model.node import Node
 from policyd.rollout.event import Kind
 from policyd.rollout.machine import Command
 from policyd.rollout.record import Phase
-from tests.rollout.world import CHECKOUT, DEPOT, PAYMENTS, WEB, World, mesh, rule, service
+from tests.rollout.world import CHECKOUT, DEPOT, PAYMENTS, WEB, World, WritingCompiler, mesh, rule, service
 
 
 async def begun(world: World) -> None:
@@ -174,6 +177,47 @@ async def test_an_expired_rule_is_gone_with_the_next_tick(world: World) -> None:
     world.clock.advance(30)
     await world.driver.tick()
     assert world.access(node) == []
+
+
+class Forgetful(WritingCompiler):
+    """Has a memo whose key misses what it reads: a node gets for ever what was right for it once."""
+
+    def compile(self, mesh: Mesh, node: Node, memo: Memo) -> Compiled:
+        return memo.get(("view", node.id), lambda: super(Forgetful, self).compile(mesh, node, memo))
+
+
+async def test_the_self_check_finds_what_a_memory_gives_wrongly_and_has_it_made_anew(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.driver.accept("c1", mesh())
+    await world.ticks(1)
+    assert await world.driver.self_check() == ()
+    sound = len(world.delivery.barriers)
+    await world.ticks(1)
+    assert len(world.delivery.barriers) == sound, "nothing is sent where nothing differs"
+
+    monkeypatch.setattr(world.driver._serving._assembly, "_compiler_of", lambda name: Forgetful())
+    world.driver._serving._assembly._compilers.clear()
+    world.driver._serving.compile_anew()
+    world.driver.runtime_changed()
+    await world.ticks(1)
+    await world.driver.accept("c2", mesh(access=(Access(PAYMENTS, ()),), hold_s=0.0))
+    await world.ticks(8)
+    node = "default/payments/v1/127.0.2.10"
+    assert world.access(node) == ["default/checkout-pays"], "the planted fault: a rule that is gone still allows"
+    drifted = await world.driver.self_check()
+    assert drifted is not None
+    assert f"`{node}`: view `{node}` is not what the mesh says" in drifted
+    await world.ticks(1)
+    assert world.access(node) == []
+    assert await world.driver.self_check() == ()
+
+
+async def test_there_is_nothing_to_compare_while_something_is_due(world: World) -> None:
+    assert await world.driver.self_check() is None
+    await world.driver.accept("c1", mesh())
+    world.driver.runtime_changed()
+    assert await world.driver.self_check() is None
 
 
 async def _with_an_expired_rule(world: World) -> str:
