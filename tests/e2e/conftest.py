@@ -94,6 +94,19 @@ async def answered(
     pytest.fail(f"GET http://{host}{path} is still answered {seen}, not {status}")
 
 
+async def drifted(world: World, within_s: float = 20.0) -> list[str]:
+    """What the controller's self-check finds, once nothing is on its way; fails the test if something always is."""
+    clock = SystemClock()
+    end = clock.monotonic() + within_s
+    async with httpx.AsyncClient(base_url=world.api, trust_env=False, timeout=30.0) as api:
+        while clock.monotonic() < end:
+            said = (await api.post("/v1/self-check")).raise_for_status().json()
+            if said["compared"]:
+                return list(said["drifted"])
+            await clock.sleep(0.1)
+    pytest.fail("the controller never has anything to compare with")
+
+
 async def command(world: World, release: str, verb: str) -> None:
     """Ask something of a release in flight."""
     async with httpx.AsyncClient(base_url=world.api, trust_env=False) as api:

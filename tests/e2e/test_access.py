@@ -12,6 +12,7 @@ import pytest
 from policyd.base.clock import SystemClock
 from policyd.demo.acts import all_in_sync
 from policyd.demo.world import World
+from tests.e2e.conftest import drifted
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -78,6 +79,7 @@ async def test_a_changed_rule_breaks_no_connection(start_pair: StartPair) -> Non
 
     assert all_in_sync(status)
     assert set(statuses) == {200}
+    assert await drifted(world) == []
     assert len(statuses) > 50
     # Nobody hung up on anybody: the same connections from the front's application to back's sidecar all along.
     assert await connections(world) == opened

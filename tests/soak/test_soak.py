@@ -16,6 +16,7 @@ from policyd.base.clock import SystemClock
 from policyd.demo.acts import all_in_sync
 from policyd.demo.repository import ShopRepository
 from policyd.demo.world import World
+from tests.e2e.conftest import drifted
 from tests.soak import evidence
 from tests.soak.chaos import TICK_S, WITHIN_S, Chaos, Journal
 from tests.soak.mesh import BAD, Commits
@@ -64,6 +65,7 @@ async def test_soak(folder: Path, tmp_path: Path, envoy_binary: Path, seed: int,
             write_failures(tmp_path, traffic, faults)
         mesh = world.mesh()
         await evidence.proxies_run_what_git_says(world)
+        assert await drifted(world) == []
         await world.stop_controller()
     evidence.the_store_is_sound(folder / "state" / "policyd.sqlite", mesh)
 
