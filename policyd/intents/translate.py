@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
+from rapidfuzz import fuzz, process
 
 from policyd.base.diagnostics import Finding
 from policyd.intents.declared import fields_at, part_at, words_at
@@ -40,6 +40,8 @@ _BOUNDS = {
     "string_too_short": "must not be empty",
     "string_too_long": "takes at most {max_length} characters",
 }
+_PROBABLY_MEANT = 60.0
+"""From this likeness on, of 100: half of the letters or more, in their order."""
 _BARE = re.compile(r"[A-Za-z0-9./][A-Za-z0-9./*_-]*")
 
 
@@ -57,14 +59,15 @@ def translate(errors: ValidationError, model: type[BaseModel], source: Source, r
 
 
 def nearest(word: object, known: Sequence[str], *, most: int = 12) -> str:
-    """The hint for a word that is not known: the one that was probably meant, and what there is (`most` of it)."""
-    folded = {name.lower(): name for name in reversed(known)}
-    close = difflib.get_close_matches(str(word).lower(), list(folded), n=1, cutoff=0.6)
-    meant = f"did you mean `{folded[close[0]]}`?" if close else ""
-    listed = ", ".join(f"`{name}`" for name in known)
+    """The hint for a word that is not known: the one that was probably meant, and what there is (`most` of it).
+
+    A commit that renames much asks this thousands of times, of thousands of names each.
+    """
+    close = process.extractOne(str(word), known, scorer=fuzz.ratio, processor=str.lower, score_cutoff=_PROBABLY_MEANT)
+    meant = f"did you mean `{close[0]}`?" if close else ""
     if not known or len(known) > most or (close and len(known) == 1):
         return meant
-    return f"{meant} known here: {listed}".strip()
+    return f"{meant} known here: {', '.join(f'`{name}`' for name in known)}".strip()
 
 
 def _path(loc: tuple[str | int, ...], value: Any) -> tuple[tuple[Step, ...], bool]:
