@@ -72,9 +72,10 @@ def count_text(findings: Iterable[Finding]) -> str:
 
 def _excerpt(finding: Finding, style: str) -> list[Text]:
     line, column = finding.location.line, max(finding.location.column, 1)
-    source = printable(finding.excerpt.rstrip("\n"))
+    source = finding.excerpt.rstrip("\n")
     skipped = max(0, column - _LONGEST_EXCERPT // 2) if len(source) > _LONGEST_EXCERPT else 0
-    shown = source[skipped : skipped + _LONGEST_EXCERPT]
+    # Cut first: thousands of findings may be about one line of a megabyte.
+    shown = printable(source[skipped : skipped + _LONGEST_EXCERPT])
     before = shown[: column - 1 - skipped]
     # Tabs stay tabs so that the caret stands under its word whatever the terminal makes of them.
     pad = "".join("\t" if character == "\t" else " " * cell_len(character) for character in before)
