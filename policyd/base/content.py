@@ -12,10 +12,25 @@ import hashlib
 import json
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 DIGEST_LENGTH = 16
 """Hex digits of a digest: 64 bits, enough for the objects of one mesh and short enough to read aloud."""
+
+
+_LATER = "later"
+_ALWAYS = object()
+
+
+def later(default: T) -> T:
+    """A dataclass field that came after values had been stored: while it holds `default`, it is no part of digests.
+
+    So what does not use it keeps its name: quarantines, promoted values and names in logs outlive an upgrade.
+    """
+    made: Any = dataclasses.field(default=default, metadata={_LATER: True})
+    return made  # type: ignore[no-any-return]
 
 
 def digest(value: object) -> str:
@@ -38,7 +53,11 @@ def _plain(value: object) -> Any:
     if isinstance(value, enum.Enum):
         return value.value
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        plain: dict[str, Any] = {name: _plain(getattr(value, name)) for name in _compared_fields(type(value))}
+        plain: dict[str, Any] = {
+            name: _plain(held)
+            for name, unless in _compared_fields(type(value))
+            if (held := getattr(value, name)) != unless
+        }
         plain["$"] = type(value).__name__
         return plain
     if isinstance(value, tuple | list):
@@ -51,5 +70,10 @@ def _plain(value: object) -> Any:
 
 
 @functools.cache
-def _compared_fields(cls: type) -> tuple[str, ...]:
-    return tuple(field.name for field in dataclasses.fields(cls) if field.compare)
+def _compared_fields(cls: type) -> tuple[tuple[str, object], ...]:
+    """Each field with the value at which it is left out; nothing equals `_ALWAYS`."""
+    return tuple(
+        (field.name, field.default if _LATER in field.metadata else _ALWAYS)
+        for field in dataclasses.fields(cls)
+        if field.compare
+    )

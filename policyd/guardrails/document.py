@@ -119,7 +119,8 @@ def mesh_of(documents: Iterable[Document], about: Iterable[Subject]) -> dict[str
 def _service(document: Document) -> str:
     if document.kind == "Service":
         return str(document.name)
-    text = document.raw.get("spec", {}).get(_TARGET_FIELD.get(document.kind, ""), "")
+    field = _TARGET_FIELD.get(document.kind)
+    text = document.raw["spec"].get(field, "") if field is not None else ""
     return str(Name.parse(text, document.name.namespace)) if text else ""
 
 

@@ -8,7 +8,8 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from policyd.intents.http import MethodOrAny
 from policyd.intents.kind import Intent, Many, OneOrMany, Part
-from policyd.intents.units import Identity, Instant, Label, Path, Reference, unreadable
+from policyd.intents.token_claims import Claims
+from policyd.intents.units import Identity, Instant, IpBlock, Label, Path, Port, Reference, unreadable
 
 EVERYONE = "*"
 
@@ -25,12 +26,16 @@ class Source(Part):
     anyone: Literal[True] | None = None
     """Every verified identity of this mesh's trust domain; the same as `from: ["*"]`."""
 
+    ip_block: OneOrMany[IpBlock] = ()
+    """Addresses of the direct peer, `10.0.0.0/8`. They narrow the other fields; alone they mean every verified
+    identity that calls from there."""
+
     @model_validator(mode="after")
     def _names_someone(self) -> Source:
-        if not (self.service or self.namespace or self.identity or self.anyone):
+        if not (self.service or self.namespace or self.identity or self.anyone or self.ip_block):
             raise unreadable(
                 "a source without fields matches nobody",
-                hint="name a `service`, a `namespace` or an `identity`",
+                hint="name a `service`, a `namespace`, an `identity` or an `ipBlock`",
                 code="PD1104",
             )
         return self
@@ -50,6 +55,17 @@ class Permit(Part):
     paths: Annotated[Many[Path], Field(min_length=1, examples=[["/**"]])]
     """The paths: `/v1/orders/{id}` with `{id}` for one segment, `/v1/**` for `/v1` and all below, `[/**]` for every
     path."""
+    ports: Many[Port] = ()
+    """Ports of the service; every one of them unless you say so."""
+
+
+class Jwt(Part):
+    """A token of the person behind the call, beside the identity of the calling service."""
+
+    issuer: Label
+    """Who issued it: one of the mesh's `issuers`."""
+    claims: Claims = Field(default_factory=dict)
+    """What it must say: `{role: [admin, ops]}` is one of these roles; several claims must all hold."""
 
 
 class AccessRuleSpec(Part):
@@ -67,8 +83,23 @@ class AccessRuleSpec(Part):
     `methods: ["*"]`."""
     mode: Literal["enforce", "observe"] = "enforce"
     """`observe` only counts and logs where the rule would decide otherwise, and changes nothing."""
+    jwt: Jwt | None = None
+    """A valid token (JWT) that the request must carry in `authorization: Bearer ...`. Without one it is answered
+    401."""
+    replaces: OneOrMany[Label] = ()
+    """Of a rule that is only observed: the rules whose place it would take."""
     expires: Instant | None = None
     """A date or an instant, UTC: from then on the rule allows nothing."""
+
+    @model_validator(mode="after")
+    def _replaces_as_observer(self) -> AccessRuleSpec:
+        if self.replaces and self.mode != "observe":
+            raise unreadable(
+                "only a rule with `mode: observe` can say what it `replaces`",
+                hint="delete the rule that is replaced, and `replaces` with it",
+                code="PD1111",
+            )
+        return self
 
 
 class AccessRule(Intent):

@@ -10,6 +10,8 @@ from policyd.intents.canary_split import CanarySplit
 from policyd.intents.kind import OPENSLO, POLICYD, Intent
 from policyd.intents.mesh import Mesh
 from policyd.intents.openslo import OpensloIntent, Sli, Slo
+from policyd.intents.policy_test import PolicyTest
+from policyd.intents.revocation import Revocation
 from policyd.intents.rollout_strategy import RolloutStrategy
 from policyd.intents.service import Service
 
@@ -20,6 +22,8 @@ KINDS: Mapping[tuple[str, str], type[AnyIntent]] = MappingProxyType(
         (POLICYD, "Mesh"): Mesh,
         (POLICYD, "Service"): Service,
         (POLICYD, "AccessRule"): AccessRule,
+        (POLICYD, "Revocation"): Revocation,
+        (POLICYD, "PolicyTest"): PolicyTest,
         (POLICYD, "CanarySplit"): CanarySplit,
         (POLICYD, "RolloutStrategy"): RolloutStrategy,
         (OPENSLO, "SLO"): Slo,

@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, PlainValidator, WithJsonSchema, model_validator
 
 from policyd.intents.kind import Intent, Many, Part
-from policyd.intents.units import Label, Milliseconds, Reference, TrustDomain
+from policyd.intents.units import HttpsUrl, Label, Milliseconds, Port, Reference, TrustDomain, unreadable
 
-Port = Annotated[int, Field(ge=1, le=65_535)]
+
+def jwk_set(value: object) -> str:
+    """Read a JWK set written as text; returned without white space. Source: RFC 7517, section 5."""
+    try:
+        said = json.loads(value) if isinstance(value, str) else None
+        keys = said.get("keys") if isinstance(said, dict) else None
+    except (ValueError, RecursionError):
+        keys = None
+    if not isinstance(keys, list) or not keys or not all(isinstance(key, dict) and "kty" in key for key in keys):
+        raise unreadable("`jwks` is not a JWK set", hint='text such as `\'{"keys": [{"kty": "EC", ...}]}\'`')
+    if any(key["kty"] == "oct" or "d" in key for key in keys):
+        raise unreadable(
+            "`jwks` holds a secret: whoever reads this repository could issue tokens",
+            hint="leave private and symmetric keys out, and replace this one",
+        )
+    return json.dumps({"keys": keys}, sort_keys=True, separators=(",", ":"))
 
 
 class DataPlane(Part):
@@ -39,6 +56,29 @@ class Ports(Part):
     """Plain HTTP from the sidecar's own application, on loopback."""
 
 
+class Issuer(Part):
+    """Somebody whose tokens (JWT) are believed."""
+
+    issuer: Annotated[str, Field(min_length=1, max_length=2_048)]
+    """The exact `iss` of the tokens, for example `https://login.example`."""
+    audiences: Many[Annotated[str, Field(min_length=1, max_length=2_048)]] = ()
+    """A token must name one of them in `aud`; any will do unless you say so."""
+    jwks: Annotated[str, PlainValidator(jwk_set), WithJsonSchema({"type": "string"})] | None = None
+    """The public keys, as the text of a JWK set."""
+    jwks_uri: HttpsUrl | None = None
+    """Where the public keys are fetched from, if the controller's settings allow that host."""
+
+    @model_validator(mode="after")
+    def _one_set_of_keys(self) -> Issuer:
+        if (self.jwks is None) == (self.jwks_uri is None):
+            raise unreadable(
+                "an issuer has either `jwks` or `jwksUri`",
+                hint="the public keys as text, or the `https` URL that serves them",
+                code="PD1111" if self.jwks else "PD1104",
+            )
+        return self
+
+
 class MeshSpec(Part):
     """What all proxies share."""
 
@@ -54,6 +94,8 @@ class MeshSpec(Part):
     """How long certificates live."""
     ports: Ports = Ports()
     """Where each sidecar listens."""
+    issuers: Mapping[Label, Issuer] = Field(default_factory=dict)
+    """Whose tokens access rules may ask for, by the name that rules use."""
 
 
 class Mesh(Intent):

@@ -179,6 +179,9 @@ class ServiceSpec(Part):
     opaque_paths: bool = False
     """For object stores and registries, whose paths carry `%2F`: paths are not judged, and access rules cannot
     name any."""
+    upgrades: Many[Literal["websocket"]] = ()
+    """Protocols that a request may switch to, for example `[websocket]`. Every other upgrade, and CONNECT, is
+    refused."""
 
 
 class Service(Intent):

@@ -13,8 +13,9 @@ import re
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
-from pydantic import PlainValidator, WithJsonSchema
+from pydantic import Field, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from policyd.model.paths import PathPattern, PathSyntaxError
@@ -145,6 +146,22 @@ def address(value: object) -> str:
     )
 
 
+def ip_block(value: object) -> str:
+    """Read a block of addresses, `10.0.0.0/8`, or one address; returned as CIDR in its canonical spelling."""
+    try:
+        network = ipaddress.ip_network(value, strict=False) if isinstance(value, str) else None
+    except ValueError:
+        network = None
+    if network is None:
+        raise unreadable(f"`{shown(value)}` is not a block of addresses", hint="write it as CIDR: `10.0.0.0/8`")
+    if ipaddress.ip_address(str(value).partition("/")[0]) != network.network_address:
+        raise unreadable(
+            f"`{shown(value)}` has bits beyond its prefix",
+            hint=f"write `{network}`, or one address with `/{network.max_prefixlen}`",
+        )
+    return str(network)
+
+
 def app_address(value: object) -> tuple[str, int]:
     """Read `127.0.0.1:9000`, where an instance's application listens: plain traffic stays on loopback."""
     host, colon, port = value.rpartition(":") if isinstance(value, str) else ("", "", "")
@@ -175,6 +192,11 @@ def label(value: object) -> str:
     )
 
 
+def caller(value: object) -> str:
+    """Read who calls: `web`, `namespace/web`, or a whole SPIFFE ID."""
+    return identity(value) if isinstance(value, str) and value.startswith("spiffe:") else reference(value)
+
+
 def reference(value: object) -> str:
     """Read a reference: `name`, or `namespace/name`."""
     if isinstance(value, str):
@@ -203,6 +225,39 @@ def identity(value: object) -> str:
             code="PD1107",
         )
     return match[0]
+
+
+def request_line(value: object) -> tuple[str, str]:
+    """Read a request in one line, `POST /v1/charges`, as method and path. Whether they are canonical is not asked."""
+    method, _, path = value.partition(" ") if isinstance(value, str) else ("", "", "")
+    if not method or not path or " " in path:
+        raise unreadable(
+            f"`{shown(value)}` is not a request", hint="write method and path: `GET /v1/orders/17`", code="PD1110"
+        )
+    return method, path
+
+
+def fingerprint(value: object) -> str:
+    """Read a SHA-256 in hex, with or without colons; returned as 64 lower-case digits."""
+    text = value.replace(":", "").lower() if isinstance(value, str) else ""
+    if not re.fullmatch(r"[0-9a-f]{64}", text):
+        raise unreadable(
+            f"`{shown(value)}` is not a SHA-256",
+            hint="64 hex digits, as `openssl x509 -noout -fingerprint -sha256` prints them",
+        )
+    return text
+
+
+def https_url(value: object) -> str:
+    """Read an `https` URL with a host, as it is written."""
+    try:
+        parts = urlsplit(value) if isinstance(value, str) and len(value) <= 2_048 else None
+        good = parts is not None and parts.scheme == "https" and bool(parts.hostname) and parts.username is None
+    except ValueError:
+        good = False
+    if not good or not isinstance(value, str) or not value.isascii() or not value.isprintable() or " " in value:
+        raise unreadable(f"`{shown(value)}` is not an `https` URL", hint="for example `https://login.example/keys`")
+    return value
 
 
 def path_pattern(value: object) -> PathPattern:
@@ -237,10 +292,16 @@ Objective = Annotated[
 Instant = Annotated[datetime, PlainValidator(instant), _text(r"^[0-9]{4}-[0-9]{2}-[0-9]{2}([Tt ].*)?$")]
 Address = Annotated[str, PlainValidator(address), WithJsonSchema({"type": "string"})]
 AppAddress = Annotated[tuple[str, int], PlainValidator(app_address), _text(r"^.+:[0-9]{1,5}$")]
+Port = Annotated[int, Field(ge=1, le=65_535)]
 Label = Annotated[str, PlainValidator(label), _text(r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
 Reference = Annotated[
     str, PlainValidator(reference), _text(r"^([a-z0-9]([a-z0-9-]*[a-z0-9])?/)?[a-z0-9]([a-z0-9-]*[a-z0-9])?$")
 ]
+Caller = Annotated[str, PlainValidator(caller), WithJsonSchema({"type": "string"})]
 TrustDomain = Annotated[str, PlainValidator(trust_domain), _text(r"^[a-z0-9]([a-z0-9._-]*[a-z0-9])?$")]
 Identity = Annotated[str, PlainValidator(identity), _text(r"^spiffe://[a-z0-9._-]+(/[A-Za-z0-9._-]+)+$")]
+IpBlock = Annotated[str, PlainValidator(ip_block), _text(r"^[0-9a-fA-F.:]+(/[0-9]{1,3})?$")]
+RequestLine = Annotated[tuple[str, str], PlainValidator(request_line), _text(r"^[^ ]+ [^ ]+$")]
+Fingerprint = Annotated[str, PlainValidator(fingerprint), _text(r"^([0-9A-Fa-f]{2}:?){32}$")]
+HttpsUrl = Annotated[str, PlainValidator(https_url), _text(r"^https://")]
 Path = Annotated[PathPattern, PlainValidator(path_pattern), _text(r"^/")]

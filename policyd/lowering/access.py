@@ -8,13 +8,14 @@ from operator import attrgetter
 from typing import cast
 
 from policyd.intents import Document
-from policyd.intents.access_rule import AccessRule
+from policyd.intents.access_rule import AccessRule, Jwt
 from policyd.intents.access_rule import Permit as PermitIntent
 from policyd.intents.access_rule import Source as SourceIntent
 from policyd.lowering.memo import LoweringMemo, Piece
 from policyd.lowering.work import Aimed, Work, said_by
 from policyd.model.access import ANY_METHOD, Access, Mode, Permit, Rule, Source
 from policyd.model.names import Name
+from policyd.model.tokens import TokenCondition
 
 
 def access(work: Work, memo: LoweringMemo) -> Work:
@@ -50,6 +51,8 @@ def _rule(document: Document) -> Piece[Aimed]:
         permits=tuple(_permit(permit) for permit in spec.allow),
         mode=Mode(spec.mode),
         expires=spec.expires,
+        token=_token(spec.jwt),
+        replaces=tuple(sorted({Name(namespace, replaced) for replaced in spec.replaces})),
     )
     return Piece(Aimed(Name.parse(spec.to, namespace), rule), said_by(document))
 
@@ -61,9 +64,17 @@ def _source(source: SourceIntent, namespace: str) -> Source:
         namespaces=tuple(sorted(set(source.namespace))),
         identities=tuple(sorted(set(source.identity))),
         anyone=source.anyone is True,
+        ip_blocks=tuple(sorted(set(source.ip_block))),
     )
 
 
 def _permit(permit: PermitIntent) -> Permit:
     methods = (ANY_METHOD,) if ANY_METHOD in permit.methods else tuple(sorted(set(permit.methods)))
-    return Permit(methods, tuple(sorted(set(permit.paths), key=str)))
+    return Permit(methods, tuple(sorted(set(permit.paths), key=str)), tuple(sorted(set(permit.ports))))
+
+
+def _token(jwt: Jwt | None) -> TokenCondition | None:
+    if jwt is None:
+        return None
+    claims = ((name, tuple(sorted(set(values)))) for name, values in sorted(jwt.claims.items()))
+    return TokenCondition(jwt.issuer, tuple(claims))

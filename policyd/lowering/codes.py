@@ -120,4 +120,21 @@ CODES = table(
         "A rule lets in a namespace without services. That is no error, since services may come later, but often "
         "a slip.",
     ),
+    Explanation(
+        "PD1221",
+        "no such port",
+        "A service has one port, the one that callers name. A permit for another port would never allow anything.",
+    ),
+    Explanation(
+        "PD1222",
+        "no such issuer",
+        "A rule asks for a token of an issuer that the mesh does not name under `issuers`. It compiles to deny: "
+        "nobody could tell a good token from a bad one.",
+    ),
+    Explanation(
+        "PD1223",
+        "no such rule to replace",
+        "A rule that is only observed can stand for others (`replaces`), so that what it would close is counted too. "
+        "They are rules of the same destination in the same namespace.",
+    ),
 )

@@ -1,6 +1,6 @@
 """Intents to the model: a fixed line of passes, each a pure function over one explicit working value.
 
-settings -> services -> slos -> access -> canaries -> strategies -> references
+settings -> services -> slos -> access -> revocations -> canaries -> strategies -> references
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from policyd.lowering.access import access
 from policyd.lowering.canaries import canaries
 from policyd.lowering.memo import LoweringMemo
 from policyd.lowering.references import references
+from policyd.lowering.revocations import revocations
 from policyd.lowering.services import services
 from policyd.lowering.settings import settings
 from policyd.lowering.slos import slos
@@ -23,7 +24,7 @@ from policyd.model.mesh import Mesh, Releases
 from policyd.model.provenance import Key, Provenance
 from policyd.model.release import DEFAULT_STRATEGY
 
-PASSES: tuple[Pass, ...] = (settings, services, slos, access, canaries, strategies, references)
+PASSES: tuple[Pass, ...] = (settings, services, slos, access, revocations, canaries, strategies, references)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,4 +57,4 @@ def _mesh(work: Work) -> Mesh:
         slos=work.slos,
         strategy=work.strategy if work.strategy is not None else DEFAULT_STRATEGY,
     )
-    return Mesh(work.settings, work.services, work.access, releases)
+    return Mesh(work.settings, work.services, work.access, releases, work.revocations)

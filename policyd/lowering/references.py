@@ -5,7 +5,8 @@ What is missing was lowered to a value that allows nothing; here it becomes a fi
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from typing import cast
 
 from policyd.base.diagnostics import Finding, Severity
@@ -44,13 +45,16 @@ def _access_rules(work: Work, memo: LoweringMemo) -> tuple[Finding, ...]:
     def check(document: Document) -> Piece[None]:
         return Piece(None, (), tuple(_check_rule(work, document, aimed[document].value, namespaces)))
 
-    checked = memo.pieces("checked", documents, check, (work.settings, names, blind, broken))
-    return tuple(finding for piece in checked for finding in piece.findings)
+    ports = memo.kept("ports", tuple(service.port for service in work.services.values()))
+    checked = memo.pieces("checked", documents, check, (work.settings, names, blind, broken, ports))
+    return (*(finding for piece in checked for finding in piece.findings), *_replaced(work, aimed))
 
 
 def _check_rule(work: Work, document: Document, aimed: Aimed, namespaces: set[str]) -> Iterator[Finding]:
     yield from _target(work, document, aimed.to, "to")
     yield from _conditions(work, document, aimed.rule, aimed.to)
+    yield from _ports(work, document, aimed)
+    yield from _issuer(work, document, aimed.rule)
     for number, source in enumerate(aimed.rule.sources):
         yield from _source(work, document, number, source, namespaces)
 
@@ -129,6 +133,50 @@ def _conditions(work: Work, document: Document, rule: Rule, to: Name) -> Iterato
                 *("spec", "allow", number, "paths"),
                 hint="write `paths: [/**]`, or take `opaquePaths` away",
             )
+
+
+def _ports(work: Work, document: Document, aimed: Aimed) -> Iterator[Finding]:
+    service = work.services.get(aimed.to)
+    for number, permit in enumerate(aimed.rule.permits if service is not None else ()):
+        assert service is not None
+        for port in set(permit.ports) - {service.port}:
+            yield document.finding(
+                "PD1221",
+                f"`{aimed.to.name}` has no port {port}",
+                *("spec", "allow", number, "ports"),
+                hint=f"its port is {service.port}; a rule without `ports` means it",
+            )
+
+
+def _issuer(work: Work, document: Document, rule: Rule) -> Iterator[Finding]:
+    if rule.token is None or work.settings is None:
+        return
+    known = [issuer.name for issuer in work.settings.issuers]
+    if rule.token.issuer not in known:
+        hint = nearest(rule.token.issuer, known) if known else "`issuers` of the `Mesh` say whose tokens are believed"
+        yield document.finding(
+            "PD1222", f"the mesh has no issuer `{rule.token.issuer}`", *("spec", "jwt", "issuer"), hint=hint
+        )
+
+
+def _replaced(work: Work, aimed: Mapping[Document, Piece[Aimed]]) -> Iterator[Finding]:
+    """What an observed rule stands for is a rule of the same destination. Few rules do, so nothing is remembered."""
+    standing = [(document, piece.value) for document, piece in aimed.items() if piece.value.rule.replaces]
+    if not standing:
+        return
+    by_destination: defaultdict[Name, list[Name]] = defaultdict(list)
+    for piece in work.rules:
+        by_destination[piece.value.to].append(piece.value.rule.name)
+    for document, observer in standing:
+        others = set(by_destination[observer.to]) - {observer.rule.name}
+        for name in observer.rule.replaces:
+            if name not in others and not work.may_exist(name):
+                yield document.finding(
+                    "PD1223",
+                    f"`{observer.to.name}` has no rule `{name.name}`",
+                    *("spec", "replaces"),
+                    hint=nearest(name.name, sorted(other.name for other in others)),
+                )
 
 
 def _splits(work: Work, memo: LoweringMemo) -> tuple[Finding, ...]:

@@ -62,6 +62,7 @@ def _service(document: Document) -> Piece[_Said]:
         resilience=_resilience(spec.resilience),
         health_check=_health_check(spec.health_check),
         opaque_paths=spec.opaque_paths,
+        upgrades=tuple(sorted(set(spec.upgrades))),
     )
     endpoints = [endpoint for version in service.versions for endpoint in version.endpoints]
     said = _Said(

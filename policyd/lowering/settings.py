@@ -11,6 +11,7 @@ from policyd.intents.mesh import Mesh as MeshIntent
 from policyd.lowering.memo import LoweringMemo, Piece
 from policyd.lowering.work import Work, said_by
 from policyd.model.mesh import DataPlane, Settings
+from policyd.model.tokens import Issuer
 
 WHOLE_TREE = Location(".")
 
@@ -55,6 +56,10 @@ def _settings(document: Document) -> Piece[Settings]:
         outbound_port=spec.ports.outbound,
         leaf_s=spec.identity.leaf // 1_000,
         root_s=spec.identity.root // 1_000,
+        issuers=tuple(
+            Issuer(name, said.issuer, tuple(sorted(set(said.audiences))), said.jwks or "", said.jwks_uri or "")
+            for name, said in sorted(spec.issuers.items())
+        ),
     )
     findings = []
     if spec.ports.inbound == spec.ports.outbound:

@@ -15,6 +15,7 @@ from policyd.model.mesh import Settings
 from policyd.model.names import Name
 from policyd.model.provenance import Key, Provenance
 from policyd.model.release import CanaryPlan, Strategy
+from policyd.model.revocation import Revocation
 from policyd.model.service import Service
 from policyd.model.slo import Slo
 
@@ -42,6 +43,7 @@ class Work:
     services: Mapping[Name, Service] = field(default_factory=dict)
     rules: tuple[Piece[Aimed], ...] = ()
     access: Mapping[Name, Access] = field(default_factory=dict)
+    revocations: Mapping[Name, Revocation] = field(default_factory=dict)
     slos: Mapping[Name, Slo] = field(default_factory=dict)
     canaries: Mapping[Name, CanaryPlan] = field(default_factory=dict)
     strategies: Mapping[Name, Strategy] = field(default_factory=dict)

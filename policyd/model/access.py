@@ -1,7 +1,8 @@
 """Who may call whom: allow-only rules, default deny.
 
-A request is allowed when some enforced rule of its destination has a source that fits the caller and a permit
-that fits method and path. Identities come from verified mTLS only.
+A request is allowed when some enforced rule of its destination has a source that fits the caller, a permit that fits
+method, path and port, and a token condition that is met, if it has one. Identities come from verified mTLS only.
+What is revoked is refused before any rule.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ import enum
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from policyd.base.content import digest
+from policyd.base.content import digest, later
 from policyd.model.names import Name
 from policyd.model.paths import PathPattern
+from policyd.model.tokens import TokenCondition
 
 ANY_METHOD = "*"
 
@@ -29,48 +31,69 @@ class Source:
     """Callers. Values of a field are ORed, the fields that are set are ANDed; nothing set matches nobody.
 
     `anyone` is every verified identity of the mesh's own trust domain (`from: ["*"]`). `identities` are whole
-    SPIFFE IDs, of this trust domain or another.
+    SPIFFE IDs, of this trust domain or another. `ip_blocks` (CIDR, canonical) hold the address of the direct peer;
+    alone they mean every verified identity there, of any trust domain that the mesh trusts.
     """
 
     services: tuple[Name, ...] = ()
     namespaces: tuple[str, ...] = ()
     identities: tuple[str, ...] = ()
     anyone: bool = False
+    ip_blocks: tuple[str, ...] = later(())
+
+    @property
+    def any_identity(self) -> bool:
+        """Whether it looks at addresses alone, so that every verified identity may be meant."""
+        return bool(self.ip_blocks) and not (self.services or self.namespaces or self.identities or self.anyone)
 
     def covers(self, other: Source) -> bool:
         """Whether all that match `other` match this one, as far as that is told field by field."""
-        return self.anyone == other.anyone and all(
-            mine == theirs or (mine and theirs and set(theirs) <= set(mine))
-            for mine, theirs in (
-                (self.services, other.services),
-                (self.namespaces, other.namespaces),
-                (self.identities, other.identities),
+        if self.ip_blocks and not (other.ip_blocks and set(other.ip_blocks) <= set(self.ip_blocks)):
+            return False
+        return (
+            self.anyone == other.anyone
+            and self.any_identity == other.any_identity
+            and all(
+                mine == theirs or (mine and theirs and set(theirs) <= set(mine))
+                for mine, theirs in (
+                    (self.services, other.services),
+                    (self.namespaces, other.namespaces),
+                    (self.identities, other.identities),
+                )
             )
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Permit:
-    """What may be called: one of the methods (`*` = any) on one of the paths."""
+    """What may be called: one of the methods (`*` = any) on one of the paths, at one of the ports (empty = any)."""
 
     methods: tuple[str, ...]
     paths: tuple[PathPattern, ...]
+    ports: tuple[int, ...] = later(())
 
-    def covers(self, method: str, path: PathPattern) -> bool:
-        """Whether it permits that method (`*` = all of them) on every path of the pattern."""
+    def covers(self, method: str, path: PathPattern, ports: tuple[int, ...] = ()) -> bool:
+        """Whether it permits that method (`*` = all of them) on every path of the pattern at those ports."""
         known = method in self.methods or ANY_METHOD in self.methods
-        return known and any(mine.covers(path) for mine in self.paths)
+        reached = not self.ports or (bool(ports) and set(ports) <= set(self.ports))
+        return known and reached and any(mine.covers(path) for mine in self.paths)
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One access rule, resolved. From `expires` on it allows nothing."""
+    """One access rule, resolved. From `expires` on it allows nothing.
+
+    A rule that is only observed may stand for others: `replaces` names those, of the same destination, that would go
+    if it were enforced.
+    """
 
     name: Name
     sources: tuple[Source, ...]
     permits: tuple[Permit, ...]
     mode: Mode = Mode.ENFORCE
     expires: datetime | None = None
+    token: TokenCondition | None = later(None)
+    replaces: tuple[Name, ...] = later(())
 
     def in_force(self, at: datetime) -> bool:
         """Whether the rule has not expired at the instant `at`."""
@@ -80,10 +103,12 @@ class Rule:
         """Whether it allows, for as long, all that `other` does. False may also mean that a closer look is needed."""
         return (
             self.mode is other.mode
+            and self.replaces == other.replaces
+            and (self.token is None or self.token.covers(other.token))
             and (self.expires is None or (other.expires is not None and other.expires <= self.expires))
             and all(any(mine.covers(theirs) for mine in self.sources) for theirs in other.sources)
             and all(
-                any(mine.covers(method, path) for mine in self.permits)
+                any(mine.covers(method, path, theirs.ports) for mine in self.permits)
                 for theirs in other.permits
                 for method in theirs.methods
                 for path in theirs.paths
@@ -93,11 +118,27 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """All rules of one destination, sorted by name. No rules means that nobody may call it."""
+    """All rules of one destination, sorted by name. No rules means that nobody may call it.
+
+    `revoked` are the identities (whole SPIFFE IDs, sorted) that are cut off from it whatever the rules say; they
+    come from the floor, never from a release.
+    """
 
     to: Name
     rules: tuple[Rule, ...] = ()
+    revoked: tuple[str, ...] = later(())
     digest: str = field(init=False, compare=False, repr=False, default="")
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "digest", digest(self))
+
+    @property
+    def enforced(self) -> tuple[Rule, ...]:
+        """The rules that decide."""
+        return tuple(rule for rule in self.rules if rule.mode is Mode.ENFORCE)
+
+    @property
+    def would_be(self) -> tuple[Rule, ...]:
+        """The rules that would decide if all were enforced: the observed ones in the place of what they replace."""
+        gone = {name for rule in self.rules if rule.mode is Mode.OBSERVE for name in rule.replaces}
+        return tuple(rule for rule in self.rules if rule.name not in gone)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from policyd.base.content import digest
+from policyd.base.content import digest, later
 from policyd.model.access import Access
 from policyd.model.names import Name
 from policyd.model.release import DEFAULT_STRATEGY, CanaryPlan, Strategy
+from policyd.model.revocation import Revocation
 from policyd.model.service import Service
 from policyd.model.slo import Slo
+from policyd.model.tokens import Issuer
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,8 @@ class Settings:
     outbound_port: int = 15_001
     leaf_s: int = 86_400
     root_s: int = 365 * 86_400
+    issuers: tuple[Issuer, ...] = later(())
+    """Whose tokens rules may ask for, by name."""
     digest: str = field(init=False, compare=False, repr=False, default="")
 
     def __post_init__(self) -> None:
@@ -58,6 +62,8 @@ class Mesh:
     access: Mapping[Name, Access] = field(default_factory=dict)
     """By destination; every service has an entry."""
     releases: Releases = Releases()
+    revocations: Mapping[Name, Revocation] = field(default_factory=dict)
+    """What Git cuts off, by name. No release: it goes to the floor, which holds for every node at once."""
     also_inbound: tuple[int, ...] = ()
     """Ports besides `inbound_port` where sidecars can be reached, while a change of it is on its way."""
     derived: dict[type, object] = field(init=False, compare=False, repr=False, default_factory=dict)

@@ -39,8 +39,12 @@ class Callers:
                 elif source.namespaces:
                     namespaces.update(source.namespaces)
                 else:
-                    anyone = anyone or source.anyone
+                    anyone = anyone or source.anyone or source.any_identity
         return cls(frozenset(services), frozenset(namespaces), anyone)
+
+    def include(self, caller: Name) -> bool:
+        """Whether a service of the mesh is named."""
+        return self.anyone or caller in self.services or caller.namespace in self.namespaces
 
     def among(self, services: Collection[Name]) -> frozenset[Name]:
         """Those of `services` that are named."""

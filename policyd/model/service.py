@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass, field
 
-from policyd.base.content import digest
+from policyd.base.content import digest, later
 from policyd.model.names import Name
 from policyd.model.resilience import Resilience
 
@@ -100,6 +100,8 @@ class Service:
     resilience: Resilience = Resilience()
     health_check: HealthCheck | None = None
     opaque_paths: bool = False
+    upgrades: tuple[str, ...] = later(())
+    """Protocols that a request may switch to (`websocket`), sorted; every other upgrade is refused."""
     digest: str = field(init=False, compare=False, repr=False, default="")
 
     def __post_init__(self) -> None:

@@ -73,8 +73,56 @@ def slo(
     return SLO.format(indicator=indicator, objective=objective, more=more, metadata=metadata)
 
 
+def of_kind(kind: str, spec: str) -> str:
+    return f"apiVersion: policyd.dev/v1alpha1\nkind: {kind}\nmetadata: {{name: some}}\nspec: {spec}\n"
+
+
+def issuer(said: str) -> str:
+    return of_kind("Mesh", f"{{trustDomain: x, issuers: {{corp: {{issuer: i, {said}}}}}}}")
+
+
 # text, code, what is underlined, message, part of the hint
 CASES = [
+    (rule(source="[{ipBlock: 10.0.0.1/8}]"), "PD1108", "10.0.0.1/8", "has bits beyond its prefix", "`10.0.0.0/8`"),
+    (rule(source='[{ipBlock: "::/129"}]'), "PD1108", '"::/129"', "`::/129` is not a block of addresses", "CIDR"),
+    (rule(allow="[{methods: [GET], paths: [/a], ports: [0]}]"), "PD1109", "0", "`ports` must be at least 1", ""),
+    (rule(more="  replaces: other\n"), "PD1111", "to: checkout", "only a rule with `mode: observe`", "delete"),
+    (rule(more="  jwt: {issuer: corp, claims: {role: []}}\n"), "PD1109", "[]", "`role` needs at least 1", ""),
+    (issuer("jwks: nonsense"), "PD1108", "nonsense", "`jwks` is not a JWK set", "keys"),
+    (
+        issuer('jwks: \'{"keys": [{"kty": "oct", "k": "AA"}]}\''),
+        "PD1108",
+        '\'{"keys": [{"kty": "oct", "k": "AA"}]}\'',
+        "`jwks` holds a secret",
+        "replace this one",
+    ),
+    (issuer('jwksUri: "http://x/keys"'), "PD1108", '"http://x/keys"', "is not an `https` URL", "https://"),
+    (issuer("audiences: [a]"), "PD1104", "{issuer: i, audiences: [a]}", "either `jwks` or `jwksUri`", "public keys"),
+    (
+        of_kind("Revocation", "{reason: x, cut: {identity: web, to: api}}"),
+        "PD1111",
+        "{identity: web, to: api}",
+        "a cut is one of",
+        "cut: {identity: web}",
+    ),
+    (of_kind("Revocation", "{reason: x, cut: {from: web}}"), "PD1104", "{from: web}", "a cut is one of", ""),
+    (of_kind("Revocation", "{reason: x, cut: {root: ab}}"), "PD1108", "ab", "`ab` is not a SHA-256", "openssl"),
+    (
+        of_kind("PolicyTest", "[{from: web, to: api, request: /v1, expect: allow}]"),
+        "PD1110",
+        "/v1",
+        "`/v1` is not a request",
+        "GET /v1/orders/17",
+    ),
+    (
+        of_kind("PolicyTest", "[{from: web, to: api, request: GET /v1, expect: allowed}]"),
+        "PD1106",
+        "allowed",
+        "`allowed` is not a value of `expect`",
+        "did you mean `allow`?",
+    ),
+    (of_kind("PolicyTest", "[]"), "PD1109", "[]", "`spec` needs at least 1", ""),
+    (service(more="  upgrades: [h2c]\n"), "PD1106", "h2c", "`h2c` is not a value of `upgrades`", "`websocket`"),
     ("kind: Mesh\n", "PD1104", "k", "the document needs `apiVersion`", "policyd.dev/v1alpha1"),
     ("apiVersion: openslo/v1\n", "PD1104", "a", "the document needs `kind`", "kind: Service"),
     ("- a\n- b\n", "PD1012", "- a", "a document is a mapping", "dot-folder"),

@@ -22,6 +22,15 @@ RULE_DOC = (
     "apiVersion: policyd.dev/v1alpha1\nkind: AccessRule\nmetadata: {{name: more, namespace: {namespace}}}\n"
     "spec: {{to: {to}, from: [{source}], allow: [{{methods: {methods}, paths: {paths}}}]}}\n"
 )
+OPEN = "allow: [{methods: [GET], paths: [/a]}]"
+MORE_DOC = (
+    "apiVersion: policyd.dev/v1alpha1\nkind: AccessRule\nmetadata: {{name: more}}\n"
+    "spec: {{to: web, from: [checkout], {}}}\n"
+)
+CUT_DOC = (
+    "apiVersion: policyd.dev/v1alpha1\nkind: Revocation\nmetadata: {{name: leak, namespace: {namespace}}}\n"
+    "spec: {{cut: {{{cut}}}, reason: key in a log}}\n"
+)
 SLO_DOC = """\
 apiVersion: openslo/v1
 kind: SLO
@@ -42,6 +51,14 @@ def rule(
     namespace: str = "default", to: str = "web", source: str = "checkout", methods: str = "[GET]", paths: str = "[/a]"
 ) -> str:
     return RULE_DOC.format(namespace=namespace, to=to, source=source, methods=methods, paths=paths)
+
+
+def cut(said: str, namespace: str = "default") -> str:
+    return CUT_DOC.format(namespace=namespace, cut=said)
+
+
+def more(said: str) -> str:
+    return MORE_DOC.format(said)
 
 
 def slo(
@@ -248,6 +265,43 @@ CASES: list[Case] = [
         "in namespace `pays`",
         "did you mean `pay`?",
     ),
+    (
+        (),
+        more("allow: [{methods: [GET], paths: [/a], ports: [80, 8080]}]"),
+        "PD1221",
+        "[80, 8080]",
+        "`web` has no port 8080",
+        "its port is 80",
+    ),
+    ((), more(f"jwt: {{issuer: corp}}, {OPEN}"), "PD1222", "corp", "the mesh has no issuer `corp`", "`issuers`"),
+    (
+        (),
+        more(f"mode: observe, replaces: more, {OPEN}"),
+        "PD1223",
+        "more",
+        "`web` has no rule `more`",
+        "",
+    ),
+    ((), cut("identity: wbe"), "PD1203", "wbe", "there is no service `wbe`", "did you mean `web`?"),
+    (
+        (),
+        cut('identity: "spiffe://shop.example/ns/default/svc/gone"'),
+        "PD1203",
+        '"spiffe://shop.example/ns/default/svc/gone"',
+        "there is no service `gone`",
+        "",
+    ),
+    ((), cut("from: web, to: chekout"), "PD1203", "chekout", "no service `chekout`", "did you mean `checkout`?"),
+    (
+        (),
+        cut("from: default/web, to: default/checkout", "pay"),
+        "PD1207",
+        "default/checkout",
+        "is not in namespace `pay`",
+        "owns",
+    ),
+    ((), cut("identity: default/web", "pay"), "PD1207", "default/web", "not in namespace `pay`", "own service"),
+    ((), cut(f"root: {'ab' * 32}", "pay"), "PD1207", "ab" * 32, "a root is no team's own", "namespace `default`"),
 ]
 
 

@@ -18,6 +18,7 @@ from policyd.model.release import DEFAULT_STRATEGY, IMMEDIATE, CanaryPlan, OnInc
 from policyd.model.resilience import Resilience, Retries, Timeouts
 from policyd.model.service import Endpoint, HeaderMatch, HealthCheck, Protocol, Service, Split, Version
 from policyd.model.slo import Availability, Latency
+from policyd.model.tokens import Issuer, TokenCondition
 
 CHECKOUT = Name("default", "checkout")
 LowerFiles = Callable[..., Lowered]
@@ -65,6 +66,53 @@ def test_a_service(mesh: Mesh) -> None:
         ),
         health_check=HealthCheck("/healthz", 2_000, 1_000, 1, 3),
     )
+
+
+def test_what_a_rule_may_ask_for(lower_with: LowerFiles) -> None:
+    issuer = '{issuer: "https://login.example", audiences: [shop], jwksUri: "https://login.example/keys"}'
+    said = f"trustDomain: shop.example\n  issuers: {{corp: {issuer}}}"
+    more = (
+        "apiVersion: policyd.dev/v1alpha1\nkind: AccessRule\nmetadata: {name: more}\n"
+        "spec:\n  to: web\n  from: [{service: checkout, ipBlock: [10.1.0.0/16, 10.0.0.7]}]\n"
+        "  jwt: {issuer: corp, claims: {role: [ops, admin], sub: ada}}\n"
+        "  allow: [{methods: [GET], paths: [/a], ports: [80]}]\n"
+        "---\napiVersion: policyd.dev/v1alpha1\nkind: AccessRule\nmetadata: {name: tighter}\n"
+        "spec: {to: web, from: [checkout], mode: observe, replaces: more, allow: [{methods: [GET], paths: [/a]}]}\n"
+    )
+    mesh = _mesh(lower_with(("trustDomain: shop.example", said), more=more))
+    assert mesh.settings.issuers == (
+        Issuer("corp", "https://login.example", ("shop",), keys_url="https://login.example/keys"),
+    )
+    access = mesh.access[Name("default", "web")]
+    asking, tighter = access.rules
+    assert asking.sources == (
+        Source(services=(Name("default", "checkout"),), ip_blocks=("10.0.0.7/32", "10.1.0.0/16")),
+    )
+    assert asking.token == TokenCondition("corp", (("role", ("admin", "ops")), ("sub", ("ada",))))
+    assert asking.permits == (Permit(("GET",), (PathPattern(("a",), rest=False),), (80,)),)
+    assert tighter.replaces == (asking.name,)
+    assert access.enforced == (asking,)
+    assert access.would_be == (tighter,)
+
+
+@pytest.mark.parametrize(
+    ("cut", "cuts_web", "cuts_others"),
+    [
+        ("identity: web", True, True),
+        ("from: web, to: checkout", True, False),
+        (f"root: {'ab' * 32}", False, False),
+    ],
+)
+def test_a_revocation_cuts_a_caller_off(lower_with: LowerFiles, cut: str, cuts_web: bool, cuts_others: bool) -> None:
+    more = (
+        "apiVersion: policyd.dev/v1alpha1\nkind: Revocation\nmetadata: {name: leak}\n"
+        f"spec: {{cut: {{{cut}}}, reason: key in a log}}\n"
+    )
+    (revocation,) = _mesh(lower_with(more=more)).revocations.values()
+    web = "spiffe://shop.example/ns/default/svc/web"
+    assert revocation.cuts(CHECKOUT) == (web if cuts_web else "")
+    assert revocation.cuts(Name("pay", "ledger")) == (web if cuts_others else "")
+    assert bool(revocation.root) == cut.startswith("root")
 
 
 def test_services_and_access_are_sorted_and_every_service_has_access(mesh: Mesh) -> None:

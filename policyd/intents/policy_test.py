@@ -1,0 +1,54 @@
+"""`kind: PolicyTest`: requests, and the decisions that are expected of them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from policyd.intents.kind import Intent, Many, Part
+from policyd.intents.token_claims import Claims
+from policyd.intents.units import Address, Caller, Instant, Port, Reference, RequestLine
+
+
+class Token(Part):
+    """The token that the request carries."""
+
+    issuer: str
+    """Who issued it: one of the mesh's `issuers`."""
+    valid: bool = True
+    """Whether its signature, audience and times hold."""
+    claims: Claims = Field(default_factory=dict)
+    """What it says."""
+
+
+class Case(Part):
+    """One request, and what should become of it."""
+
+    from_: Caller = Field(alias="from")
+    """Who calls: `web`, `namespace/web`, or a whole SPIFFE ID."""
+    to: Reference
+    """The service that is called."""
+    request: RequestLine
+    """Method and path: `POST /v1/charges`."""
+    expect: Literal["allow", "deny", "reject"]
+    """`allow`, `deny` (401 or 403), or `reject` (400: the request is not canonical)."""
+    port: Port | None = None
+    """The port that is called; the service's own unless you say so."""
+    ip: Address | None = None
+    """The address of the direct peer; not known unless you say so."""
+    host: str | None = None
+    """The host that the request names; a good one unless you say so."""
+    jwt: Token | None = None
+    """The token that it carries; none unless you say so."""
+    at: Instant | None = None
+    """When it is sent: now, unless you say so."""
+
+
+class PolicyTest(Intent):
+    """Requests and the decisions expected of them: what must stay open, and what must stay closed."""
+
+    api_version: Literal["policyd.dev/v1alpha1"]
+    kind: Literal["PolicyTest"]
+    spec: Annotated[Many[Case], Field(min_length=1)]
+    """The requests."""
