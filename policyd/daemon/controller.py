@@ -150,7 +150,7 @@ class Controller:
         records = self._driver.records()
         promoted = self._driver.promoted
         self._troubles.say(About.RELEASES, said.stalled)
-        self._troubles.say(About.CLOCK, _behind(self._clock.now(), self._driver.floor))
+        self._troubles.say(About.CLOCK, _behind(self._clock.now(), self._driver.closing.ended))
         return Status(
             mesh=promoted.settings.name if promoted is not None else "",
             head=said.head,
@@ -178,10 +178,10 @@ class Controller:
 
     def promoted(self) -> Promoted | None:
         """What decisions are made for."""
-        mesh = self._driver.promoted
+        mesh = self._driver.closing.judged
         if mesh is None:
             return None
-        return Promoted(mesh, self._driver.status().head, self._provenance, self._driver.floor)
+        return Promoted(mesh, self._driver.status().head, self._provenance, self._driver.closing.ended)
 
     async def self_check(self) -> SelfCheck:
         """Work out once more from nothing what Git and the mesh say, and make anew what differs.
@@ -205,8 +205,8 @@ class Controller:
 
     async def accept_clock(self) -> None:
         """Do what a person asks who knows that the clock was ahead and is right now."""
-        self._log.warning("clock accepted", now=self._clock.now().isoformat(), floor=str(self._driver.floor))
-        await self._driver.accept_clock()
+        self._log.warning("clock accepted", now=self._clock.now().isoformat(), floor=str(self._driver.closing.ended))
+        await self._driver.closing.accept_clock()
 
     def measure(self) -> None:
         """Bring the gauges up to date, just before they are read."""

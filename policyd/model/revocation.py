@@ -24,6 +24,11 @@ class Revocation:
     to: Name | None = None
     root: str = ""
 
+    def __str__(self) -> str:
+        if self.root:
+            return f"root {self.root[:16]} is trusted no more"
+        return f"`{self.identity}` is cut off" + (f" from `{self.to}`" if self.to is not None else "")
+
     def cuts(self, destination: Name) -> str:
         """The identity that may not call `destination` any more; empty where it cuts nobody off from there."""
         return self.identity if self.to is None or self.to == destination else ""

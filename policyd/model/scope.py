@@ -25,35 +25,49 @@ class Callers:
     services: frozenset[Name] = _NOBODY
     namespaces: frozenset[str] = frozenset()
     anyone: bool = False
+    revoked: frozenset[Name] = _NOBODY
+    """Services that are cut off, whoever names them."""
+    foreign: frozenset[str] = frozenset()
+    """Identities of other trust domains."""
+    strangers: bool = False
+    """Whether any identity of another trust domain may be meant: a source looks at addresses alone."""
 
     @classmethod
     def of(cls, access: Access, trust_domain: str) -> Callers:
         """The callers of all rules of one destination."""
         services: set[Name] = set()
         namespaces: set[str] = set()
-        anyone = False
+        foreign: set[str] = set()
+        anyone = strangers = False
         for rule in access.rules:
             for source in rule.sources:
                 if source.services or source.identities:
                     services.update(_named(source, trust_domain))
+                    foreign.update(_foreign(source, trust_domain))
                 elif source.namespaces:
                     namespaces.update(source.namespaces)
                 else:
                     anyone = anyone or source.anyone or source.any_identity
-        return cls(frozenset(services), frozenset(namespaces), anyone)
+                    strangers = strangers or source.any_identity
+        cut = (parse_spiffe_id(trust_domain, identity) for identity in access.revoked)
+        revoked = frozenset(name for name in cut if name is not None)
+        return cls(frozenset(services), frozenset(namespaces), anyone, revoked, frozenset(foreign), strangers)
 
-    def include(self, caller: Name) -> bool:
-        """Whether a service of the mesh is named."""
-        return self.anyone or caller in self.services or caller.namespace in self.namespaces
+    def mean(self, identity: str, trust_domain: str) -> bool:
+        """Whether some rule means a SPIFFE ID, cut off or not."""
+        name = parse_spiffe_id(trust_domain, identity)
+        if name is None:
+            return self.strangers or identity in self.foreign
+        return self.anyone or name in self.services or name.namespace in self.namespaces
 
     def among(self, services: Collection[Name]) -> frozenset[Name]:
-        """Those of `services` that are named."""
+        """Those of `services` that are named, and not cut off."""
         if self.anyone:
-            return frozenset(services)
+            return frozenset(services) - self.revoked
         named = self.services.intersection(services)
         if self.namespaces:
             named |= {service for service in services if service.namespace in self.namespaces}
-        return named
+        return named - self.revoked
 
 
 def _named(source: Source, trust_domain: str) -> Iterable[Name]:
@@ -68,13 +82,23 @@ def _named(source: Source, trust_domain: str) -> Iterable[Name]:
     return [name for name in names if name.namespace in source.namespaces]
 
 
+def _foreign(source: Source, trust_domain: str) -> Iterable[str]:
+    if source.services or source.namespaces or source.anyone:
+        return ()
+    return [identity for identity in source.identities if parse_spiffe_id(trust_domain, identity) is None]
+
+
 @dataclass(frozen=True, slots=True)
 class Scope:
     """Destinations by caller: services of the mesh only, and the caller itself only where a rule says so."""
 
     _by_service: Mapping[Name, Collection[Name]]
     _by_namespace: Mapping[str, Collection[Name]]
+    _by_identity: Mapping[str, Collection[Name]]
     _open: frozenset[Name]
+    _to_strangers: frozenset[Name]
+    _cut: Mapping[Name, Collection[Name]]
+    """By caller: where it is cut off."""
 
     @classmethod
     def of(cls, mesh: Mesh) -> Scope:
@@ -88,7 +112,10 @@ class Scope:
     def _build(cls, mesh: Mesh) -> Scope:
         by_service: dict[Name, list[Name]] = {}
         by_namespace: dict[str, list[Name]] = {}
+        by_identity: dict[str, list[Name]] = {}
+        cut: dict[Name, list[Name]] = {}
         anyone: list[Name] = []
+        strangers: list[Name] = []
         for destination, access in mesh.access.items():
             if destination not in mesh.services:
                 continue
@@ -97,13 +124,23 @@ class Scope:
                 by_service.setdefault(service, []).append(destination)
             for namespace in callers.namespaces:
                 by_namespace.setdefault(namespace, []).append(destination)
+            for identity in callers.foreign:
+                by_identity.setdefault(identity, []).append(destination)
+            for service in callers.revoked:
+                cut.setdefault(service, []).append(destination)
             if callers.anyone:
                 anyone.append(destination)
-        return cls(by_service, by_namespace, frozenset(anyone))
+            if callers.strangers:
+                strangers.append(destination)
+        return cls(by_service, by_namespace, by_identity, frozenset(anyone), frozenset(strangers), cut)
 
     def destinations(self, caller: Name) -> tuple[Name, ...]:
         """The services that `caller`'s identity may send some request to, sorted."""
         named = self._open.union(
             self._by_service.get(caller, _NOBODY), self._by_namespace.get(caller.namespace, _NOBODY)
         )
-        return tuple(sorted(named))
+        return tuple(sorted(named.difference(self._cut.get(caller, _NOBODY))))
+
+    def destinations_of_stranger(self, identity: str) -> tuple[Name, ...]:
+        """The same for an identity that is no service of this trust domain."""
+        return tuple(sorted(self._to_strangers.union(self._by_identity.get(identity, _NOBODY))))

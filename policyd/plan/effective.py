@@ -1,6 +1,6 @@
 """What each node should run: the positions of all changes in flight laid over the promoted mesh, minus the floor.
 
-    promoted mesh + instances of the head - expired rules        = the ground
+    promoted mesh + instances of the head - the floor            = the ground
     + changes that are everywhere (weights, last waves)          = what most nodes run
     + for each node, the changes whose wave has reached it       = what it runs instead
 
@@ -21,7 +21,7 @@ from policyd.model.node import Node, nodes
 from policyd.model.service import WHOLE, Service, Split
 from policyd.plan.change import Change, Position, Stage, Unit, Value, WaveStage, WeightStage
 from policyd.plan.changes import replaced
-from policyd.plan.floor import subtracted, without_expired
+from policyd.plan.floor import Floor, narrow, subtracted
 from policyd.plan.membership import members, touched
 from policyd.plan.runtime import live, refreshed
 
@@ -56,27 +56,28 @@ def effective(
     promoted: Mesh,
     positions: Sequence[Position],
     runtime: Mesh,
-    at: datetime,
+    floor: Floor,
     connected: Collection[str] | None = None,
 ) -> Effective:
-    """The mesh of every node at the instant `at`.
+    """The mesh of every node, minus `floor`.
 
     `runtime` says which instances there are. `connected`, where known, are the node ids that waves count: a wave
     over proxies that are away would show nothing.
     """
-    ground = subtracted(refreshed(promoted, runtime), at)
+    ground = subtracted(refreshed(promoted, runtime), floor)
+    domain = promoted.settings.trust_domain
     laid = [position for position in positions if position.stage is not None]
     everywhere: dict[Key, Value] = {}
     partial: list[tuple[Change, WaveStage, Value]] = []
     for position in laid:
-        value = _live_value(position.change, position.stage, runtime, at)
+        value = _live_value(position.change, position.stage, runtime, floor, domain)
         if isinstance(position.stage, WaveStage) and position.stage.share < WHOLE:
             partial.append((position.change, position.stage, value))
         else:
             everywhere[position.change.key] = value
     common = replace(replaced(ground, everywhere), releases=runtime.releases)
     others = _others(common, partial, tuple(position.change for position in laid), connected)
-    return Effective(common, others, tuple(nodes(common)), at)
+    return Effective(common, others, tuple(nodes(common)), floor.at)
 
 
 def _others(
@@ -118,10 +119,10 @@ def _mixed(old: str, new: str, stage: WeightStage) -> Split:
     return Split(weights, stage.first, new if stage.first is not None else "")
 
 
-def _live_value(change: Change, stage: Stage | None, runtime: Mesh, at: datetime) -> Value:
+def _live_value(change: Change, stage: Stage | None, runtime: Mesh, floor: Floor, trust_domain: str) -> Value:
     assert stage is not None
     value = value_at(change, stage)
     if isinstance(value, Service):
         base = change.base if isinstance(change.base, Service) else None
         return live(value, runtime.services.get(change.name), base)
-    return without_expired(value, at) if isinstance(value, Access) else value
+    return narrow(value, floor, trust_domain) if isinstance(value, Access) else value

@@ -1,4 +1,4 @@
-"""The floor: expired rules are taken out of everything that is served, whatever else is in flight.
+"""The floor: expired rules and revocations are taken out of everything that is served, whatever else is in flight.
 
 It holds for every node at once and only ever narrows: going back never opens again what has been closed.
 """
@@ -8,12 +8,25 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import cast
 
 from policyd.model.access import Access
 from policyd.model.mesh import Mesh
-from policyd.model.names import Name
+from policyd.model.names import Name, parse_spiffe_id
+from policyd.model.revocation import Revocation
+from policyd.model.scope import Callers, Scope
+
+NOTHING_ENDED = datetime.min.replace(tzinfo=UTC)
+"""The instant of a floor that is about revocations alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Floor:
+    """What is closed: rules that have ended at `at`, and everyone who is cut off, in order of the cuts' names."""
+
+    at: datetime
+    cuts: tuple[Revocation, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,17 +67,41 @@ def last_expiry(mesh: Mesh, at: datetime) -> datetime | None:
     return instants[past - 1] if past else None
 
 
-def subtracted(mesh: Mesh, at: datetime) -> Mesh:
-    """`mesh` without the rules that have expired at `at`; the same object where none has."""
+def subtracted(mesh: Mesh, floor: Floor) -> Mesh:
+    """`mesh` without what the floor takes out of it; the same object where that is nothing."""
     expiries = Expiries.of(mesh)
-    past = expiries.destinations[: bisect_right(expiries.instants, at)]
-    if not past:
+    touched = set(expiries.destinations[: bisect_right(expiries.instants, floor.at)])
+    for cut in floor.cuts:
+        touched.update(_reach(mesh, cut))
+    domain = mesh.settings.trust_domain
+    narrowed = {name: narrow(mesh.access[name], floor, domain) for name in touched}
+    if all(access is mesh.access[name] for name, access in narrowed.items()):
         return mesh
-    narrowed = {name: without_expired(mesh.access[name], at) for name in past}
     return replace(mesh, access={**mesh.access, **narrowed})
 
 
-def without_expired(access: Access, at: datetime) -> Access:
-    """`access` without the rules that have expired at `at`; the same object where none has."""
-    kept = tuple(rule for rule in access.rules if rule.in_force(at))
-    return access if len(kept) == len(access.rules) else Access(access.to, kept)
+def narrow(access: Access, floor: Floor, trust_domain: str) -> Access:
+    """`access` without expired rules, and closed to whom it would let in and is cut off; the same object if neither.
+
+    Only those are named as revoked whom some rule means: one who may not call anyway changes nobody's configuration.
+    """
+    kept = tuple(rule for rule in access.rules if rule.in_force(floor.at))
+    revoked = set(access.revoked)
+    callers = Callers.of(access, trust_domain) if floor.cuts else None
+    for cut in floor.cuts:
+        identity = cut.cuts(access.to)
+        if identity and callers is not None and callers.mean(identity, trust_domain):
+            revoked.add(identity)
+    if len(kept) == len(access.rules) and len(revoked) == len(access.revoked):
+        return access
+    return Access(access.to, kept, tuple(sorted(revoked)))
+
+
+def _reach(mesh: Mesh, cut: Revocation) -> tuple[Name, ...]:
+    """The destinations that the one who is cut off could call, as far as the cut goes."""
+    if not cut.identity:
+        return ()
+    caller = parse_spiffe_id(mesh.settings.trust_domain, cut.identity)
+    scope = Scope.of(mesh)
+    reached = scope.destinations(caller) if caller is not None else scope.destinations_of_stranger(cut.identity)
+    return reached if cut.to is None else tuple(name for name in reached if name == cut.to)

@@ -17,12 +17,7 @@ def same_decision(left: Service, right: Service) -> bool:
     """Whether two services differ in nothing but their versions and instances."""
     if left is right or left.digest == right.digest:
         return True
-    return (
-        left.split == right.split
-        and left.resilience == right.resilience
-        and left.health_check == right.health_check
-        and (left.protocol, left.port, left.opaque_paths) == (right.protocol, right.port, right.opaque_paths)
-    )
+    return replace(left, versions=right.versions) == right
 
 
 def live(service: Service, *facts: Service | None) -> Service:

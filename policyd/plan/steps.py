@@ -174,8 +174,8 @@ def union(old: Access, new: Access, at: datetime | None) -> Access:
 
     A rule that was narrowed or widened stands there once, with the wider content: so the narrower side needs no
     barrier of its own. Where neither content covers the other it stands there twice, the former one under a name
-    that ends in `~old`. A rule that has expired since `old` was made does not come back: the floor is no part of any
-    walk.
+    that ends in `~old`. A rule that has expired since `old` was made does not come back, and who is cut off on either
+    side is cut off: the floor is no part of any walk.
     """
     rules: dict[Name, Rule] = {rule.name: rule for rule in new.rules}
     for rule in old.rules:
@@ -186,4 +186,5 @@ def union(old: Access, new: Access, at: datetime | None) -> Access:
             name = Name(name.namespace, name.name + KEPT)
         if name not in rules or not rules[name].covers(rule):
             rules[name] = replace(rule, name=name)
-    return Access(new.to, tuple(rules[name] for name in sorted(rules)))
+    revoked = tuple(sorted({*old.revoked, *new.revoked}))
+    return Access(new.to, tuple(rules[name] for name in sorted(rules)), revoked)

@@ -18,6 +18,7 @@ from policyd.model.names import Name
 from policyd.plan.change import Change, Unit, Value
 from policyd.plan.changes import advance
 from policyd.rollout.content import content_id
+from policyd.rollout.cuts import Cuts
 from policyd.rollout.machine import State
 from policyd.rollout.record import Phase
 from policyd.rollout.release import Release, evidence_of, title_of
@@ -42,6 +43,7 @@ class Book:
         self.head = known.head
         self.floor = known.floor
         self._floor_unsaved = False
+        self.cuts = Cuts(store, known.cuts)
         self.quarantine: dict[str, str] = dict(known.quarantine)
         # An aborted release stays current until Git moves on: it is why the mesh differs from Git.
         self.current: dict[int, Release] = {
@@ -87,6 +89,7 @@ class Book:
 
     def write_what_is_left(self, at: datetime) -> None:
         """Write the backward steps and the floor that could not be written. Raises where it still cannot be done."""
+        self.cuts.write_what_is_left()
         if self._floor_unsaved:
             self._store.set_floor(self.floor)
             self._floor_unsaved = False

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
 
 from policyd.base.clock import Clock
 from policyd.base.errors import PolicydError
@@ -24,6 +23,7 @@ from policyd.plan.stages import stages
 from policyd.rollout.assembly import Assembly
 from policyd.rollout.attendance import Attendance
 from policyd.rollout.book import Book
+from policyd.rollout.closing import Closing
 from policyd.rollout.commands import check
 from policyd.rollout.event import EventLog
 from policyd.rollout.lineup import blocked
@@ -88,6 +88,10 @@ class Driver:
             since_commit=self._since_commit,
             wake=self._wake.set,
         )
+        self.closing = Closing(
+            self._book, self._stepper, self._reporter, clock=clock, lock=self._lock, wake=self._wake.set
+        )
+        """What is closed at once and stays closed, whatever is released."""
 
     # What others call.
 
@@ -106,6 +110,7 @@ class Driver:
             self._stepper.head, self._commit = mesh, commit
             self._seen_at = seen_at
             self._stepper.runtime_due = True
+            await self.closing.follow(mesh.revocations.values())
             seen = SeenCommit(commit, author, taken=True, at=self._clock.now())
             if self._book.promoted is None:
                 self._store.add_commit(seen)
@@ -132,21 +137,6 @@ class Driver:
     def runtime_changed(self) -> None:
         """Secrets were renewed: let nodes have them with the next tick, which begins at once."""
         self._stepper.runtime_due = True
-        self._wake.set()
-
-    @property
-    def floor(self) -> datetime | None:
-        """The last instant at which a rule was taken as expired; none is taken back before it."""
-        return self._book.floor
-
-    async def accept_clock(self) -> None:
-        """A person says that the clock is right now and was ahead before: rules end by it alone.
-
-        Raises `Retry` or `Stalled` where that cannot be written.
-        """
-        async with self._lock:
-            self._book.accept_clock(self._clock.now())
-            self._stepper.runtime_due = True
         self._wake.set()
 
     async def self_check(self) -> tuple[str, ...] | None:

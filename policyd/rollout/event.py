@@ -30,6 +30,9 @@ class Kind(enum.StrEnum):
     """A proxy refused a configuration."""
     RUNTIME = "runtime"
     """Endpoints, secrets or an expiry changed what nodes run, without a release."""
+    REVOKED = "revoked"
+    """Somebody is cut off, whatever rules and releases say."""
+    LIFTED = "lifted"
     STALLED = "stalled"
     """A person is needed."""
 

@@ -34,6 +34,10 @@ MIGRATIONS = (
     """
     CREATE TABLE floor (one INTEGER PRIMARY KEY CHECK (one = 1), at TEXT NOT NULL);
     """,
+    # Who is cut off, by what is cut.
+    """
+    CREATE TABLE revocation (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+    """,
 )
 
 

@@ -10,6 +10,7 @@ import structlog
 
 from policyd.base.clock import Clock
 from policyd.base.errors import PolicydError
+from policyd.model.revocation import Revocation
 from policyd.plan.describe import describe_stage
 from policyd.rollout.event import Event, EventLog, Kind
 from policyd.rollout.machine import Command
@@ -41,6 +42,18 @@ class Reporter:
         text = "serving what was promoted" if resumed else "endpoints, secrets or an expiry reached the nodes"
         self._add(Kind.RUNTIME, None, text, {"nodes": len(moved.changed), "since_commit_s": since_commit_s})
         self.refused(None, moved)
+
+    def revoked(self, cuts: Iterable[Revocation], moved: Moved) -> None:
+        """Somebody is cut off."""
+        for cut in cuts:
+            data = {"name": str(cut.name), "reason": cut.reason, "nodes": len(moved.changed)}
+            self._add(Kind.REVOKED, None, f"{cut}: {cut.reason}", data)
+        self.refused(None, moved)
+
+    def lifted(self, cuts: Iterable[Revocation]) -> None:
+        """A person ended a revocation."""
+        for cut in cuts:
+            self._add(Kind.LIFTED, None, f"revocation `{cut.name}` is lifted", {"name": str(cut.name)})
 
     def step(self, before: Release, after: Release) -> None:
         """A decision, with its evidence; the first one of a release, or its being blocked, gets words of its own."""

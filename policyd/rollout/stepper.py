@@ -19,7 +19,7 @@ from policyd.model.mesh import Mesh
 from policyd.plan.change import Position
 from policyd.plan.changes import advance
 from policyd.plan.effective import effective
-from policyd.plan.floor import last_expiry, next_expiry
+from policyd.plan.floor import Floor, last_expiry, next_expiry
 from policyd.rollout.attendance import Attendance
 from policyd.rollout.book import Book
 from policyd.rollout.machine import Observation, Verdict, decide, finished, heard, objection
@@ -109,7 +109,8 @@ class Stepper:
                 positions.append(position)
         runtime = self.head if self.head is not None else promoted
         at = self._instant((promoted, runtime), positions)
-        wanted = effective(promoted, positions, runtime, at, self._attendance.count())
+        floor = Floor(at, self._book.cuts.revocations)
+        wanted = effective(promoted, positions, runtime, floor, self._attendance.count())
         # Of what nodes run: a change on its way may have rules that neither the promoted mesh nor Git has.
         served = {id(mesh): mesh for mesh in (wanted.common, *wanted.others.values())}
         expiries = (next_expiry(mesh, at) for mesh in served.values())

@@ -22,6 +22,7 @@ from policyd.base.sqlite import transaction
 from policyd.model.access import Access
 from policyd.model.mesh import Mesh, Settings
 from policyd.model.names import Name
+from policyd.model.revocation import Revocation
 from policyd.model.service import Service
 from policyd.plan.change import Unit, Value
 from policyd.rollout.content import content_digest
@@ -69,6 +70,17 @@ class StoredVerdict:
 
 
 @dataclass(frozen=True, slots=True)
+class Cut:
+    """A revocation, and since when it holds."""
+
+    revocation: Revocation
+    since: datetime
+
+
+_CUT = TypeAdapter(Cut)
+
+
+@dataclass(frozen=True, slots=True)
 class Remembered:
     """All that a controller needs to go on where it was."""
 
@@ -82,6 +94,8 @@ class Remembered:
     """The last commit that was taken."""
     floor: datetime | None = None
     """The last instant at which a rule was taken as expired."""
+    cuts: tuple[Cut, ...] = ()
+    """Every revocation that was not lifted."""
 
 
 class Store:
@@ -113,6 +127,7 @@ class Store:
             last = self._db.execute("SELECT coalesce(max(number), 0) FROM release").fetchone()[0]
             head = self._db.execute("SELECT id FROM commits WHERE taken ORDER BY seq DESC LIMIT 1").fetchone()
             floor = self._db.execute("SELECT at FROM floor").fetchone()
+            cuts = self._db.execute("SELECT value FROM revocation ORDER BY key").fetchall()
             return Remembered(
                 promoted=self._promoted(),
                 releases=tuple(_RELEASE.validate_json(value) for (value,) in releases),
@@ -120,6 +135,7 @@ class Store:
                 last_number=last,
                 head=head[0] if head else "",
                 floor=datetime.fromisoformat(floor[0]) if floor else None,
+                cuts=tuple(_CUT.validate_json(value) for (value,) in cuts),
             )
 
     def set_floor(self, at: datetime | None) -> None:
@@ -128,6 +144,19 @@ class Store:
             self._db.execute("DELETE FROM floor")
             if at is not None:
                 self._db.execute("INSERT INTO floor VALUES (1, ?)", (at.isoformat(),))
+
+    def cut(self, cuts: Mapping[str, Cut]) -> None:
+        """Remember revocations, by their keys."""
+        with self._transaction():
+            self._db.executemany(
+                "INSERT OR REPLACE INTO revocation VALUES (?, ?)",
+                [(key, _CUT.dump_json(cut).decode()) for key, cut in cuts.items()],
+            )
+
+    def lift(self, keys: Iterable[str]) -> None:
+        """Forget revocations."""
+        with self._transaction():
+            self._db.executemany("DELETE FROM revocation WHERE key = ?", [(key,) for key in keys])
 
     def save(self, *releases: Release) -> None:
         """Write releases as they are now."""

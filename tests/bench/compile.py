@@ -28,6 +28,7 @@ from policyd.compiler.registry import load as load_compiler
 from policyd.intents import MemoryTree, ParseCache, load
 from policyd.lowering import LoweringMemo, lower
 from policyd.plan.effective import effective
+from policyd.plan.floor import Floor
 from policyd.testing import large
 
 SIZES = (100, 300, 1_000, 3_000)
@@ -77,7 +78,7 @@ class Pipeline:
         done = lower(loaded, self.lowered)
         assert done.mesh is not None, done.findings[:3]
         low = time.perf_counter()
-        running = effective(done.mesh, (), done.mesh, AT)
+        running = effective(done.mesh, (), done.mesh, Floor(AT))
         planned = time.perf_counter()
         self.compiled.age()
         results = [compiler.compile(running.mesh_for(node), node, self.compiled) for node in running.nodes()]

@@ -24,6 +24,7 @@ from policyd.model.node import Node
 from policyd.plan.change import Position
 from policyd.plan.changes import changes
 from policyd.plan.effective import Effective, effective
+from policyd.plan.floor import Floor
 from policyd.plan.stages import stages
 from policyd.source import DirectoryTree
 
@@ -52,12 +53,12 @@ def scenario(name: str) -> Scenario:
     if head is None:
         return Scenario(findings, None)
     if not (HERE / name / "promoted").is_dir():
-        return Scenario(findings, effective(head, [], head, AT))
+        return Scenario(findings, effective(head, [], head, Floor(AT)))
     promoted, _ = lowered(HERE / name / "promoted")
     assert promoted is not None
     stage = read(HERE / name / "case.yaml")["stage"]
     positions = [Position(change, stages(change, head.releases)[stage - 1]) for change in changes(promoted, head)]
-    return Scenario(findings, effective(promoted, positions, head, AT))
+    return Scenario(findings, effective(promoted, positions, head, Floor(AT)))
 
 
 def read(path: Path) -> Any:

@@ -12,7 +12,7 @@ from policyd.model.service import WHOLE, HeaderMatch, Service, Split
 from policyd.plan.change import Position, WaveStage, WeightStage
 from policyd.plan.changes import advance, changes
 from policyd.plan.effective import Effective, effective
-from policyd.plan.floor import next_expiry
+from policyd.plan.floor import Floor, next_expiry
 from policyd.plan.steps import same
 from policyd.testing import build
 
@@ -29,7 +29,7 @@ def by_service(found: Effective, name: Name) -> list[Mesh]:
 
 
 def test_at_rest_everyone_shares_the_promoted_mesh(shop: Mesh, at: datetime) -> None:
-    found = effective(shop, [], shop, at)
+    found = effective(shop, [], shop, Floor(at))
     assert len(found.nodes()) == 15
     assert found.common == shop
     assert found.common.services is shop.services
@@ -39,15 +39,15 @@ def test_at_rest_everyone_shares_the_promoted_mesh(shop: Mesh, at: datetime) -> 
 def test_weights_reach_all_callers_alike(shop: Mesh, at: datetime) -> None:
     head = with_checkout(shop, replace(shop.services[CHECKOUT], split=Split.all_to("v2")))
     (change,) = changes(shop, head)
-    found = effective(shop, [Position(change, WeightStage(500))], head, at)
+    found = effective(shop, [Position(change, WeightStage(500))], head, Floor(at))
     assert not found.others
     assert found.common.services[CHECKOUT].split == Split((("v1", 9_500), ("v2", 500)))
     assert found.common.services[WEB] is shop.services[WEB]
     assert found.common.access is not None
     assert all(found.common.access[name] is access for name, access in shop.access.items())
-    whole = effective(shop, [Position(change, WeightStage(WHOLE))], head, at)
-    assert same(whole, effective(advance(shop, change), [], head, at))
-    assert same(effective(shop, [Position(change, None)], head, at), effective(shop, [], head, at))
+    whole = effective(shop, [Position(change, WeightStage(WHOLE))], head, Floor(at))
+    assert same(whole, effective(advance(shop, change), [], head, Floor(at)))
+    assert same(effective(shop, [Position(change, None)], head, Floor(at)), effective(shop, [], head, Floor(at)))
 
 
 def test_callers_with_the_header_keep_the_new_version(shop: Mesh, at: datetime) -> None:
@@ -57,7 +57,7 @@ def test_callers_with_the_header_keep_the_new_version(shop: Mesh, at: datetime) 
 
     def split(weight: int) -> Split:
         position = Position(change, WeightStage(weight, first))
-        return effective(shop, [position], head, at).common.services[CHECKOUT].split
+        return effective(shop, [position], head, Floor(at)).common.services[CHECKOUT].split
 
     assert split(0) == Split((("v1", WHOLE),), first, "v2")
     assert split(500) == Split((("v1", 9_500), ("v2", 500)), first, "v2")
@@ -67,7 +67,7 @@ def test_callers_with_the_header_keep_the_new_version(shop: Mesh, at: datetime) 
 def test_a_wave_reaches_some_nodes_of_each_touched_service(shop: Mesh, at: datetime) -> None:
     head = with_checkout(shop, replace(shop.services[CHECKOUT], resilience=QUICK))
     (change,) = changes(shop, head)
-    found = effective(shop, [Position(change, WaveStage(1, 2_500))], head, at)
+    found = effective(shop, [Position(change, WaveStage(1, 2_500))], head, Floor(at))
 
     def reached(name: Name) -> int:
         return sum(mesh.services[CHECKOUT].resilience == QUICK for mesh in by_service(found, name))
@@ -77,29 +77,29 @@ def test_a_wave_reaches_some_nodes_of_each_touched_service(shop: Mesh, at: datet
     assert all(
         mesh.access is found.common.access or mesh.access == found.common.access for mesh in found.others.values()
     )
-    whole = effective(shop, [Position(change, WaveStage(1, WHOLE))], head, at)
-    assert same(whole, effective(advance(shop, change), [], head, at))
+    whole = effective(shop, [Position(change, WaveStage(1, WHOLE))], head, Floor(at))
+    assert same(whole, effective(advance(shop, change), [], head, Floor(at)))
 
 
 def test_settings_are_tried_with_the_old_split(shop: Mesh, at: datetime) -> None:
     head = with_checkout(shop, replace(shop.services[CHECKOUT], resilience=QUICK, split=Split.all_to("v2")))
     (change,) = changes(shop, head)
-    found = effective(shop, [Position(change, WaveStage(1, keeps_split=True))], head, at)
+    found = effective(shop, [Position(change, WaveStage(1, keeps_split=True))], head, Floor(at))
     reached = [mesh.services[CHECKOUT] for mesh in found.others.values()]
     assert reached
     assert {(one.serving, one.resilience) for one in reached} == {("v1", QUICK)}
-    later = effective(shop, [Position(change, WeightStage(500))], head, at).common.services[CHECKOUT]
+    later = effective(shop, [Position(change, WeightStage(500))], head, Floor(at)).common.services[CHECKOUT]
     assert (later.resilience, later.split.versions) == (QUICK, ("v1", "v2"))
 
 
 def test_the_versions_of_both_sides_are_there_whatever_git_has_dropped(shop: Mesh, at: datetime) -> None:
     head = with_checkout(shop, build.service("checkout", {"v2": ["10.9.0.1"]}))
     (change,) = changes(shop, head)
-    found = effective(shop, [Position(change, WeightStage(500))], head, at)
+    found = effective(shop, [Position(change, WeightStage(500))], head, Floor(at))
     seen = found.common.services[CHECKOUT]
     assert [version.name for version in seen.versions] == ["v1", "v2"]
     assert seen.version("v1") == shop.services[CHECKOUT].version("v1")
-    after = effective(advance(shop, change), [], head, at).common.services[CHECKOUT]
+    after = effective(advance(shop, change), [], head, Floor(at)).common.services[CHECKOUT]
     assert after == head.services[CHECKOUT]
 
 
@@ -107,7 +107,7 @@ def test_changes_in_flight_lie_over_each_other(shop: Mesh, at: datetime) -> None
     head = with_checkout(shop, replace(shop.services[CHECKOUT], resilience=QUICK))
     head = replace(head, access={**shop.access, PAYMENTS: build.access("payments", build.rule("r", ["web"]))})
     service, access = changes(shop, head)
-    found = effective(shop, [Position(service, WaveStage(2)), Position(access, WaveStage(2))], head, at)
+    found = effective(shop, [Position(service, WaveStage(2)), Position(access, WaveStage(2))], head, Floor(at))
     variants = {id(mesh) for mesh in found.others.values()}
     assert 2 <= len(variants) <= 3
     for node in found.nodes():
@@ -124,7 +124,7 @@ def test_expired_rules_are_taken_out_of_everything(shop: Mesh, at: datetime) -> 
     head = replace(shop, access={**shop.access, CHECKOUT: build.access("checkout", first, second)})
     (change,) = changes(promoted, head)
     position = Position(change, WaveStage(share=5_000))
-    before, after = (effective(promoted, [position], head, moment) for moment in (at, soon))
+    before, after = (effective(promoted, [position], head, Floor(moment)) for moment in (at, soon))
     assert {len(mesh.access[CHECKOUT].rules) for mesh in by_service(before, CHECKOUT)} == {1, 2}
     assert {len(mesh.access[CHECKOUT].rules) for mesh in by_service(after, CHECKOUT)} == {0, 1}
     assert next_expiry(head, at) == soon
@@ -139,7 +139,7 @@ def test_a_removed_service_keeps_its_own_proxies_until_the_end(shop: Mesh, at: d
         access={name: one for name, one in shop.access.items() if name != PAYMENTS},
     )
     service, _ = changes(shop, head)
-    found = effective(shop, [Position(service, WaveStage(1))], head, at)
+    found = effective(shop, [Position(service, WaveStage(1))], head, Floor(at))
     assert len(by_service(found, PAYMENTS)) == 2
     assert all(PAYMENTS in mesh.services for mesh in by_service(found, PAYMENTS))
     assert any(PAYMENTS not in mesh.services for mesh in by_service(found, CHECKOUT))

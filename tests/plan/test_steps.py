@@ -21,6 +21,7 @@ from policyd.model.service import Service, Split
 from policyd.plan.change import Position
 from policyd.plan.changes import changes
 from policyd.plan.effective import Effective, effective
+from policyd.plan.floor import Floor
 from policyd.plan.stages import stages
 from policyd.plan.steps import same, steps, union
 from policyd.testing import build
@@ -56,7 +57,7 @@ def meshes(draw: st.DrawFn) -> Mesh:
 
 
 def rest(mesh: Mesh) -> Effective:
-    return effective(mesh, [], mesh, AT)
+    return effective(mesh, [], mesh, Floor(AT))
 
 
 def walk(before: Effective, after: Effective) -> list[Effective]:
@@ -84,7 +85,7 @@ def test_what_both_sides_allow_is_never_denied_at_any_stage_of_any_change(
         for change in changes(promoted, head):
             ways = [None, *stages(change, head.releases)]
             positions.append(Position(change, ways[data.draw(st.integers(0, len(ways) - 1))]))
-        return effective(promoted, positions, head, AT)
+        return effective(promoted, positions, head, Floor(AT))
 
     before, after = anywhere(), anywhere()
     found = walk(before, after)
@@ -181,7 +182,7 @@ def test_nothing_that_has_expired_comes_back_on_the_way() -> None:
     rule = build.rule("over", ["b"], expires=until)
     mesh = build.mesh([service], [build.access("a", rule)])
     other = build.mesh([service], [build.access("a", rule, build.rule("new", ["c"]))])
-    for step in steps(rest(mesh), effective(other, [], other, until)):
+    for step in steps(rest(mesh), effective(other, [], other, Floor(until))):
         assert all(
             [each.name.name for each in step.mesh_for(node).access[NAMES[0]].rules] == ["new"]
             for node in step.nodes()

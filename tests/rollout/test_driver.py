@@ -243,8 +243,8 @@ async def test_a_clock_that_is_set_back_opens_nothing_again(world: World) -> Non
     world.crash()
     await world.ticks(1)
     assert world.access(node) == ["default/longer"]
-    assert world.driver.floor is not None
-    assert world.driver.floor > world.clock.now()
+    assert world.driver.closing.ended is not None
+    assert world.driver.closing.ended > world.clock.now()
 
 
 async def test_a_floor_that_cannot_be_written_holds_all_the_same_and_is_written_later(
@@ -282,7 +282,7 @@ async def test_a_person_who_accepts_the_clock_undoes_what_a_clock_far_ahead_has_
     world.driver.runtime_changed()
     await world.ticks(1)
     assert world.access(node) == []
-    await world.driver.accept_clock()
+    await world.driver.closing.accept_clock()
     await world.ticks(1)
     assert world.access(node) == ["default/longer"], "what has ended by the clock as it is now stays closed"
     world.crash()

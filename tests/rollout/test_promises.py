@@ -225,7 +225,7 @@ class History(RuleBasedStateMachine):
 
     def _floor(self) -> datetime:
         """The instant by which rules have ended: the clock's, unless a later one has ended some."""
-        now, floor = self.world.clock.now(), self.world.driver.floor
+        now, floor = self.world.clock.now(), self.world.driver.closing.ended
         return now if floor is None else max(now, floor)
 
     @invariant()

@@ -33,6 +33,7 @@ from policyd.model.names import Name
 from policyd.plan.change import Change, Position
 from policyd.plan.changes import advance, changes
 from policyd.plan.effective import Effective, effective
+from policyd.plan.floor import Floor
 from policyd.plan.stages import stages
 from policyd.plan.steps import steps
 from policyd.rollout.assembly import Assembly
@@ -161,8 +162,8 @@ class Chain:
             if not stages(change, head.releases):  # without a way, it is promoted at once
                 promoted, full_promoted = advance(promoted, change), advance(full_promoted, full_change)
         positions, full_positions = _positions(found, head, reached), _positions(full_found, full_head, reached)
-        wanted = effective(promoted, positions, head, AT)
-        full_wanted = effective(full_promoted, full_positions, full_head, AT)
+        wanted = effective(promoted, positions, head, Floor(AT))
+        full_wanted = effective(full_promoted, full_positions, full_head, Floor(AT))
         for barrier in steps(self._running, wanted) if self._running is not None else ():
             self._seen["barriers"] += 1
             assert _given(self._assembly, barrier) == _from_nothing(anew(barrier))
