@@ -53,6 +53,7 @@ class WritingCompiler:
                 str(name): service.resilience.timeouts.request_ms for name, service in mesh.services.items()
             },
             "access": sorted(str(rule.name) for rule in mesh.access[node.service].rules),
+            "revoked": mesh.access[node.service].revoked,
             "settings": digest(mesh.settings),
             "endpoints": digest([service.versions for service in mesh.services.values()]),
         }
@@ -176,6 +177,10 @@ class World:
     def access(self, node_id: str) -> list[str]:
         """The names of the access rules that a node was given."""
         return list(self._view(node_id)["access"])
+
+    def revoked(self, node_id: str) -> list[str]:
+        """The identities that a node was told to cut off."""
+        return list(self._view(node_id)["revoked"])
 
     def splits(self, node_id: str) -> dict[str, dict[str, int]]:
         """The split of every service as a node was given it."""
