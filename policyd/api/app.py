@@ -18,12 +18,15 @@ from policyd.api.control import ControlPlane, Decisions
 from policyd.api.data import DataEndpoint
 from policyd.api.metrics import ControllerMetrics
 from policyd.api.releases import ControlEndpoint
+from policyd.api.revocations import RevocationsEndpoint, Revoking
 from policyd.base.errors import UsageError
 
 
-def application(control: ControlPlane, decisions: Decisions, metrics: ControllerMetrics) -> Starlette:
+def application(
+    control: ControlPlane, decisions: Decisions, revoking: Revoking, metrics: ControllerMetrics
+) -> Starlette:
     """The ASGI application of one controller."""
-    data, own = DataEndpoint(decisions), ControlEndpoint(control, metrics)
+    data, own, cuts = DataEndpoint(decisions), ControlEndpoint(control, metrics), RevocationsEndpoint(revoking)
     app = Starlette(
         routes=[
             Route("/v1/data", data.data, methods=["GET", "POST"]),
@@ -33,6 +36,9 @@ def application(control: ControlPlane, decisions: Decisions, metrics: Controller
             Route("/v1/releases", own.releases),
             Route("/v1/releases/{id}", own.release),
             Route("/v1/releases/{id}/{verb}", own.command, methods=["POST"]),
+            Route("/v1/revocations", cuts.list),
+            Route("/v1/revocations", cuts.revoke, methods=["POST"]),
+            Route("/v1/revocations/{namespace}/{name}/lift", cuts.lift, methods=["POST"]),
             Route("/v1/clock/accept", own.accept_clock, methods=["POST"]),
             Route("/v1/self-check", own.self_check, methods=["POST"]),
             Route("/v1/events", own.events),

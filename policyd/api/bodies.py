@@ -59,6 +59,11 @@ def refusal(error: BadRequest) -> Response:
     return answer({"code": error.code, "message": str(error), **hint}, status=error.status)
 
 
+def from_a_browser() -> Response:
+    """A page that a person has open could send orders to their loopback; no program sets the header `origin`."""
+    return refusal(BadRequest("policyd is not steered from a browser", code="forbidden", status=403))
+
+
 def _plain(value: object) -> object:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return dataclasses.asdict(value)

@@ -8,7 +8,7 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from policyd.api.bodies import BadRequest, answer, refusal
+from policyd.api.bodies import BadRequest, answer, from_a_browser, refusal
 from policyd.api.control import ControlPlane
 from policyd.api.metrics import ControllerMetrics
 from policyd.base.errors import PolicydError
@@ -41,7 +41,7 @@ class ControlEndpoint:
     async def command(self, request: Request) -> Response:
         """`POST /v1/releases/{id}/{promote|abort|pause|resume}`; answers with the release."""
         if "origin" in request.headers:
-            return _from_a_browser()
+            return from_a_browser()
         release, verb = request.path_params["id"], request.path_params["verb"]
         try:
             return answer(await self._control.command(release, Command(verb)))
@@ -56,7 +56,7 @@ class ControlEndpoint:
     async def accept_clock(self, request: Request) -> Response:
         """`POST /v1/clock/accept`: rules end by the clock as it is now, whatever it said before."""
         if "origin" in request.headers:
-            return _from_a_browser()
+            return from_a_browser()
         try:
             await self._control.accept_clock()
         except PolicydError as error:
@@ -66,7 +66,7 @@ class ControlEndpoint:
     async def self_check(self, request: Request) -> Response:
         """`POST /v1/self-check`: compare with a controller that remembers nothing, now."""
         if "origin" in request.headers:
-            return _from_a_browser()
+            return from_a_browser()
         try:
             return answer(await self._control.self_check())
         except PolicydError as error:
@@ -89,11 +89,6 @@ class ControlEndpoint:
         """Prometheus's text format."""
         self._control.measure()
         return Response(self._metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
-
-
-def _from_a_browser() -> Response:
-    """A page that a person has open could send orders to their loopback; no program sets this header."""
-    return refusal(BadRequest("policyd is not steered from a browser", code="forbidden", status=403))
 
 
 async def _lines(events: AsyncIterator[Event]) -> AsyncIterator[bytes]:

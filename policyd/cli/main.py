@@ -54,12 +54,16 @@ VERBS = (
     Verb("bootstrap", "bootstrap:bootstrap", _CONTROLLER),
     Verb("status", "status:status", _CONTROLLER),
     Verb("releases", "releases:releases", _CONTROLLER),
+    Verb("revoke", "revoke:revoke", _CONTROLLER),
+    Verb("revocations", "revocations:revocations", _CONTROLLER),
     Verb("self-check", "self_check:self_check", _CONTROLLER),
     Verb("accept-clock", "accept_clock:accept_clock", _CONTROLLER),
     Verb("demo", "demo:demo", _MACHINE),
     Verb("doctor", "doctor:doctor", _MACHINE),
 )
 """In the order of the help."""
+_GROUPS = {"releases", "revocations"}
+"""Words with verbs of their own."""
 
 
 def build(asked: str | None = None) -> typer.Typer:
@@ -81,7 +85,7 @@ def build(asked: str | None = None) -> typer.Typer:
     for verb in [verb for verb in VERBS if verb.word == asked] or VERBS:
         module, _, name = verb.function.partition(":")
         found = getattr(importlib.import_module(f"policyd.cli.{module}"), name)
-        if verb.word == "releases":
+        if verb.word in _GROUPS:
             app.add_typer(found(), name=verb.word, rich_help_panel=verb.panel)
         else:
             app.command(verb.word, rich_help_panel=verb.panel)(found)

@@ -21,6 +21,7 @@ from policyd.daemon.controller import Controller, Counts
 from policyd.daemon.deciding import PromotedDecisions
 from policyd.daemon.judging import Guardrails
 from policyd.daemon.lock import only_controller
+from policyd.daemon.revoking import MeshRevoking
 from policyd.daemon.settings import Settings
 from policyd.daemon.wallet import Wallet
 from policyd.delivery.acknowledged import AcknowledgedSets
@@ -95,7 +96,12 @@ async def serve(settings: Settings, clock: Clock, stop: asyncio.Event) -> None:
             self_check_s=settings.self_check_s,
             counts=lambda: Counts(admission.parsed_files, guarding.asked, assembly.compiled),
         )
-        api = server(application(controller, PromotedDecisions(controller.promoted, clock), metrics), settings.http)
+        api = server(
+            application(
+                controller, PromotedDecisions(controller.promoted, clock), MeshRevoking(driver, xds), metrics
+            ),
+            settings.http,
+        )
         if driver.promoted is not None:
             xds.expect(node.id for node in nodes(driver.promoted))
         await xds.start()

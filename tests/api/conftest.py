@@ -12,6 +12,7 @@ from starlette.applications import Starlette
 from policyd.api.app import application
 from policyd.api.control import Answer, NodeStatus, Question, SelfCheck, Status
 from policyd.api.metrics import ControllerMetrics
+from policyd.api.revocations import Order, RevocationStatus
 from policyd.base.errors import Retry, UsageError
 from policyd.rollout.event import Event, Kind
 from policyd.rollout.machine import Command
@@ -72,6 +73,36 @@ class OneController:
         yield Event(at, Kind.ABORTED, "r7", "e-value 120\nabove 100", {})
 
 
+class OneFloor:
+    """A floor that nobody but `web` was ever cut off by; the sibling of the daemon's `MeshRevoking`."""
+
+    def __init__(self) -> None:
+        self.orders: list[Order] = []
+        self.missing: tuple[str, ...] = ()
+        self.asked_for = False
+
+    def all(self) -> tuple[RevocationStatus, ...]:
+        return tuple(
+            RevocationStatus(
+                order.name or "default/revoked-web", WEB, order.to, "", order.reason, "2027-01-01T00:00:00+00:00",
+                self.asked_for, 41, self.missing,
+            )
+            for order in self.orders
+        )  # fmt: skip
+
+    async def revoke(self, order: Order) -> RevocationStatus:
+        if order.identity != "web":
+            raise UsageError(f"there is no service `{order.identity}`", hint="by its whole SPIFFE ID")
+        self.orders.append(order)
+        return self.all()[-1]
+
+    async def lift(self, name: str) -> tuple[RevocationStatus, ...]:
+        if self.asked_for:
+            raise UsageError(f"Git asks for revocation `{name}`", hint="take it out of the repository first")
+        held, self.orders = self.all(), []
+        return held
+
+
 class OneRule:
     """`web` may `GET /v1/items` on `checkout`; nothing else is allowed."""
 
@@ -89,6 +120,11 @@ class OneRule:
 @pytest.fixture
 def controller() -> OneController:
     return OneController()
+
+
+@pytest.fixture
+def floor() -> OneFloor:
+    return OneFloor()
 
 
 @pytest.fixture
@@ -124,4 +160,4 @@ class Api:
 
 @pytest.fixture
 def client(controller: OneController, decisions: OneRule, metrics: ControllerMetrics) -> Api:
-    return Api(application(controller, decisions, metrics))
+    return Api(application(controller, decisions, OneFloor(), metrics))

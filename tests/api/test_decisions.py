@@ -15,7 +15,7 @@ from policyd.api.app import application, server
 from policyd.api.bodies import LONGEST_BODY
 from policyd.api.metrics import ControllerMetrics
 from policyd.base.errors import UsageError
-from tests.api.conftest import WEB, Api, OneController, OneRule
+from tests.api.conftest import WEB, Api, OneController, OneFloor, OneRule
 
 ALLOW = "/v1/data/policyd/authz/allow"
 GOOD: dict[str, Any] = {
@@ -73,7 +73,7 @@ def test_an_input_that_says_too_little_is_denied(body: Any, client: Api) -> None
 def test_no_odd_field_is_ever_allowed(field: str, value: object) -> None:
     if field in {"host", "jwt"} or value == GOOD[field]:
         return
-    app = application(OneController(), OneRule(), ControllerMetrics())
+    app = application(OneController(), OneRule(), OneFloor(), ControllerMetrics())
     asked = {**GOOD, field: value}
     answer = Api(app).post(ALLOW, content=json.dumps({"input": asked}))
     assert answer.status_code in {200, 400}
@@ -113,14 +113,14 @@ def test_an_explanation_has_rule_place_and_reasons(client: Api) -> None:
 
 
 def test_the_api_does_not_listen_beyond_loopback() -> None:
-    app = application(OneController(), OneRule(), ControllerMetrics())
+    app = application(OneController(), OneRule(), OneFloor(), ControllerMetrics())
     for address in ("0.0.0.0:8181", "192.0.2.1:8181"):
         with pytest.raises(UsageError, match="cannot listen"):
             server(app, address)
 
 
 async def test_opas_own_client_takes_it_for_an_opa() -> None:
-    web = server(application(OneController(), OneRule(), ControllerMetrics()), "127.0.0.1:0")
+    web = server(application(OneController(), OneRule(), OneFloor(), ControllerMetrics()), "127.0.0.1:0")
     listening = socket.create_server(("127.0.0.1", 0))
     port = listening.getsockname()[1]
     serving = asyncio.create_task(web.serve([listening]))

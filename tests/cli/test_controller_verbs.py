@@ -10,8 +10,9 @@ from rich.console import Console
 
 from policyd.cli.doctor import diagnose
 from policyd.cli.status import status_text
+from policyd.intents import MemoryTree, load
 from policyd.rollout.machine import Command
-from tests.api.conftest import OneController
+from tests.api.conftest import OneController, OneFloor
 from tests.cli.conftest import Policyd
 
 
@@ -53,6 +54,51 @@ def test_a_self_check_says_what_had_drifted(policyd: Policyd, address: str, cont
     assert ill.exit_code == 1
     assert "cluster `x` is not what the mesh says" in ill.stdout
     assert httpx.post(f"{address}/v1/self-check", headers={"origin": "http://elsewhere.example"}).status_code == 403
+
+
+def test_a_caller_is_cut_off_and_it_is_shown_where_that_holds(
+    policyd: Policyd, address: str, floor: OneFloor
+) -> None:
+    order = ("revoke", "web", "--reason", "key in a log", "--server", address)
+    done = policyd(*order)
+    assert done.exit_code == 0
+    assert "svc/web is cut off: key in a log" in done.stdout
+    assert "enforced on 41 of 41 proxies" in done.stdout
+    _, _, intent = done.stdout.partition("commit it as well:")
+    loaded = load(MemoryTree({"cut.yaml": intent.encode()}))
+    assert loaded.findings == ()
+    assert [str(document.name) for document in loaded.documents] == ["default/revoked-web"]
+
+    floor.missing = ("default/api/v1/127.0.0.9: not connected",)
+    assert policyd(*order, "--to", "api").exit_code == 1
+    shown = policyd("revocations", "--server", address)
+    assert shown.exit_code == 1
+    assert "enforced on 40 of 41 proxies" in shown.stdout
+    assert "default/api/v1/127.0.0.9: not connected" in shown.stdout
+
+
+def test_a_revocation_is_lifted_once_git_does_not_ask_for_it(policyd: Policyd, address: str, floor: OneFloor) -> None:
+    policyd("revoke", "web", "--reason", "key in a log", "--server", address)
+    floor.asked_for = True
+    lift = ("revocations", "lift", "revoked-web", "--server", address)
+    refused = policyd(*lift)
+    assert (refused.exit_code, "Git asks for revocation `default/revoked-web`" in refused.stderr) == (2, True)
+    floor.asked_for = False
+    assert policyd(*lift).exit_code == 0
+    assert "nobody is cut off" in policyd("revocations", "--server", address).stdout
+
+
+def test_nobody_is_cut_off_by_a_slip_or_by_a_page(policyd: Policyd, address: str, floor: OneFloor) -> None:
+    unknown = policyd("revoke", "wbe", "--reason", "x", "--server", address)
+    assert (unknown.exit_code, "there is no service `wbe`" in unknown.stderr) == (2, True)
+    for body, words in (({"identity": "web"}, "`reason` is not given"), ({"who": "web"}, "unknown field `who`")):
+        answered = httpx.post(f"{address}/v1/revocations", json=body)
+        assert (answered.status_code, answered.json()["message"]) == (400, words)
+    page = {"origin": "http://elsewhere.example"}
+    order = {"identity": "web", "reason": "x"}
+    assert httpx.post(f"{address}/v1/revocations", json=order, headers=page).status_code == 403
+    assert httpx.post(f"{address}/v1/revocations/default/leak/lift", headers=page).status_code == 403
+    assert floor.orders == []
 
 
 @pytest.mark.parametrize("verb", list(Command))

@@ -1,0 +1,102 @@
+"""`/v1/revocations`: who is cut off, on how many proxies that holds, and the orders to cut off and to lift."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from policyd.api.bodies import BadRequest, answer, from_a_browser, read_object, refusal
+from policyd.base.errors import PolicydError
+
+
+@dataclass(frozen=True, slots=True)
+class RevocationStatus:
+    """One revocation, and the proof that it holds: the proxies that it concerns, and those that do not show it."""
+
+    name: str
+    identity: str
+    """The SPIFFE ID that is cut off; empty for a root."""
+    to: str
+    """The service that it is cut off from; empty where it is cut off from all."""
+    root: str
+    reason: str
+    since: str
+    asked_for: bool
+    """Whether the head of Git still says so; if not, `lift` ends it."""
+    proxies: int
+    missing: tuple[str, ...]
+    """Nodes that have not acknowledged it, each with the reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a person wants cut off. `identity` is `name`, `namespace/name` or a SPIFFE ID."""
+
+    identity: str
+    to: str
+    reason: str
+    name: str
+
+
+class Revoking(Protocol):
+    """Who keeps the floor; the daemon implements it."""
+
+    def all(self) -> tuple[RevocationStatus, ...]:
+        """Every revocation that holds."""
+        ...
+
+    async def revoke(self, order: Order) -> RevocationStatus:
+        """Cut off at once. Raises `UsageError` for an order that means nobody."""
+        ...
+
+    async def lift(self, name: str) -> tuple[RevocationStatus, ...]:
+        """End one. Raises `UsageError` where Git still asks for it, `Retry` or `Stalled` where it is not written."""
+        ...
+
+
+class RevocationsEndpoint:
+    """Answers for one mesh."""
+
+    def __init__(self, revoking: Revoking) -> None:
+        self._revoking = revoking
+
+    async def list(self, request: Request) -> Response:
+        """`GET /v1/revocations`."""
+        return answer({"revocations": self._revoking.all()}, pretty="pretty" in request.query_params)
+
+    async def revoke(self, request: Request) -> Response:
+        """`POST /v1/revocations` with `{identity, to?, reason, name?}`; answers when proxies have answered."""
+        if "origin" in request.headers:
+            return from_a_browser()
+        try:
+            return answer(await self._revoking.revoke(_order(await read_object(request))))
+        except BadRequest as error:
+            return refusal(error)
+        except PolicydError as error:
+            return refusal(BadRequest(str(error), code="conflict", status=409, hint=error.hint))
+
+    async def lift(self, request: Request) -> Response:
+        """`POST /v1/revocations/{namespace}/{name}/lift`."""
+        if "origin" in request.headers:
+            return from_a_browser()
+        try:
+            name = f"{request.path_params['namespace']}/{request.path_params['name']}"
+            return answer({"lifted": await self._revoking.lift(name)})
+        except PolicydError as error:
+            return refusal(BadRequest(str(error), code="conflict", status=409, hint=error.hint))
+
+
+def _order(said: dict[str, Any]) -> Order:
+    unknown = sorted(said.keys() - {"identity", "to", "reason", "name"})
+    if unknown:
+        raise BadRequest(f"unknown field `{unknown[0]}`")
+    for field in ("identity", "reason"):
+        if not isinstance(said.get(field), str) or not said[field].strip():
+            raise BadRequest(f"`{field}` is not given")
+    for field in ("to", "name"):
+        if not isinstance(said.get(field, ""), str):
+            raise BadRequest(f"`{field}` is not text")
+    return Order(said["identity"], said.get("to", ""), said["reason"], said.get("name", ""))

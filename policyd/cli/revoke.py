@@ -1,0 +1,71 @@
+"""`policyd revoke`: cuts a caller off now, and shows that it holds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import typer
+from rich.text import Text
+
+from policyd.cli.client import DEFAULT_SERVER, Client, ServerOption
+from policyd.cli.output import Format, OutputOption, console, printable, say_json, words
+
+
+def revoke(
+    identity: Annotated[str, typer.Argument(help="Who: `web`, `namespace/web`, or a whole SPIFFE ID.")],
+    reason: Annotated[str, typer.Option("--reason", help="Why, for whoever finds it closed.")],
+    to: Annotated[str, typer.Option("--to", help="The one service to cut it off from; every one if not given.")] = "",
+    *,
+    name: Annotated[str, typer.Option("--name", help="What the revocation is called, as in Git.")] = "",
+    server: ServerOption = DEFAULT_SERVER,
+    output: OutputOption = Format.TEXT,
+) -> None:
+    """Cut a caller off at once, on every proxy, whatever rules and releases say; and say where that holds.
+
+    Nothing that goes back lets it in again: not a revert, an abort or a restart. Exit code 1 while some proxy does
+    not show it. `policyd revocations lift` ends it.
+    """
+    client = Client(server)
+    try:
+        said = client.post("/v1/revocations", {"identity": identity, "to": to, "reason": reason, "name": name})
+    finally:
+        client.close()
+    if output is Format.JSON:
+        say_json(said)
+    else:
+        for line in proof(said):
+            console().print(line)
+        if not said["asked_for"]:
+            console().print(_intent(said))
+    if said["missing"]:
+        raise typer.Exit(1)
+
+
+def proof(said: dict[str, Any]) -> Iterator[Text]:
+    """Who is cut off, and on how many proxies that holds."""
+    held = said["proxies"] - len(said["missing"])
+    where = f" from {printable(said['to'])}" if said["to"] else ""
+    who = said["identity"] or f"root {said['root'][:16]}"
+    yield Text.assemble((printable(who), "bold"), f" is cut off{where}: ", words(said["reason"]))
+    if not said["proxies"]:
+        yield Text("  no rule lets it in anywhere, so no proxy had to change")
+    else:
+        style = "red" if said["missing"] else "green"
+        yield Text.assemble("  ", (f"enforced on {held} of {said['proxies']} proxies", style))
+    for node in said["missing"]:
+        yield Text.assemble("  ", ("not yet  ", "bold red"), words(node))
+
+
+def _intent(said: dict[str, Any]) -> Text:
+    """What to commit, so that Git says so too."""
+    namespace, _, name = said["name"].partition("/")
+    cut = f"from: {json.dumps(said['identity'])}, to: {said['to']}" if said["to"] else json.dumps(said["identity"])
+    return Text(
+        "It holds until `policyd revocations lift` ends it. So that Git says it too, commit it as well:\n\n"
+        "apiVersion: policyd.dev/v1alpha1\nkind: Revocation\n"
+        f"metadata: {{name: {name}, namespace: {namespace}}}\n"
+        f"spec:\n  cut: {{{cut if said['to'] else f'identity: {cut}'}}}\n"
+        f"  reason: {json.dumps(said['reason'], ensure_ascii=False)}"
+    )
