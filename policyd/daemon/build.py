@@ -29,6 +29,7 @@ from policyd.delivery.ledger import Ledger
 from policyd.delivery.xds.server import XdsServer
 from policyd.guardrails.bundle import shipped_bundle
 from policyd.guardrails.choice import choose, find_opa
+from policyd.identity.key_sets import Fetching, KeySets
 from policyd.model.node import nodes
 from policyd.rollout.assembly import Assembly
 from policyd.rollout.driver import Driver
@@ -66,6 +67,8 @@ async def serve(settings: Settings, clock: Clock, stop: asyncio.Event) -> None:
         )
         stack.callback(mirror.close)
         wallet = Wallet(settings.state / "identity", clock)
+        fetching = Fetching(frozenset(settings.fetch.hosts), settings.fetch.authorities)
+        key_sets = KeySets(settings.state / "key-sets.json", fetching, clock)
         stats = EnvoyStats(AdminAddresses(settings.admin), clock)
         stack.push_async_callback(stats.aclose)
         assembly = Assembly(registry.load, wallet.secrets)
@@ -77,6 +80,7 @@ async def serve(settings: Settings, clock: Clock, stop: asyncio.Event) -> None:
             metrics=stats,
             tick_s=settings.tick_s,
             deadline_s=settings.deadline_s,
+            keys=lambda: key_sets.keys,
             stopwatch=metrics.stopwatch,
         )
         guarding = Guardrails(
@@ -90,6 +94,7 @@ async def serve(settings: Settings, clock: Clock, stop: asyncio.Event) -> None:
             driver=driver,
             xds=xds,
             wallet=wallet,
+            key_sets=key_sets,
             metrics=metrics,
             clock=clock,
             engine_name=engine.name,
@@ -123,6 +128,7 @@ async def _together(
                 group.create_task(keeping, name="keep"),
                 group.create_task(controller.follow(), name="follow"),
                 group.create_task(controller.renew(), name="renew"),
+                group.create_task(controller.fetch_keys(), name="keys"),
                 group.create_task(controller.record_metrics(), name="metrics"),
                 group.create_task(controller.check_itself(), name="self-check"),
             ]

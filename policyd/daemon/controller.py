@@ -30,6 +30,7 @@ from policyd.daemon.picture import proxies, services
 from policyd.daemon.troubles import About, Troubles
 from policyd.daemon.wallet import Wallet
 from policyd.delivery.xds.server import XdsServer
+from policyd.identity.key_sets import KeySets
 from policyd.model.mesh import Mesh
 from policyd.model.provenance import Key, Provenance
 from policyd.rollout.driver import Driver
@@ -63,6 +64,7 @@ class Controller:
         driver: Driver,
         xds: XdsServer,
         wallet: Wallet,
+        key_sets: KeySets,
         metrics: ControllerMetrics,
         clock: Clock,
         engine_name: str,
@@ -75,6 +77,7 @@ class Controller:
         self._driver = driver
         self._xds = xds
         self._wallet = wallet
+        self._key_sets = key_sets
         self._metrics = metrics
         self._clock = clock
         self._engine_name = engine_name
@@ -115,6 +118,21 @@ class Controller:
                 self._log.info("renewed", services=[str(service) for service in due])
                 self._driver.runtime_changed()
             await self._clock.sleep(self._until_renewal())
+
+    async def fetch_keys(self) -> None:
+        """Keep the keys of token issuers fresh, and let the proxies have them; never ends by itself."""
+        while True:
+            asked = {
+                issuer.keys_url
+                for mesh in (self._driver.promoted, self._head)
+                if mesh is not None
+                for issuer in mesh.settings.issuers
+                if issuer.keys_url
+            }
+            if await self._key_sets.refresh(asked):
+                self._driver.runtime_changed()
+            self._troubles.say(About.KEYS, self._key_sets.trouble)
+            await self._clock.sleep(RENEWAL_LOOK_S)
 
     async def check_itself(self) -> None:
         """Now and then, compare with a controller that remembers nothing; never ends by itself."""

@@ -74,6 +74,15 @@ class Guardrails(_Section):
     """Digests of team rules that the embedded engine may run (production judges team rules with OPA)."""
 
 
+class Fetch(_Section):
+    """What may be fetched from elsewhere, over `https`: the keys of token issuers."""
+
+    hosts: Many[str] = ()
+    """The hosts that may be asked: `login.example`, or with a port. Nothing is fetched from any other."""
+    authorities: Annotated[Path, PlainValidator(_path)] | None = None
+    """A PEM file of certificate authorities to trust; those of the machine, if not given."""
+
+
 class Logs(_Section):
     """What the controller writes to standard error."""
 
@@ -95,6 +104,7 @@ class Settings(_Section):
     admin: str = "unix:/run/envoy/{service}-{version}-{address}.sock"
     """Where a sidecar's admin answers: `unix:` or `http:`; `{address}`, `{service}` and so on are filled in."""
     guardrails: Guardrails = Guardrails()
+    fetch: Fetch = Fetch()
     tick_s: float = Field(default=1.0, gt=0)
     """Seconds between looks at the metrics while something is in flight."""
     deadline_s: float = Field(default=DEADLINE_S, gt=0)
@@ -155,4 +165,9 @@ def _anchored(settings: Settings, folder: Path) -> Settings:
     if socket != admin and not socket.startswith("/"):
         # The folder is no template: braces in its name stand for themselves.
         admin = f"unix:{str(folder).replace('{', '{{').replace('}', '}}')}/{socket}"
-    return settings.model_copy(update={"source": source, "admin": admin, "state": folder / settings.state})
+    fetch = settings.fetch
+    if fetch.authorities is not None:
+        fetch = fetch.model_copy(update={"authorities": folder / fetch.authorities})
+    return settings.model_copy(
+        update={"source": source, "admin": admin, "state": folder / settings.state, "fetch": fetch}
+    )

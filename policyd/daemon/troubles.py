@@ -19,6 +19,7 @@ class About(enum.StrEnum):
     REPOSITORY = "repository"
     COMMIT = "commit"
     SECRETS = "secrets"
+    KEYS = "keys"
     RELEASES = "releases"
     CLOCK = "clock"
     MEMORY = "memory"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
@@ -10,23 +9,18 @@ from pydantic import Field, PlainValidator, WithJsonSchema, model_validator
 
 from policyd.intents.kind import Intent, Many, Part
 from policyd.intents.units import HttpsUrl, Label, Milliseconds, Port, Reference, TrustDomain, unreadable
+from policyd.model.tokens import KeySetError, key_set
 
 
 def jwk_set(value: object) -> str:
-    """Read a JWK set written as text; returned without white space. Source: RFC 7517, section 5."""
+    """Read a JWK set written as text; returned in its shortest form."""
     try:
-        said = json.loads(value) if isinstance(value, str) else None
-        keys = said.get("keys") if isinstance(said, dict) else None
-    except (ValueError, RecursionError):
-        keys = None
-    if not isinstance(keys, list) or not keys or not all(isinstance(key, dict) and "kty" in key for key in keys):
-        raise unreadable("`jwks` is not a JWK set", hint='text such as `\'{"keys": [{"kty": "EC", ...}]}\'`')
-    if any(key["kty"] == "oct" or "d" in key for key in keys):
-        raise unreadable(
-            "`jwks` holds a secret: whoever reads this repository could issue tokens",
-            hint="leave private and symmetric keys out, and replace this one",
-        )
-    return json.dumps({"keys": keys}, sort_keys=True, separators=(",", ":"))
+        return key_set(value if isinstance(value, str) else "")
+    except KeySetError as problem:
+        hint = 'text such as `\'{"keys": [{"kty": "EC", ...}]}\'`'
+        if "secret" in str(problem):
+            hint = "whoever reads this repository could issue tokens: leave that key out, and replace it"
+        raise unreadable(f"`jwks` cannot be used: {problem}", hint=hint) from None
 
 
 class DataPlane(Part):

@@ -6,7 +6,33 @@ A token (JWT, RFC 7519) is asked for beside the identity of the calling service,
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
+
+
+class KeySetError(ValueError):
+    """A text that cannot be used as a set of public keys; the message is in the user's words."""
+
+
+def key_set(text: str) -> str:
+    """A JWK set in its shortest form, its keys in the order that they have. Raises `KeySetError`.
+
+    Secrets have no place in it: who holds a private or a symmetric key can issue tokens. Source: RFC 7517, sections 4
+    and 5; RFC 7518, section 6.
+    """
+    try:
+        said = json.loads(text)
+        keys = said.get("keys") if isinstance(said, dict) else None
+    except (ValueError, RecursionError):
+        keys = None
+    if not isinstance(keys, list) or not keys or not all(isinstance(key, dict) for key in keys):
+        raise KeySetError("it is not a JWK set")
+    if any(key.get("kty") == "oct" or "d" in key for key in keys):
+        raise KeySetError("it holds a secret")
+    usable = [key for key in keys if key.get("kty") in {"RSA", "EC", "OKP"}]
+    if not usable:
+        raise KeySetError("it holds no public key of a known type (`RSA`, `EC`, `OKP`)")
+    return json.dumps({"keys": usable}, sort_keys=True, separators=(",", ":"))
 
 
 @dataclass(frozen=True, slots=True)

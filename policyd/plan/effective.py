@@ -13,9 +13,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from types import MappingProxyType
 
 from policyd.model.access import Access
-from policyd.model.mesh import Mesh
+from policyd.model.mesh import Mesh, Settings
 from policyd.model.names import Name
 from policyd.model.node import Node, nodes
 from policyd.model.service import WHOLE, Service, Split
@@ -23,9 +24,10 @@ from policyd.plan.change import Change, Position, Stage, Unit, Value, WaveStage,
 from policyd.plan.changes import replaced
 from policyd.plan.floor import Floor, narrow, subtracted
 from policyd.plan.membership import members, touched
-from policyd.plan.runtime import live, refreshed
+from policyd.plan.runtime import live, refreshed, with_keys
 
 Key = tuple[Unit, Name]
+NO_KEYS: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,19 +60,23 @@ def effective(
     runtime: Mesh,
     floor: Floor,
     connected: Collection[str] | None = None,
+    *,
+    keys: Mapping[str, str] = NO_KEYS,
 ) -> Effective:
     """The mesh of every node, minus `floor`.
 
     `runtime` says which instances there are. `connected`, where known, are the node ids that waves count: a wave
-    over proxies that are away would show nothing.
+    over proxies that are away would show nothing. `keys` are those of token issuers that were fetched, by URL.
     """
-    ground = subtracted(refreshed(promoted, runtime), floor)
+    ground = _keyed(subtracted(refreshed(promoted, runtime), floor), keys)
     domain = promoted.settings.trust_domain
     laid = [position for position in positions if position.stage is not None]
     everywhere: dict[Key, Value] = {}
     partial: list[tuple[Change, WaveStage, Value]] = []
     for position in laid:
         value = _live_value(position.change, position.stage, runtime, floor, domain)
+        if isinstance(value, Settings):
+            value = with_keys(value, keys)
         if isinstance(position.stage, WaveStage) and position.stage.share < WHOLE:
             partial.append((position.change, position.stage, value))
         else:
@@ -78,6 +84,11 @@ def effective(
     common = replace(replaced(ground, everywhere), releases=runtime.releases)
     others = _others(common, partial, tuple(position.change for position in laid), connected)
     return Effective(common, others, tuple(nodes(common)), floor.at)
+
+
+def _keyed(mesh: Mesh, keys: Mapping[str, str]) -> Mesh:
+    settings = with_keys(mesh.settings, keys)
+    return mesh if settings is mesh.settings else replace(mesh, settings=settings)
 
 
 def _others(

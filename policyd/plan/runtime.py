@@ -7,9 +7,10 @@ kept after the head has dropped it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
-from policyd.model.mesh import Mesh
+from policyd.model.mesh import Mesh, Settings
 from policyd.model.service import Service, Version
 
 
@@ -40,6 +41,18 @@ def live(service: Service, *facts: Service | None) -> Service:
 def _kept(name: str, candidates: tuple[Service | None, ...]) -> Version:
     found = (candidate.version(name) for candidate in candidates if candidate is not None)
     return next((version for version in found if version is not None), Version(name))
+
+
+def with_keys(settings: Settings, keys: Mapping[str, str]) -> Settings:
+    """The settings with the fetched keys (by URL) of those issuers whose keys do not stand in Git.
+
+    The very same object where nothing differs. Which keys are good now is a fact too, never a release.
+    """
+    issuers = tuple(
+        replace(issuer, keys=keys.get(issuer.keys_url, "")) if issuer.keys_url else issuer
+        for issuer in settings.issuers
+    )
+    return settings if issuers == settings.issuers else replace(settings, issuers=issuers)
 
 
 def refreshed(promoted: Mesh, head: Mesh) -> Mesh:

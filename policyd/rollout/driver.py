@@ -7,7 +7,7 @@ move). A new head, a command and a tick exclude each other.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from policyd.base.clock import Clock
@@ -63,6 +63,7 @@ class Driver:
         metrics: MetricSource,
         tick_s: float = TICK_S,
         deadline_s: float = DEADLINE_S,
+        keys: Callable[[], Mapping[str, str]] = dict,
         stopwatch: Stopwatch = untimed,
     ) -> None:
         self._reporter = Reporter(clock)
@@ -86,6 +87,7 @@ class Driver:
             self._reporter,
             clock,
             since_commit=self._since_commit,
+            keys=keys,
             wake=self._wake.set,
         )
         self.closing = Closing(

@@ -8,7 +8,7 @@ counters, and nothing is remembered about nodes: what they run is derived from t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
 
@@ -30,7 +30,10 @@ from policyd.rollout.serving import Moved, Serving, Tolerates, reaches_the_other
 
 
 class Stepper:
-    """Moves one release at a time. `since_commit` is the age of the head in seconds, `wake` begins the next tick."""
+    """Moves one release at a time. `since_commit` is the age of the head in seconds, `wake` begins the next tick.
+
+    `keys` are those of token issuers, by URL, as they were fetched last.
+    """
 
     def __init__(
         self,
@@ -41,6 +44,7 @@ class Stepper:
         clock: Clock,
         *,
         since_commit: Callable[[], float],
+        keys: Callable[[], Mapping[str, str]],
         wake: Callable[[], None],
     ) -> None:
         self._book = book
@@ -49,6 +53,7 @@ class Stepper:
         self._reporter = reporter
         self._clock = clock
         self._since_commit = since_commit
+        self._keys = keys
         self._wake = wake
         self._clocked: dict[int, float] = {}
         self._expiry: datetime | None = None
@@ -110,7 +115,7 @@ class Stepper:
         runtime = self.head if self.head is not None else promoted
         at = self._instant((promoted, runtime), positions)
         floor = Floor(at, self._book.cuts.revocations)
-        wanted = effective(promoted, positions, runtime, floor, self._attendance.count())
+        wanted = effective(promoted, positions, runtime, floor, self._attendance.count(), keys=self._keys())
         # Of what nodes run: a change on its way may have rules that neither the promoted mesh nor Git has.
         served = {id(mesh): mesh for mesh in (wanted.common, *wanted.others.values())}
         expiries = (next_expiry(mesh, at) for mesh in served.values())

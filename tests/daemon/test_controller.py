@@ -25,6 +25,7 @@ def controller() -> Controller:
         driver=none,
         xds=none,
         wallet=none,
+        key_sets=none,
         metrics=ControllerMetrics(),
         clock=FakeClock(),
         engine_name="",
