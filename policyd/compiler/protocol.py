@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
@@ -101,6 +101,18 @@ class Foresees(Protocol):
 
     def losses(self, mesh: Mesh) -> tuple[Loss, ...]:
         """Exactly the losses that `compile` returns for the nodes of `mesh`, each once, in any order."""
+        ...
+
+
+@runtime_checkable
+class Narrows(Protocol):
+    """A compiler that can close what it has compiled before: what a proxy goes back to must not open again."""
+
+    def narrowed(self, artifact: Artifact, revoked: Sequence[str]) -> Artifact:
+        """`artifact` with these SPIFFE IDs cut off from the node's own service.
+
+        The very same object where it lets nobody in, or cuts them all off already.
+        """
         ...
 
 

@@ -26,6 +26,7 @@ from policyd.daemon.settings import Settings
 from policyd.daemon.wallet import Wallet
 from policyd.delivery.acknowledged import AcknowledgedSets
 from policyd.delivery.ledger import Ledger
+from policyd.delivery.snapshot import NodeSnapshot
 from policyd.delivery.xds.server import XdsServer
 from policyd.guardrails.bundle import shipped_bundle
 from policyd.guardrails.choice import choose, find_opa
@@ -47,7 +48,12 @@ async def serve(settings: Settings, clock: Clock, stop: asyncio.Event) -> None:
         acknowledged = AcknowledgedSets(settings.state / "acknowledged.sqlite", clock)
         stack.callback(acknowledged.close)
         acknowledged.recall(ledger)
-        xds = XdsServer(settings.xds, clock, ledger, keep=lambda: acknowledged.keep(ledger))
+
+        def floor(snapshot: NodeSnapshot) -> NodeSnapshot:
+            # By the driver, which is built on this server.
+            return driver.closing.narrowed(snapshot)
+
+        xds = XdsServer(settings.xds, clock, ledger, keep=lambda: acknowledged.keep(ledger), floor=floor)
         metrics = ControllerMetrics()
         guardrails = settings.guardrails
         engine = choose(

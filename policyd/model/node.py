@@ -24,6 +24,12 @@ class Node:
         return f"{self.service.namespace}/{self.service.name}/{self.version}/{self.endpoint.address}"
 
 
+def service_of(node_id: str) -> Name | None:
+    """The service that a node id belongs to; `None` for a text that is no node id."""
+    parts = node_id.split("/")
+    return Name(parts[0], parts[1]) if len(parts) == 4 and all(parts) else None
+
+
 def nodes(mesh: Mesh) -> Iterator[Node]:
     """Every node of the mesh, by service, version and address."""
     for service in mesh.services.values():

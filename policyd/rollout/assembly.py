@@ -7,11 +7,11 @@ all that is in use and nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from policyd.compiler.artifact import Artifact
 from policyd.compiler.memo import Memo, Same
-from policyd.compiler.protocol import Compiler
+from policyd.compiler.protocol import Compiler, Narrows
 from policyd.delivery.snapshot import NodeSnapshot, consistent, reference_reader
 from policyd.model.mesh import Mesh
 from policyd.model.names import Name
@@ -63,6 +63,13 @@ class Assembly:
         self._memo.builds = builds
         self._read = reference_reader(self._references)
         self._aged_at = 0
+
+    def narrowed(self, snapshot: NodeSnapshot, compiler: str, revoked: Sequence[str]) -> NodeSnapshot:
+        """A snapshot of before, closed to those who are cut off from the node's service since."""
+        how = self._compiler(compiler)
+        if not revoked or not isinstance(how, Narrows):
+            return snapshot
+        return NodeSnapshot.of(snapshot.node_id, [how.narrowed(artifact, revoked) for artifact in snapshot])
 
     def faults(self, snapshot: NodeSnapshot) -> tuple[str, ...]:
         """What is wrong with a snapshot as a whole; empty means that it may be sent."""

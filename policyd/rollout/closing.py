@@ -12,10 +12,13 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 
 from policyd.base.clock import Clock
+from policyd.delivery.snapshot import NodeSnapshot
 from policyd.model.mesh import Mesh
 from policyd.model.names import Name
+from policyd.model.node import service_of
 from policyd.model.revocation import Revocation
 from policyd.plan.floor import NOTHING_ENDED, Floor, subtracted
+from policyd.rollout.assembly import Assembly
 from policyd.rollout.book import Book
 from policyd.rollout.reporter import Reporter
 from policyd.rollout.serving import Moved
@@ -31,6 +34,7 @@ class Closing:
         book: Book,
         stepper: Stepper,
         reporter: Reporter,
+        assembly: Assembly,
         *,
         clock: Clock,
         lock: asyncio.Lock,
@@ -39,6 +43,7 @@ class Closing:
         self._book = book
         self._stepper = stepper
         self._reporter = reporter
+        self._assembly = assembly
         self._clock = clock
         self._lock = lock
         self._wake = wake
@@ -63,6 +68,14 @@ class Closing:
         if self._judged is None or self._judged[0] is not promoted or self._judged[1] != cuts:
             self._judged = (promoted, cuts, subtracted(promoted, Floor(NOTHING_ENDED, cuts)))
         return self._judged[2]
+
+    def narrowed(self, snapshot: NodeSnapshot) -> NodeSnapshot:
+        """What a proxy acknowledged before, without who is cut off now: it may go back to nothing else."""
+        mesh, service = self._book.promoted, service_of(snapshot.node_id)
+        if mesh is None or service is None:
+            return snapshot
+        revoked = {cut.cuts(service) for cut in self._book.cuts.revocations} - {""}
+        return self._assembly.narrowed(snapshot, mesh.settings.data_planes[0].compiler, sorted(revoked))
 
     async def follow(self, asked: Iterable[Revocation]) -> None:
         """Take what a new head asks for. Only under the lock, and before anything else is done about that head."""

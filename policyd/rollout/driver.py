@@ -91,7 +91,7 @@ class Driver:
             wake=self._wake.set,
         )
         self.closing = Closing(
-            self._book, self._stepper, self._reporter, clock=clock, lock=self._lock, wake=self._wake.set
+            self._book, self._stepper, self._reporter, assembly, clock=clock, lock=self._lock, wake=self._wake.set
         )
         """What is closed at once and stays closed, whatever is released."""
 

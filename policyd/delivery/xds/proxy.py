@@ -34,9 +34,14 @@ class Proxy:
         clock: Clock,
         ledger: Ledger,
         read: ReadReferences,
+        *,
         asked_again: Callable[[Proxy], None] | None = None,
+        floor: Callable[[NodeSnapshot], NodeSnapshot] | None = None,
     ) -> None:
-        """`asked_again` is called when what is assigned is laid out anew, so that it gets a deadline."""
+        """`asked_again` is called when what is assigned is laid out anew, so that it gets a deadline.
+
+        `floor` takes out of a set of before what must not be served any more.
+        """
         self.node_id = node_id
         self._clock = clock
         self._ledger = ledger
@@ -49,6 +54,7 @@ class Proxy:
         self._converged = False
         self._hangs = False
         self._asked_again = asked_again
+        self._floor = floor if floor is not None else _as_it_is
         self._begun_at = 0.0
         self._sent_at: dict[str, float] = {}
         self._changed = asyncio.Event()
@@ -124,7 +130,7 @@ class Proxy:
                 log.warning("an unknown node has connected and gets nothing until it is assigned", node=self.node_id)
         else:
             # What it refused stays out of its new stream too, or its own memory would bring it back.
-            self._lay_out(record.fallback(self._assigned) if self._refusal else self._assigned)
+            self._lay_out(self._fallback() if self._refusal else self._assigned)
         return conversation
 
     def disconnect(self, conversation: Conversation) -> None:
@@ -224,7 +230,10 @@ class Proxy:
         )
         self._refusal = refusal
         self._ledger.turned_back(refusal)
-        self._lay_out(self._ledger.record(self.node_id).fallback(self._assigned))
+        self._lay_out(self._fallback())
+
+    def _fallback(self) -> NodeSnapshot:
+        return self._floor(self._ledger.record(self.node_id).fallback(self._assigned))
 
     def _lay_out(self, snapshot: NodeSnapshot) -> None:
         self.epoch += 1
@@ -266,6 +275,10 @@ class Proxy:
 def _names(text: str, name: str) -> bool:
     """Whether the proxy's words name a resource, as a whole word: `web` is not named by `shop/web/v1`."""
     return re.search(rf"(?<![\w/.-]){re.escape(name)}(?![\w/-])", text) is not None
+
+
+def _as_it_is(snapshot: NodeSnapshot) -> NodeSnapshot:
+    return snapshot
 
 
 def _nothing() -> None:

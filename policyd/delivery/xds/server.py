@@ -51,6 +51,7 @@ class XdsServer:
 
     `return_deadline_s` bounds the acknowledgement of what a proxy gets when it connects. `keep` writes down what the
     ledger has learnt: awaited before anything newer is sent, and before an assignment counts as acknowledged.
+    `floor` takes out of a set that was acknowledged before what must not be served any more.
     Raises `UsageError` for an address that other hosts can reach.
     """
 
@@ -62,12 +63,14 @@ class XdsServer:
         *,
         return_deadline_s: float = 30.0,
         keep: Callable[[], Awaitable[None]] | None = None,
+        floor: Callable[[NodeSnapshot], NodeSnapshot] | None = None,
     ) -> None:
         self._host = _loopback_host(address)
         self._address = address
         self._clock = clock
         self._ledger = ledger
         self._deadline_s = return_deadline_s
+        self._floor = floor
         self._keep = keep if keep is not None else _nothing
         self._memo = Memo()
         self._aged_at = 0
@@ -138,7 +141,14 @@ class XdsServer:
         """What is known of one node; begun if it is new."""
         known = self._proxies.get(node_id)
         if known is None:
-            known = self._proxies[node_id] = Proxy(node_id, self._clock, self._ledger, self._read, self._allow_time)
+            known = self._proxies[node_id] = Proxy(
+                node_id,
+                self._clock,
+                self._ledger,
+                self._read,
+                asked_again=self._allow_time,
+                floor=self._floor,
+            )
         return known
 
     async def apply(self, assignment: Mapping[str, NodeSnapshot], deadline_s: float) -> Applied | Refused:
