@@ -19,7 +19,7 @@ class Limits:
 
     files: int = 20_000
     file_bytes: int = 1 << 20
-    total_bytes: int = 128 << 20
+    total_bytes: int = 32 << 20
     listing_bytes: int = 32 << 20
     """What Git may say about all files together, watched or not: some 300,000 of them."""
     command_s: float = 60.0

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from policyd.intents import MemoryTree, load
 from tests.cli.conftest import Policyd, policyd
 
 __all__ = ["policyd"]
@@ -78,13 +76,3 @@ def test_an_empty_repository_has_no_mesh(policyd: Policyd, tmp_path: Path) -> No
     done = policyd("check", tmp_path, "--no-cache")
     assert done.exit_code == 1
     assert "error PD1201" in done.stdout
-
-
-def test_no_file_has_more_findings_than_a_person_reads() -> None:
-    fields = "".join(f"  x{number}: 1\n" for number in range(3_000))
-    found = load(MemoryTree({"a.yaml": SERVICE + fields})).findings
-    assert Counter(one.code for one in found) == {"PD1103": 100, "PD1014": 1}
-    assert (str(found[-1].location), found[-1].message) == (
-        "a.yaml:108:3",
-        "2,900 more findings in this file from here on",
-    )
