@@ -228,9 +228,7 @@ def _syntax_error(source: Source, problem: yaml.YAMLError) -> Finding:
         mark = problem.problem_mark or problem.context_mark
         line, column = (mark.line, mark.column) if mark is not None else (0, 0)
         what = " ".join(part for part in (problem.context, problem.problem) if part)
-    if line >= len(source.lines):  # the parser misses something after the last line
-        line, column = len(source.lines) - 1, len(source.lines[-1])
-    text = source.lines[line]
+    text = source.lines[line] if line < len(source.lines) else ""
     hint = ""
     if text[column : column + 1] in {"{", "}"} and "[" in text[:column]:
         hint = 'inside `[...]`, text with braces needs quotes: `"/v1/orders/{id}"`'

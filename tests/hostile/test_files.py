@@ -46,6 +46,7 @@ CASES: dict[str, tuple[str | bytes, str]] = {
     "NUL": (SERVICE.replace("owner: a", "owner: a\0"), "3:31: error PD1002"),
     "5,000 digits": (SERVICE.replace("8080", "9" * 5_000), "5:9: error PD1011"),
     "not a number": (SERVICE.replace("8080", ".nan"), "5:9: error PD1011"),
+    "a break in the middle of a field": (SERVICE + "---\n" + RULE.partition("wner")[0], "11:22: error PD1015"),
     "a tab": (SERVICE.replace("  port", "\tport"), "5:1: error PD1005"),
     "CR line ends": (SERVICE.replace("  port:", "  prot:").replace("\n", "\r"), "5:3: error PD1103"),
     "CRLF line ends": (SERVICE.replace("  port:", "  prot:").replace("\n", "\r\n"), "5:3: error PD1103"),
