@@ -41,7 +41,7 @@ SNIPPETS: tuple[bytes, ...] = (
     *(b"2026-02-30", b"999999999y", b"/**", b"/a/../b", b"{id}", b"a" * 300, BILLION.encode()),
     b"# policyd: allow PD2104 until 2027-01-31 because x\n",
 )
-VALUES = (
+VALUES: st.SearchStrategy[Any] = (
     st.none()
     | st.booleans()
     | st.integers()
