@@ -31,6 +31,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--soak-seed", type=int, help="repeat the soak that printed this seed")
     parser.addoption("--sim-histories", type=int, default=40, help="how many histories `tests/sim` draws")
     parser.addoption(
+        "--fuzz-examples", type=int, default=60, help="how many files each test of `tests/hostile` draws"
+    )
+    parser.addoption(
         "--regenerate-golden", action="store_true", help="rewrite golden files from what the code does now"
     )
 

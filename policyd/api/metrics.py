@@ -36,6 +36,11 @@ class ControllerMetrics:
             "Intent files parsed since the start (not found in memory)",
             registry=self.registry,
         )
+        self.lowered_values = Gauge(
+            "policyd_lowered_values",
+            "Values of the model made out of documents since the start (not found in memory)",
+            registry=self.registry,
+        )
         self.judged_documents = Gauge(
             "policyd_judged_documents",
             "Documents that the rules were asked about since the start (not found in memory)",

@@ -91,14 +91,14 @@ def _mesh(settings: Settings, path: Path | None) -> Mesh:
     """The mesh that the controller serves: the branch that it follows, or the folder that a person names."""
     source = settings.source
     if path is not None or not source.repository:
-        return judge(DirectoryTree(path or Path())).mesh()
+        return judge(DirectoryTree(path or Path()), settings.bindings).mesh()
     local = Path(source.repository.removeprefix("file://"))
     if not local.is_absolute():
         raise UsageError(
             f"the intents are at `{source.repository}`, not on this machine", hint="name a clone of it with --path"
         )
     with tree_at(local, source.branch, subdirectory=source.subdirectory) as tree:
-        return judge(tree).mesh()
+        return judge(tree, settings.bindings).mesh()
 
 
 def _node(mesh: Mesh, asked: str) -> tuple[Node, Bootstraps]:

@@ -76,6 +76,11 @@ class Admission:
         """Files that were really parsed: a figure for tests and `/metrics`."""
         self._lowered: tuple[Snapshot, Lowered] | None = None
 
+    @property
+    def lowered_values(self) -> int:
+        """Values of the model that were really made out of documents: a figure for tests and `/metrics`."""
+        return self._memo.built
+
     async def consider(self, snapshot: Snapshot, trust_domain: str = "") -> Admitted | Rejected:
         """Judge a commit. `trust_domain` is the one that is signed for already, which no commit can change.
 
@@ -113,7 +118,9 @@ class Admission:
         after = await asyncio.to_thread(lambda: lower(load(snapshot, ParseCache()), LoweringMemo()))
         drifted = tuple(_differing(before, after))
         if drifted:
+            built = self._memo.built
             self._cache, self._memo = ParseCache(), LoweringMemo()
+            self._memo.built = built
         return snapshot, drifted
 
     async def resume(self, snapshot: Snapshot) -> None:

@@ -105,7 +105,9 @@ async def serve(settings: Settings, clock: Clock, stop: asyncio.Event) -> None:
             clock=clock,
             engine_name=engine.name,
             self_check_s=settings.self_check_s,
-            counts=lambda: Counts(admission.parsed_files, guarding.asked, assembly.compiled),
+            counts=lambda: Counts(
+                admission.parsed_files, admission.lowered_values, guarding.asked, assembly.compiled
+            ),
         )
         api = server(
             application(

@@ -48,6 +48,7 @@ class Counts:
     """What was really done since the start, and not found in memory."""
 
     parsed_files: int
+    lowered_values: int
     judged_documents: int
     compiled: int
 
@@ -234,6 +235,7 @@ class Controller:
         counts = self._counts()
         self._metrics.compiled.set(counts.compiled)
         self._metrics.parsed_files.set(counts.parsed_files)
+        self._metrics.lowered_values.set(counts.lowered_values)
         self._metrics.judged_documents.set(counts.judged_documents)
         phases = Counter(record.phase for record in self._driver.records())
         for phase in Phase:

@@ -1,11 +1,14 @@
 """An `opa` of our own: started on a free loopback port with an empty environment, ended with us.
 
 Only we may talk to it: it asks every caller for a token that is made for each start and kept in a private folder.
+What it may take of the machine is bounded: the time of an answer, and memory.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import resource
 import secrets
 import shutil
 import socket
@@ -20,6 +23,8 @@ from policyd.guardrails.opa import OpaEngine
 _STARTS = 3
 """A port that was free may be taken before OPA binds it."""
 _POLL_S = 0.02
+MEMORY = 2 << 30
+"""Bytes of data; 2,000 documents and all our rules take a twentieth of it."""
 _AUTHZ = 'package system.authz\n\ndefault allow := false\n\nallow if input.identity == "{token}"\n'
 
 
@@ -28,9 +33,10 @@ class ManagedOpa:
 
     name = "opa"
 
-    def __init__(self, binary: Path, *, deadline_s: float = 20.0) -> None:
+    def __init__(self, binary: Path, *, deadline_s: float = 20.0, memory: int = MEMORY) -> None:
         self._binary = binary
         self._deadline_s = deadline_s
+        self._memory = memory
         self._child: asyncio.subprocess.Process | None = None
         self._folder: Path | None = None
         self._engine: OpaEngine | None = None
@@ -48,7 +54,7 @@ class ManagedOpa:
         return self._child.pid if self._child is not None else None
 
     async def evaluate(self, bundle: Bundle, document: Json) -> Json:
-        """Judge `document`; see `Engine.evaluate`. A rule that does not end costs the child its life."""
+        """Judge `document`; see `Engine.evaluate`. A rule that never has enough costs the child its life."""
         async with self._turn:
             engine = await self._started()
             try:
@@ -108,6 +114,8 @@ class ManagedOpa:
             cwd=self._folder,
             env={},
         )
+        with contextlib.suppress(ProcessLookupError):  # it has ended already
+            resource.prlimit(self._child.pid, resource.RLIMIT_DATA, (self._memory, self._memory))
         while self._child.returncode is None:
             try:
                 _, writer = await asyncio.open_connection("127.0.0.1", port)

@@ -11,14 +11,12 @@ from typing import Any
 
 import yaml
 
-from policyd.base.diagnostics import Finding
+from policyd.base.diagnostics import MOST_OF_A_FILE, Finding
 from policyd.intents.place import Branch, Place, Source, Span, span_of
 from policyd.intents.scalars import INVISIBLE, NumberRefused, is_null, resolve
 from policyd.intents.units import shown
 
 MAX_DEPTH = 64
-MAX_FINDINGS = 100
-"""Per file; what is wrong so often is not read on."""
 
 _WRITE_OUT = "write the value out: every reader then sees what applies"
 
@@ -211,8 +209,8 @@ class EventReader:
     def _refuse(self, code: str, message: str, span: Span, hint: str) -> None:
         self._sound = False
         self.findings.append(self._source.finding(code, message, span, hint=hint))
-        if len(self.findings) >= MAX_FINDINGS:
-            stop = f"{MAX_FINDINGS} findings in this file; the rest of it was not read"
+        if len(self.findings) >= MOST_OF_A_FILE:
+            stop = f"{MOST_OF_A_FILE} findings in this file; the rest of it was not read"
             self.findings.append(self._source.finding("PD1014", stop, span, hint="start with the first finding"))
             raise _TooMuch
 
@@ -230,9 +228,7 @@ def _syntax_error(source: Source, problem: yaml.YAMLError) -> Finding:
         mark = problem.problem_mark or problem.context_mark
         line, column = (mark.line, mark.column) if mark is not None else (0, 0)
         what = " ".join(part for part in (problem.context, problem.problem) if part)
-    if line >= len(source.lines):  # the parser misses something after the last line
-        line, column = len(source.lines) - 1, len(source.lines[-1])
-    text = source.lines[line]
+    text = source.lines[line] if line < len(source.lines) else ""
     hint = ""
     if text[column : column + 1] in {"{", "}"} and "[" in text[:column]:
         hint = 'inside `[...]`, text with braces needs quotes: `"/v1/orders/{id}"`'

@@ -11,9 +11,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from policyd.base.diagnostics import Finding, in_order
+from policyd.base.diagnostics import MOST_OF_A_TREE, WHOLE_TREE, Finding, Location, Severity, in_order
 from policyd.intents.document import Document
-from policyd.intents.events import MAX_FINDINGS, RawDocument
+from policyd.intents.events import RawDocument
 from policyd.intents.exemptions import exemptions
 from policyd.intents.kinds import API_VERSIONS, KINDS, AnyIntent
 from policyd.intents.place import Source, find
@@ -41,13 +41,16 @@ class Loaded:
     """Every document of a tree in order of path and place, and everything wrong with their form.
 
     `parsed_files` counts the files that were really read; the others were remembered. `broken` are the names of
-    documents that are there and could not be used: whoever refers to them makes no mistake of his own.
+    documents that are there and could not be used: whoever refers to them makes no mistake of his own. A tree that is
+    not `whole` has so many errors that the rest of it was not read: nothing can be said about what its documents mean
+    together.
     """
 
     documents: tuple[Document, ...]
     findings: tuple[Finding, ...]
     parsed_files: int
     broken: frozenset[Name] = frozenset()
+    whole: bool = True
 
 
 class ParseCache:
@@ -86,10 +89,13 @@ def load(tree: FileTree, cache: ParseCache | None = None) -> Loaded:
     documents: list[Document] = []
     findings: list[Finding] = []
     broken: set[Name] = set()
-    parsed_files = 0
-    for path, blob_id in sorted(tree.files.items()):
-        if not is_intent_file(path):
-            continue
+    parsed_files = errors = 0
+    paths = sorted(filter(is_intent_file, tree.files))
+    for number, path in enumerate(paths):
+        if errors > MOST_OF_A_TREE:
+            findings.append(_not_read_on(path, len(paths) - number))
+            break
+        blob_id = tree.files[path]
         parsed = cache.get(path, blob_id)
         if parsed is None:
             parsed = parse_file(path, tree.read(blob_id))
@@ -97,9 +103,15 @@ def load(tree: FileTree, cache: ParseCache | None = None) -> Loaded:
             parsed_files += 1
         documents.extend(parsed.documents)
         findings.extend(parsed.findings)
+        errors += sum(finding.is_error for finding in parsed.findings)
         broken |= parsed.broken
     findings.extend(_repeated(documents))
-    return Loaded(tuple(documents), in_order(findings), parsed_files, frozenset(broken))
+    return Loaded(tuple(documents), in_order(findings), parsed_files, frozenset(broken), errors <= MOST_OF_A_TREE)
+
+
+def _not_read_on(path: str, number: int) -> Finding:
+    message = f"`{path}` and what comes after it, {number:,} files, were not read: there are too many errors before"
+    return Finding("PD1014", Severity.ERROR, message, Location(WHOLE_TREE), "start with the first finding")
 
 
 def is_intent_file(path: str) -> bool:
@@ -124,18 +136,7 @@ def parse_file(path: str, body: bytes) -> ParsedFile:
             documents.append(made)
         elif (name := _said_name(document)) is not None:
             broken.add(name)
-    return ParsedFile(tuple(documents), _capped(raw.source, in_order(findings)), frozenset(broken))
-
-
-def _capped(source: Source, findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
-    """The first findings of a file, and one that counts the rest: nobody reads thousands, and they cost memory."""
-    if len(findings) <= MAX_FINDINGS + 1:
-        return findings
-    rest = findings[MAX_FINDINGS:]
-    where = rest[0].location
-    place = (max(where.line - 1, 0), max(where.column - 1, 0), max(where.line - 1, 0), max(where.column, 1))
-    message = f"{len(rest):,} more findings in this file from here on"
-    return (*findings[:MAX_FINDINGS], source.finding("PD1014", message, place, hint="start with the first finding"))
+    return ParsedFile(tuple(documents), in_order(findings), frozenset(broken))
 
 
 def _said_name(raw: RawDocument) -> Name | None:

@@ -85,21 +85,25 @@ class Source:
         self.lines = lines
 
     def location(self, span: Span) -> Location:
-        """The place for people, counted from 1."""
-        return Location(self.path, span[0] + 1, span[1] + 1)
+        """The place for people, counted from 1; what the parser misses after the last line stands at its end."""
+        line, column = span[:2]
+        if line >= len(self.lines) > 0:
+            line, column = len(self.lines) - 1, len(self.lines[-1])
+        return Location(self.path, line + 1, column + 1)
 
     def finding(
         self, code: str, message: str, span: Span, *, hint: str = "", severity: Severity = Severity.ERROR
     ) -> Finding:
         """A finding about a place, with the line that it stands in."""
         line, column, end_line, end_column = span
-        excerpt = self.lines[line] if line < len(self.lines) else ""
+        where = self.location(span)
+        excerpt = self.lines[where.line - 1] if self.lines else ""
         end = end_column if end_line == line else len(excerpt.rstrip())
         return Finding(
             code=code,
             severity=severity,
             message=message,
-            location=self.location(span),
+            location=where,
             hint=hint,
             excerpt=excerpt,
             width=max(1, end - column),

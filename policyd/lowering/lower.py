@@ -41,6 +41,8 @@ def lower(loaded: Loaded, memo: LoweringMemo | None = None) -> Lowered:
 
     One finding of severity `ERROR`, wherever it comes from, and there is no mesh: a commit is whole or refused.
     """
+    if not loaded.whole:
+        return Lowered(None, loaded.findings, {})
     memo = memo if memo is not None else LoweringMemo()
     memo.age()
     work = Work(documents=by_kind(loaded.documents), broken=loaded.broken)

@@ -32,6 +32,8 @@ class Piece(Generic[T]):
 class _Made:
     inputs: tuple[object, ...]
     value: Any
+    parts: tuple[Hashable, ...] = ()
+    """The slots that were asked for while it was made: they live as long as it does."""
 
 
 class LoweringMemo:
@@ -44,6 +46,7 @@ class LoweringMemo:
         self._young: dict[Hashable, _Made] = {}
         self._old: dict[Hashable, _Made] = {}
         self._pieces: dict[str, tuple[tuple[object, ...], Mapping[Document, Any], Mapping[Document, Any]]] = {}
+        self._open: list[list[Hashable]] = []
         self.built = 0
 
     def pieces(
@@ -73,17 +76,23 @@ class LoweringMemo:
 
     def value(self, slot: Hashable, inputs: tuple[object, ...], build: Callable[[], T]) -> T:
         """What `build` makes of `inputs`, which are compared by identity; an equal result keeps its identity."""
+        if self._open:
+            self._open[-1].append(slot)
         known = self._young.get(slot)
         if known is None:
             known = self._old.get(slot)
         if known is not None and _same(known.inputs, inputs):
-            self._young[slot] = known
+            self._keep(slot, known)
             return cast("T", known.value)
-        made = build()
+        self._open.append([])
+        try:
+            made = build()
+        finally:
+            parts = self._open.pop()
         self.built += 1
         if known is not None and known.value == made:
             made = known.value
-        self._young[slot] = _Made(inputs, made)
+        self._young[slot] = _Made(inputs, made, tuple(parts))
         return made
 
     def kept(self, slot: Hashable, value: T) -> T:
@@ -97,6 +106,13 @@ class LoweringMemo:
     def age(self) -> None:
         """Begin a new generation; `lower` does this once."""
         self._old, self._young = self._young, {}
+
+    def _keep(self, slot: Hashable, made: _Made) -> None:
+        """Into the young generation, with its parts, for which nobody asks while the whole is remembered."""
+        self._young[slot] = made
+        for part in made.parts:
+            if part not in self._young and part in self._old:
+                self._keep(part, self._old[part])
 
     def _build(self, build: Callable[[Document], Piece[T]], document: Document, before: Piece[T] | None) -> Piece[T]:
         self.built += 1

@@ -15,9 +15,9 @@ from policyd.intents.access_rule import AccessRule
 from policyd.intents.canary_split import CanarySplit
 from policyd.intents.openslo import Slo as SloIntent
 from policyd.intents.rollout_strategy import TOUCHED, RolloutStrategy
-from policyd.intents.translate import nearest
 from policyd.lowering.memo import LoweringMemo, Piece
 from policyd.lowering.services import short
+from policyd.lowering.suggestions import Suggestions
 from policyd.lowering.work import Aimed, Work
 from policyd.model.access import ANY_METHOD, Rule, Source
 from policyd.model.names import Name, parse_spiffe_id
@@ -51,12 +51,23 @@ def _access_rules(work: Work, memo: LoweringMemo) -> tuple[Finding, ...]:
 
 
 def _check_rule(work: Work, document: Document, aimed: Aimed, namespaces: set[str]) -> Iterator[Finding]:
-    yield from _target(work, document, aimed.to, "to")
+    services = _services(work, document)
+    others = Suggestions(lambda: sorted(namespaces))
+    yield from _target(work, document, aimed.to, services, "to")
     yield from _conditions(work, document, aimed.rule, aimed.to)
     yield from _ports(work, document, aimed)
     yield from _issuer(work, document, aimed.rule)
     for number, source in enumerate(aimed.rule.sources):
-        yield from _source(work, document, number, source, namespaces)
+        yield from _sources(work, document, number, source, services)
+        for namespace in source.namespaces:
+            if namespace not in namespaces:
+                yield _empty(document, number, namespace, others.of(namespace))
+
+
+def _services(work: Work, document: Document) -> Suggestions:
+    """The services, as the document would write them."""
+    namespace = document.name.namespace
+    return Suggestions(lambda: (short(service, namespace) for service in work.services))
 
 
 def _is_blind(service: Service) -> bool:
@@ -64,7 +75,7 @@ def _is_blind(service: Service) -> bool:
     return service.opaque_paths or service.protocol is Protocol.TCP
 
 
-def _target(work: Work, document: Document, to: Name, *path: str) -> Iterator[Finding]:
+def _target(work: Work, document: Document, to: Name, services: Suggestions, *path: str) -> Iterator[Finding]:
     """A service that is aimed at: it exists, in the namespace of who aims."""
     namespace = document.name.namespace
     if to.namespace != namespace:
@@ -76,34 +87,33 @@ def _target(work: Work, document: Document, to: Name, *path: str) -> Iterator[Fi
             hint="only the team that owns a service says who may call it and how it changes",
         )
     else:
-        yield from _exists(work, document, to, "spec", *path)
+        yield from _exists(work, document, to, services, "spec", *path)
 
 
-def _exists(work: Work, document: Document, name: Name, *path: str | int) -> Iterator[Finding]:
+def _exists(work: Work, document: Document, name: Name, services: Suggestions, *path: str | int) -> Iterator[Finding]:
     if name in work.services or work.may_exist(name):
         return
-    namespace = document.name.namespace
-    known = [short(service, namespace) for service in work.services]
-    text = short(name, namespace)
-    yield document.finding("PD1203", f"there is no service `{text}`", *path, hint=nearest(text, known))
+    text = short(name, document.name.namespace)
+    yield document.finding("PD1203", f"there is no service `{text}`", *path, hint=services.of(text))
 
 
-def _source(work: Work, document: Document, number: int, source: Source, namespaces: set[str]) -> Iterator[Finding]:
+def _sources(work: Work, document: Document, number: int, source: Source, services: Suggestions) -> Iterator[Finding]:
     for name in source.services:
-        yield from _exists(work, document, name, *_where(document, number, "service"))
-    for namespace in source.namespaces:
-        if namespace not in namespaces:
-            yield document.finding(
-                "PD1220",
-                f"there is no service in namespace `{namespace}`",
-                *_where(document, number, "namespace"),
-                severity=Severity.WARNING,
-                hint=nearest(namespace, sorted(namespaces)) if namespaces else "",
-            )
+        yield from _exists(work, document, name, services, *_where(document, number, "service"))
     for identity in source.identities:
         own = parse_spiffe_id(work.settings.trust_domain, identity) if work.settings is not None else None
         if own is not None:
-            yield from _exists(work, document, own, *_where(document, number, "identity"))
+            yield from _exists(work, document, own, services, *_where(document, number, "identity"))
+
+
+def _empty(document: Document, number: int, namespace: str, hint: str) -> Finding:
+    return document.finding(
+        "PD1220",
+        f"there is no service in namespace `{namespace}`",
+        *_where(document, number, "namespace"),
+        severity=Severity.WARNING,
+        hint=hint,
+    )
 
 
 def _where(document: Document, number: int, field: str) -> tuple[str | int, ...]:
@@ -187,7 +197,8 @@ def _splits(work: Work, memo: LoweringMemo) -> tuple[Finding, ...]:
 
     def check(document: Document) -> Piece[None]:
         spec = cast("CanarySplit", document.intent).spec
-        found = _target(work, document, Name.parse(spec.service, document.name.namespace), "service")
+        aim = Name.parse(spec.service, document.name.namespace)
+        found = _target(work, document, aim, _services(work, document), "service")
         return Piece(None, (), (*found, *_gates(work, document, spec.gates)))
 
     checked = memo.pieces("checked splits", work.of_kind("CanarySplit"), check, (names, gates))
@@ -203,6 +214,7 @@ def _strategies(work: Work) -> Iterator[Finding]:
 
 def _gates(work: Work, document: Document, gates: tuple[str, ...]) -> Iterator[Finding]:
     said = document.raw["spec"].get("gates")
+    known = Suggestions(lambda: (short(name, document.name.namespace) for name in work.slos))
     for number, gate in enumerate(gates):
         path: tuple[str | int, ...] = ("spec", "gates", number) if isinstance(said, list) else ("spec", "gates")
         name = Name.parse(gate, document.name.namespace)
@@ -210,8 +222,7 @@ def _gates(work: Work, document: Document, gates: tuple[str, ...]) -> Iterator[F
         if slo is None and work.may_exist(name):
             continue
         if slo is None:
-            known = [short(name, document.name.namespace) for name in work.slos]
-            hint = nearest(gate, known) if known else "no SLO is defined; `slo:` in a service makes some"
+            hint = known.of(gate) if work.slos else "no SLO is defined; `slo:` in a service makes some"
             yield document.finding("PD1205", f"there is no SLO `{gate}`", *path, hint=hint)
         elif isinstance(slo.indicator, External):
             yield document.finding(
@@ -225,4 +236,5 @@ def _gates(work: Work, document: Document, gates: tuple[str, ...]) -> Iterator[F
 def _slos(work: Work) -> Iterator[Finding]:
     for document in work.of_kind("SLO"):
         service = cast("SloIntent", document.intent).spec.service
-        yield from _target(work, document, Name.parse(service, document.name.namespace), "service")
+        aim = Name.parse(service, document.name.namespace)
+        yield from _target(work, document, aim, _services(work, document), "service")

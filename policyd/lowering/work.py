@@ -53,10 +53,9 @@ class Work:
 
     def may_exist(self, name: Name) -> bool:
         """Whether a document that could not be loaded calls itself so, or is what such an SLO is named after."""
-        return any(
-            name.namespace == each.namespace and (name.name == each.name or name.name.startswith(f"{each.name}-"))
-            for each in self.broken
-        )
+        words = name.name.split("-")
+        beginnings = ("-".join(words[:number]) for number in range(1, len(words) + 1))
+        return bool(self.broken) and any(Name(name.namespace, each) in self.broken for each in beginnings)
 
     def of_kind(self, kind: str) -> tuple[Document, ...]:
         """The documents of one kind."""

@@ -41,4 +41,10 @@ SOURCE_CODES: Mapping[str, Explanation] = table(
         "A line break, a control character or one that turns the direction of text makes the name look like another "
         "one, or like a finding. Rename the file.",
     ),
+    Explanation(
+        "PD3007",
+        "path too long",
+        "The path of a file is so long that no ordinary file system takes it, so that nobody who reviews it can have "
+        "it before him. Nest folders less deep.",
+    ),
 )

@@ -129,6 +129,13 @@ def _in_words(error: Failed, url: str, branch: str) -> Retry | Stalled:
         return Retry(
             f"`{url}` belongs to another user", after=RETRY_S, hint="run policyd as the owner of the repository"
         )
+    malformed = re.search(r"error: object [0-9a-f]+: (?P<what>.*)", said)
+    if malformed:
+        return Retry(
+            f"`{url}` has a malformed object, which is not fetched: {malformed['what']}",
+            after=RETRY_S,
+            hint="`git fsck` names it; what is live stays live until the branch is made anew without it",
+        )
     last = said.splitlines()[-1] if said else "git gave no reason"
     return Retry(f"`{url}` cannot be fetched: {last}", after=RETRY_S)
 

@@ -101,7 +101,7 @@ class Objects:
             author = f"{about.author.name} <{about.author.email}>"
             subject = str(about.summary)
         entries = self._entries(commit, subdirectory)
-        endless = too_large("more files below it than can be listed")
+        endless = too_large("more files below it, or deeper ones, than can be listed")
         files, findings = ({}, (endless,)) if entries is None else select(entries, self._limits)
         return Snapshot(commit, parent, visible(author), files, self.read, visible(subject), findings)
 
@@ -169,6 +169,8 @@ class Objects:
                 self._limits.listing_bytes, "ls-tree", "-r", "-z", "-l", "--full-tree", "--end-of-options", tree
             )
         except Failed as error:
+            if "maximum allowed tree depth" in error.words:
+                return None
             if not self._exists(tree):
                 return []
             raise Retry(f"the tree of {commit[:12]} cannot be read: {error.words}", after=RETRY_S) from error

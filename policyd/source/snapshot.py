@@ -19,7 +19,7 @@ class Limits:
 
     files: int = 20_000
     file_bytes: int = 1 << 20
-    total_bytes: int = 128 << 20
+    total_bytes: int = 32 << 20
     listing_bytes: int = 32 << 20
     """What Git may say about all files together, watched or not: some 300,000 of them."""
     command_s: float = 60.0
@@ -67,6 +67,8 @@ class Entry:
     size: int
 
 
+LONGEST_PATH = 1_024
+"""Bytes; a longer one can hardly be checked out (`PATH_MAX` of Linux is 4,096, with the folders above)."""
 SYMLINK = 0o120000
 SUBMODULE = 0o160000
 
@@ -93,6 +95,7 @@ def select(entries: list[Entry], limits: Limits) -> tuple[dict[str, str], tuple[
 def _refusal(entry: Entry, limits: Limits) -> Finding | None:
     if any(part.startswith(".") for part in entry.path.split("/")):
         return None
+    shown = visible(entry.path)
     if entry.mode == SYMLINK:
         message, code, hint = "is a symbolic link", "PD3001", "put the file itself into the folder"
     elif entry.mode == SUBMODULE:
@@ -106,9 +109,11 @@ def _refusal(entry: Entry, limits: Limits) -> Finding | None:
         message, code, hint = "has a name that is not UTF-8", "PD3005", "rename the file"
     elif not entry.path.isprintable():
         message, code, hint = "has a name with characters that cannot be seen", "PD3006", "rename the file"
+    elif len(entry.path.encode()) > LONGEST_PATH:
+        message, code, hint = f"has a path of more than {LONGEST_PATH:,} bytes", "PD3007", "nest folders less deep"
+        shown = f"{shown[:40]}...{shown[-40:]}"
     else:
         return None
-    shown = visible(entry.path)
     return Finding(code, Severity.ERROR, f"`{shown}` {message}", Location(shown), hint)
 
 

@@ -77,6 +77,19 @@ def test_addresses_and_instances_come_from_the_controllers_settings(
     assert "name a clone of it with --path" in away.stderr
 
 
+def test_what_the_settings_bind_is_judged_as_the_controller_judges_it(
+    policyd: Policyd, shop: Path, committed: Author, tmp_path: Path
+) -> None:
+    settings = tmp_path / "policyd.yaml"
+    settings.write_text("source: {repository: ./shop}\nnamespaces: {default: /}\n")
+    assert policyd("bootstrap", "checkout/v2", "--config", settings).exit_code == 0
+    settings.write_text("source: {repository: ./shop}\nnamespaces: {default: platform}\n")
+    for where in ((), ("--path", shop)):
+        done = policyd("bootstrap", "checkout/v2", "--config", settings, *where)
+        assert (done.exit_code, done.stdout) == (2, "")
+        assert ": PD1113: " in done.stderr
+
+
 def test_a_repository_may_hold_more_than_the_intents(policyd: Policyd, shop: Path, tmp_path: Path) -> None:
     author = Author(tmp_path / "mono")
     for file in shop.rglob("*.yaml"):

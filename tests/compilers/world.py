@@ -242,6 +242,10 @@ class Sidecars(Protocol):
         """Start the sidecar of `node`, which logs JSON lines to the file in `world.logs`."""
         ...
 
+    def content(self, world: RealMesh, node: Node) -> bool:
+        """Whether every instance that the sidecar of `node` checks has passed; its own application is one of them."""
+        ...
+
 
 def loopback(pid: int) -> str:
     """A prefix of loopback addresses of this process's own."""
@@ -250,7 +254,10 @@ def loopback(pid: int) -> str:
 
 @contextmanager
 def running(mesh: Mesh, sidecars: Sidecars, only: set[Name] | None = None) -> Iterator[RealMesh]:
-    """Start an application and a sidecar for every instance (of `only`), and wait until all listen."""
+    """Start an application and a sidecar for every instance (of `only`), and wait until all listen and are content.
+
+    A caller that listens before its callee does has its first check refused, and sends nothing there until the next.
+    """
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         world = RealMesh(mesh, Authority(mesh.settings.trust_domain), Path(name))
         memo = Memo()
@@ -262,6 +269,7 @@ def running(mesh: Mesh, sidecars: Sidecars, only: set[Name] | None = None) -> It
             stack.callback(_end, process)
         for node in chosen:
             _wait_for(node.endpoint.address, mesh.settings.outbound_port, world.processes[node.id])
+        world.until(lambda: all(sidecars.content(world, node) for node in chosen))
         yield world
 
 

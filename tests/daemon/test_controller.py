@@ -30,7 +30,7 @@ def controller() -> Controller:
         clock=FakeClock(),
         engine_name="",
         self_check_s=600.0,
-        counts=lambda: Counts(0, 0, 0),
+        counts=lambda: Counts(0, 0, 0, 0),
     )
 
 

@@ -292,6 +292,17 @@ async def test_the_managed_opa_ends_at_its_deadline(opa_binary: Path) -> None:
         await engine.close()
 
 
+async def test_the_managed_opa_takes_no_more_memory_than_it_may(opa_binary: Path) -> None:
+    greedy = 'package greedy\n\ndeny contains "x" if count([n | some n in numbers.range(1, 1000000000)]) == 0\n'
+    engine = ManagedOpa(opa_binary, deadline_s=300.0, memory=256 << 20)
+    try:
+        with pytest.raises(Retry, match="gave no answer"):
+            await engine.evaluate(Bundle((Module("greedy.rego", greedy),), ("greedy",)), {})
+        assert await engine.evaluate(QUICK, {"bad": True}) == {"quick": {"deny": ["no"]}}
+    finally:
+        await engine.close()
+
+
 async def test_an_opa_that_is_away_is_asked_again_later() -> None:
     engine = OpaEngine("http://127.0.0.1:1", deadline_s=2.0)
     with pytest.raises(Retry, match="gave no answer"):

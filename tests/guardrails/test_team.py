@@ -78,6 +78,24 @@ async def test_their_packages_are_their_own(shipped: Bundle, package: str, opa_b
     assert finding.code == "PD2010"
 
 
+KEYWORDS = [
+    *("as", "contains", "data", "default", "else", "every", "false", "if", "import"),
+    *("in", "input", "not", "null", "package", "some", "true", "with"),
+]
+
+
+async def test_a_package_may_be_called_like_a_word_of_rego(
+    managed: ManagedOpa, embedded: EmbeddedEngine, shipped: Bundle, opa_binary: Path
+) -> None:
+    packages = [*KEYWORDS, *(f"{word}.shop" for word in KEYWORDS), *(f"shop.{word}" for word in KEYWORDS)]
+    rules = MemoryTree({f"rego/{each}.rego": f'package {each}\n\ndeny contains "{each}"\n' for each in packages})
+    bundle, findings = await with_team_rules(shipped, rules, opa=opa_binary)
+    assert findings == ()
+    for engine in (managed, embedded):
+        said = await check(load(rules), engine, AT, [bundle])
+        assert sorted(finding.message for finding in said) == sorted(packages)
+
+
 @pytest.mark.parametrize(
     "declared",
     [

@@ -77,6 +77,15 @@ def test_a_changed_rule_changes_one_access(head: Head) -> None:
     assert changed == [CHECKOUT]
 
 
+def test_a_rule_that_changes_after_a_while_changes_one_access(head: Head) -> None:
+    """What nobody asked for in between, since the whole was remembered, is remembered as well."""
+    before = head.mesh()
+    for old, new in (("v1", "v2"), ("v2", "v1"), ("v1", "v2")):
+        head.mesh(services=(f"version: {old}\n  healthCheck", f"version: {new}\n  healthCheck"))
+    after = head.mesh(rules=("/v1/status]", "/v1/health]"))
+    assert [name for name in before.access if after.access[name] is not before.access[name]] == [CHECKOUT]
+
+
 def test_an_edited_comment_changes_no_object_but_the_places(head: Head) -> None:
     before = head.lower()
     after = head.lower(

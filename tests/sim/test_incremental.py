@@ -24,7 +24,6 @@ from policyd.compiler import registry
 from policyd.compiler.artifact import Artifact
 from policyd.daemon.admission import Admission, Admitted, Rejected
 from policyd.daemon.judging import Guardrails
-from policyd.delivery.xds.secrets import svid_secret, trust_bundle_secret
 from policyd.guardrails.bundle import shipped_bundle
 from policyd.guardrails.embedded import EmbeddedEngine
 from policyd.intents import MemoryTree
@@ -40,10 +39,10 @@ from policyd.rollout.assembly import Assembly
 from policyd.source import Snapshot
 from policyd.testing.clock import FakeClock
 from tests.sim.anew import anew
+from tests.sim.chain import SECRETS
 from tests.sim.drafts import Draft, Edit, apply, edits
 
 AT = datetime(2026, 6, 1, tzinfo=UTC)
-SECRETS = (svid_secret(b"chain", b"key"), trust_bundle_secret(b"root"))
 Given = Mapping[str, tuple[str, Mapping[tuple[str, str], bytes]]]
 """What each node gets: node id -> the digest of its snapshot, and kind and name -> bytes."""
 

@@ -283,7 +283,7 @@ def test_trees_that_name_each_other_into_billions_of_files_are_a_finding(
     snapshot = mirror.snapshot(tip)
     assert not snapshot.files
     assert [(finding.code, finding.message) for finding in snapshot.findings] == [
-        ("PD3004", "the watched folder has more files below it than can be listed")
+        ("PD3004", "the watched folder has more files below it, or deeper ones, than can be listed")
     ]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import socket
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -34,6 +36,27 @@ class HAProxies:
         world.logs[node.id] = log
         with log.open("wb") as out, (folder / "errors.log").open("wb") as err:
             return subprocess.Popen([self.binary, "-db", "-f", folder], stdout=out, stderr=err)
+
+    def content(self, world: RealMesh, node: Node) -> bool:
+        """A server that was not asked yet counts as up for HAProxy, and falls with its first check."""
+        checked = [row for row in statistics(world, node.id) if row["check_status"]]
+        return all(row["status"] == "UP" and row["check_status"] == "L7OK" for row in checked)
+
+
+def asked(world: RealMesh, node_id: str, command: str) -> str:
+    """What the proxy's own socket says."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(str(folder_of(world, node_id) / STATS))
+        connection.sendall(command.encode() + b"\n")
+        said = b""
+        while piece := connection.recv(65_536):
+            said += piece
+    return said.decode()
+
+
+def statistics(world: RealMesh, node_id: str) -> list[dict[str, str]]:
+    """A row for every frontend, backend and server."""
+    return list(csv.DictReader(asked(world, node_id, "show stat").lstrip("# ").splitlines()))
 
 
 def folder_of(world: RealMesh, node_id: str) -> Path:

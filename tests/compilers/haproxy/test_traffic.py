@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import signal
-import socket
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +12,7 @@ import pytest
 
 from policyd.model.access import Mode
 from policyd.model.service import HealthCheck, Split
-from tests.compilers.haproxy.proxies import STATS, HAProxies, folder_of
+from tests.compilers.haproxy.proxies import HAProxies, asked, statistics
 from tests.compilers.meshes import PAYMENTS, WEB, mesh, rule, service
 from tests.compilers.world import RealMesh, loopback, running
 
@@ -39,20 +37,8 @@ def web_id() -> str:
     return f"shop/web/v1/{NET}3"
 
 
-def asked(world: RealMesh, node_id: str, command: str) -> str:
-    """What the proxy's own socket says."""
-    with socket.socket(socket.AF_UNIX) as connection:
-        connection.connect(str(folder_of(world, node_id) / STATS))
-        connection.sendall(command.encode() + b"\n")
-        said = b""
-        while piece := connection.recv(65_536):
-            said += piece
-    return said.decode()
-
-
 def backends(world: RealMesh, node_id: str) -> dict[str, dict[str, str]]:
-    rows = csv.DictReader(asked(world, node_id, "show stat").lstrip("# ").splitlines())
-    return {row["pxname"]: row for row in rows if row["svname"] == "BACKEND"}
+    return {row["pxname"]: row for row in statistics(world, node_id) if row["svname"] == "BACKEND"}
 
 
 def test_each_version_has_counters_of_its_own(world: RealMesh) -> None:
@@ -103,7 +89,7 @@ def test_an_instance_that_fails_its_check_gets_no_requests(haproxy_binary: Path)
 
 
 def _down(world: RealMesh, caller: str) -> bool:
-    rows = csv.DictReader(asked(world, caller, "show stat").lstrip("# ").splitlines())
+    rows = statistics(world, caller)
     return any(row["pxname"] == "pay.payments.v1" and row["status"].startswith("DOWN") for row in rows)
 
 
