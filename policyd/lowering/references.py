@@ -6,7 +6,7 @@ What is missing was lowered to a value that allows nothing; here it becomes a fi
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import cast
 
 from policyd.base.diagnostics import Finding, Severity
@@ -15,6 +15,7 @@ from policyd.intents.access_rule import AccessRule
 from policyd.intents.canary_split import CanarySplit
 from policyd.intents.openslo import Slo as SloIntent
 from policyd.intents.rollout_strategy import TOUCHED, RolloutStrategy
+from policyd.intents.translate import nearest
 from policyd.lowering.memo import LoweringMemo, Piece
 from policyd.lowering.services import short
 from policyd.lowering.suggestions import Suggestions
@@ -149,7 +150,9 @@ def _ports(work: Work, document: Document, aimed: Aimed) -> Iterator[Finding]:
     service = work.services.get(aimed.to)
     for number, permit in enumerate(aimed.rule.permits if service is not None else ()):
         assert service is not None
-        for port in set(permit.ports) - {service.port}:
+        for port in permit.ports:
+            if port == service.port:
+                continue
             yield document.finding(
                 "PD1221",
                 f"`{aimed.to.name}` has no port {port}",
@@ -174,19 +177,24 @@ def _replaced(work: Work, aimed: Mapping[Document, Piece[Aimed]]) -> Iterator[Fi
     standing = [(document, piece.value) for document, piece in aimed.items() if piece.value.rule.replaces]
     if not standing:
         return
-    by_destination: defaultdict[Name, list[Name]] = defaultdict(list)
+    by_destination: defaultdict[Name, set[Name]] = defaultdict(set)
     for piece in work.rules:
-        by_destination[piece.value.to].append(piece.value.rule.name)
+        by_destination[piece.value.to].add(piece.value.rule.name)
     for document, observer in standing:
-        others = set(by_destination[observer.to]) - {observer.rule.name}
+        own, rules = observer.rule.name, by_destination[observer.to]
+        others = _other_rules(rules, own)
         for name in observer.rule.replaces:
-            if name not in others and not work.may_exist(name):
+            if (name == own or name not in rules) and not work.may_exist(name):
                 yield document.finding(
                     "PD1223",
                     f"`{observer.to.name}` has no rule `{name.name}`",
                     *("spec", "replaces"),
-                    hint=nearest(name.name, sorted(other.name for other in others)),
+                    hint=others.of(name.name),
                 )
+
+
+def _other_rules(rules: Collection[Name], own: Name) -> Suggestions:
+    return Suggestions(lambda: sorted(rule.name for rule in rules if rule != own))
 
 
 def _splits(work: Work, memo: LoweringMemo) -> tuple[Finding, ...]:
