@@ -27,4 +27,11 @@ CODES = table(
         "A service with `opaquePaths: true` is not judged by path, so a rule that names paths there would promise "
         "what nobody keeps. Those sets of paths allow nothing; `/**` does.",
     ),
+    Explanation(
+        "PD1308",
+        "a condition that the proxy cannot judge",
+        "A rule asks for something that the proxy has no word for, a token for example. The rule is left out of its "
+        "configuration whole, so that nothing is allowed that the rule does not mean; what it means is denied, too. "
+        "A rule that is only observed is then not observed there.",
+    ),
 )

@@ -6,11 +6,13 @@ A compiler adds its own. Each loss has a code, a paragraph in the compiler's REA
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 from policyd.base.diagnostics import Severity
 from policyd.compiler.artifact import Loss
+from policyd.compiler.conditions import WORDS, conditions
 from policyd.compiler.sources import Index, Sources
-from policyd.model.access import ANY_METHOD, Access, Rule
+from policyd.model.access import ANY_METHOD, Access, Mode, Rule
 from policyd.model.mesh import Mesh
 from policyd.model.methods import is_canonical_method
 from policyd.model.node import nodes
@@ -22,24 +24,35 @@ OfService = Callable[[Service], tuple[Loss, ...]]
 """What a proxy cannot say of one service, in the sidecars that serve it and in those that call it."""
 
 
-def of_mesh(mesh: Mesh, of_service: OfService) -> tuple[Loss, ...]:
+@dataclass(frozen=True, slots=True)
+class Says:
+    """What one proxy can say: its name, the conditions of rules that it judges, and what it lacks for a service."""
+
+    proxy: str
+    conditions: frozenset[str]
+    lost_of_service: OfService
+
+
+def of_mesh(mesh: Mesh, says: Says) -> tuple[Loss, ...]:
     """What all nodes of the mesh lose together, each loss once."""
     index = Index.of(mesh)
     served = dict.fromkeys(node.service for node in nodes(mesh))
-    return tuple(dict.fromkeys(loss for name in served for loss in of_sidecars(index[name], of_service)))
+    return tuple(dict.fromkeys(loss for name in served for loss in of_sidecars(index[name], says)))
 
 
-def of_sidecars(sources: Sources, of_service: OfService) -> tuple[Loss, ...]:
+def of_sidecars(sources: Sources, says: Says) -> tuple[Loss, ...]:
     """What a service's sidecars lose: of its own rules, of itself, and of whom it calls."""
-    lost = of_access(sources.service, sources.access)
+    lost = of_access(sources.service, sources.access, says)
     for each in (sources.service, *sources.scope):
-        lost += of_service(each)
+        lost += says.lost_of_service(each)
     return tuple(dict.fromkeys(lost))
 
 
-def of_access(service: Service, access: Access) -> tuple[Loss, ...]:
+def of_access(service: Service, access: Access, says: Says) -> tuple[Loss, ...]:
     """What is lost of the access rules to `service`, in its own sidecars."""
-    return tuple(loss for rule in access.rules for loss in _of_rule(service, rule))
+    return tuple(
+        loss for rule in access.rules for loss in (*_not_understood(service, rule, says), *_of_rule(service, rule))
+    )
 
 
 def of_protocol(service: Service) -> tuple[Loss, ...]:
@@ -66,6 +79,21 @@ def of_retry_condition(service: Service, word: str, proxy: str, known: str) -> L
         f"`{service.name}` retries on `{word}`, which {proxy} does not know: it is left out",
         hint=f"known conditions: {known}",
     )
+
+
+def _not_understood(service: Service, rule: Rule, says: Says) -> Iterator[Loss]:
+    """A condition that the proxy cannot judge: the whole rule is left out, so that nothing is wider than it says."""
+    for condition in sorted(conditions(rule) - says.conditions):
+        enforced = rule.mode is Mode.ENFORCE
+        effect = "allows nothing" if enforced else "is not observed"
+        yield Loss(
+            "PD1308",
+            Severity.ERROR if enforced else Severity.WARNING,
+            Key("AccessRule", rule.name),
+            f"`{rule.name}` asks for {WORDS.get(condition, condition)}, which {says.proxy} cannot judge: "
+            f"the rule {effect} in the sidecars of `{service.name}`",
+            hint="serve it behind a data plane that can, or write the rule without that condition",
+        )
 
 
 def _of_rule(service: Service, rule: Rule) -> Iterator[Loss]:

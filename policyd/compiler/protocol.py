@@ -23,6 +23,8 @@ class Capabilities:
     """Whether a changed access rule reaches existing connections without closing them."""
     weighted_versions: bool
     header_match: bool
+    conditions: frozenset[str] = frozenset()
+    """What rules may ask for besides callers, methods and paths (`policyd.compiler.conditions`)."""
 
 
 @dataclass(frozen=True, slots=True)

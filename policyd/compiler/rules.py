@@ -6,59 +6,120 @@ request was judged.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 
 from policyd.base.content import digest
+from policyd.compiler.conditions import conditions
 from policyd.model.access import Access, Mode, Permit, Rule
 from policyd.model.paths import EVERYTHING
+from policyd.model.service import Service
 
 NOT_CANONICAL = "not-canonical"
 """400: the request could be read in two ways, so no rule looked at it."""
+REVOKED = "revoked"
+"""403, before any rule: the caller is cut off."""
 NO_RULE_FOR_CALLER = "no-rule-for-caller"
 """403: no enforced rule names the caller."""
 NO_RULE_FOR_REQUEST = "no-rule-for-request"
-"""403: rules name the caller, and none of them allows this method and path now."""
+"""403: rules name the caller, and none of them allows this request now."""
+NO_VALID_TOKEN = "no-valid-token"  # noqa: S105
+"""401: a rule would allow the request, had it come with a token that can be believed."""
 NOT_IN_SCOPE = "denied-not-in-scope"
 """403, from the caller's own sidecar: no rule lets this service call this host."""
 MESSAGES = {
     NOT_CANONICAL: "the request is not canonical: see method, host and path",
+    REVOKED: "this caller has been cut off",
     NO_RULE_FOR_CALLER: "no access rule names this caller",
     NO_RULE_FOR_REQUEST: "the access rules for this caller do not allow this method and path",
+    NO_VALID_TOKEN: "the access rules ask for a valid token in `authorization: Bearer`",
     NOT_IN_SCOPE: "no access rule lets this service call this host",
 }
 """What a caller is told beside the reason."""
+WOULD_ALLOW = "would-allow"
+WOULD_DENY = "would-deny"
+SAME = "same"
+"""What the would-be set says of a request, seen from the decision. The two that differ stand before a rule's name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A rule as a proxy judges it: without what can allow nothing there, under the name that logs show."""
+
+    rule: Rule
+    name: str
 
 
 @dataclass(frozen=True, slots=True)
 class RuleSets:
-    """The rules that decide, and the would-be set: the same and the observed ones beside them.
+    """The rules of one destination in order of name: those that decide, and how the would-be set differs.
 
-    `observed` is empty where nothing is observed.
+    That set is `kept` and `added` together: the observed rules in the place of the enforced ones that they replace.
     """
 
-    enforced: tuple[Rule, ...]
-    observed: tuple[Rule, ...]
+    kept: tuple[Judged, ...]
+    """Enforced, and in the would-be set."""
+    dropped: tuple[Judged, ...]
+    """Enforced, and replaced by observed rules."""
+    added: tuple[Judged, ...]
+    """Observed."""
+
+    @property
+    def enforced(self) -> tuple[Judged, ...]:
+        """The rules that decide."""
+        return _in_order((*self.kept, *self.dropped))
+
+    @property
+    def would_be(self) -> tuple[Judged, ...]:
+        """The rules that would decide if all were enforced."""
+        return _in_order((*self.kept, *self.added))
+
+    @property
+    def observes(self) -> bool:
+        """Whether the two can differ at all."""
+        return bool(self.added or self.dropped)
 
     @classmethod
-    def of(cls, access: Access, *, opaque_paths: bool) -> RuleSets:
-        """The rules of one destination in order of name, those left out that can allow nothing."""
-        rules = tuple(
-            rule for rule in (narrowed(rule, opaque_paths=opaque_paths) for rule in access.rules) if rule.permits
+    def of(cls, access: Access, service: Service, says: Collection[str]) -> RuleSets:
+        """The rules to `service` for a proxy that can judge the conditions in `says`.
+
+        A rule with any other condition is left out whole (`policyd.compiler.losses` says so), as if it had not been
+        written: what a proxy does not understand can only narrow.
+        """
+        understood = replace(access, rules=tuple(rule for rule in access.rules if understands(says, rule)))
+        would_be = {rule.name for rule in understood.would_be}
+        judged = [(rule, _judged(rule, service)) for rule in understood.rules]
+        some = [(rule, each) for rule, each in judged if each.rule.permits]
+        return cls(
+            tuple(each for rule, each in some if rule.mode is Mode.ENFORCE and rule.name in would_be),
+            tuple(each for rule, each in some if rule.mode is Mode.ENFORCE and rule.name not in would_be),
+            tuple(each for rule, each in some if rule.mode is Mode.OBSERVE and rule.name in would_be),
         )
-        enforced = tuple(rule for rule in rules if rule.mode is Mode.ENFORCE)
-        return cls(enforced, rules if len(enforced) < len(rules) else ())
 
 
-def narrowed(rule: Rule, *, opaque_paths: bool) -> Rule:
-    """The rule without what can allow nothing: empty permits, and sets of paths where paths are opaque."""
-    permits = []
-    for permit in rule.permits:
-        paths = tuple(path for path in permit.paths if path == EVERYTHING or not opaque_paths)
-        if paths and permit.methods:
-            permits.append(Permit(permit.methods, paths))
-    return replace(rule, permits=tuple(permits))
+def understands(says: Collection[str], rule: Rule) -> bool:
+    """Whether a proxy that can judge the conditions in `says` can judge all that `rule` asks for."""
+    return conditions(rule) <= frozenset(says)
 
 
 def policy_name(rule: Rule) -> str:
     """`namespace/rule#hash`; the hash is of the content, so that logs tell an old wording from a new one."""
     return f"{rule.name}#{digest(rule)[:8]}"
+
+
+def _judged(rule: Rule, service: Service) -> Judged:
+    """The rule without empty permits, ports where the service is not, and sets of paths where paths are opaque.
+
+    A sidecar is reached for one service at one port, so no condition on the port is left for the proxy.
+    """
+    permits = []
+    for permit in rule.permits:
+        paths = tuple(path for path in permit.paths if path == EVERYTHING or not service.opaque_paths)
+        reached = not permit.ports or service.port in permit.ports
+        if paths and permit.methods and reached:
+            permits.append(Permit(permit.methods, paths))
+    return Judged(replace(rule, permits=tuple(permits)), policy_name(rule))
+
+
+def _in_order(judged: Iterable[Judged]) -> tuple[Judged, ...]:
+    return tuple(sorted(judged, key=lambda each: each.rule.name))

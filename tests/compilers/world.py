@@ -98,9 +98,14 @@ class Connection:
     """HTTP/1.1 with nothing normalised: the target goes out byte for byte, on one connection while it lasts."""
 
     def __init__(
-        self, address: tuple[str, int], tls: ssl.SSLContext | None = None, session: ssl.SSLSession | None = None
+        self,
+        address: tuple[str, int],
+        tls: ssl.SSLContext | None = None,
+        session: ssl.SSLSession | None = None,
+        coming_from: str = "",
     ) -> None:
         self._address, self._tls, self._offered = address, tls, session
+        self._coming_from = (coming_from, 0) if coming_from else None
         self._socket: socket.socket | None = None
 
     @property
@@ -141,7 +146,7 @@ class Connection:
             self._socket = None
 
     def _open(self) -> socket.socket:
-        plain = socket.create_connection(self._address, timeout=10)
+        plain = socket.create_connection(self._address, timeout=10, source_address=self._coming_from)
         self._socket = self._tls.wrap_socket(plain, session=self._offered) if self._tls else plain
         return self._socket
 
@@ -174,9 +179,10 @@ class RealMesh:
         """A connection as an instance's application opens it: to its own sidecar's outbound listener."""
         return Connection((endpoint.address, self.mesh.settings.outbound_port))
 
-    def peer_of(self, endpoint: Endpoint, caller: Name, identity: str = "") -> Connection:
-        """A connection as another sidecar opens it, with the caller's certificate."""
-        return Connection((endpoint.address, self.mesh.settings.inbound_port), self.tls_of(caller, identity))
+    def peer_of(self, endpoint: Endpoint, caller: Name, identity: str = "", coming_from: str = "") -> Connection:
+        """A connection as another sidecar opens it, with the caller's certificate, at any address of this host."""
+        address = (endpoint.address, self.mesh.settings.inbound_port)
+        return Connection(address, self.tls_of(caller, identity), coming_from=coming_from)
 
     def tls_of(self, caller: Name, identity: str = "", of: Authority | None = None) -> ssl.SSLContext:
         """What a client with the caller's certificate, signed by the mesh's root or by another one, brings."""

@@ -29,8 +29,7 @@ _COMMON: dict[str, object] = {
 _INBOUND: dict[str, object] = {
     "caller": "%DOWNSTREAM_PEER_URI_SAN%",
     "rule": f"%DYNAMIC_METADATA({FILTER}:{STAT_PREFIX}enforced_effective_policy_id)%",
-    "observed": f"%DYNAMIC_METADATA({FILTER}:{SHADOW_PREFIX}shadow_engine_result)%",
-    "observed_rule": f"%DYNAMIC_METADATA({FILTER}:{SHADOW_PREFIX}shadow_effective_policy_id)%",
+    "would": f"%DYNAMIC_METADATA({FILTER}:{SHADOW_PREFIX}shadow_effective_policy_id)%",
 }
 _OUTBOUND: dict[str, object] = {
     "upstream": "%UPSTREAM_CLUSTER%",
@@ -41,7 +40,7 @@ _OUTBOUND: dict[str, object] = {
 
 @cache
 def inbound() -> Any:
-    """The log of calls received: `rule` is the policy that decided, `observed` what the observed set would say."""
+    """The log of calls received: `rule` is the policy that decided, `would` how the would-be set differs."""
     return _stdout({"listener": "inbound", **_COMMON, **_INBOUND})
 
 

@@ -26,12 +26,15 @@ from policyd.model.names import Name
 from policyd.model.node import Node
 from policyd.model.service import Endpoint, Protocol, Service, Version
 from policyd_compilers.envoy import bootstrap as bootstraps
-from policyd_compilers.envoy import clusters, endpoints, inbound, losses, outbound, proto
+from policyd_compilers.envoy import clusters, endpoints, inbound, losses, outbound, proto, rbac
 from policyd_compilers.envoy import render as rendering
 from policyd_compilers.envoy import validation as validating
 
 NAME = "envoy"
-CAPABILITIES = Capabilities(delivery="xds", live_access_rules=True, weighted_versions=True, header_match=True)
+CAPABILITIES = Capabilities(
+    delivery="xds", live_access_rules=True, weighted_versions=True, header_match=True, conditions=rbac.CONDITIONS
+)
+_SAYS = shared_losses.Says(NAME, CAPABILITIES.conditions, losses.of_service)
 _IN_ORDER = attrgetter("kind", "name")
 
 
@@ -47,7 +50,7 @@ class EnvoyCompiler:
     """Compiles sidecars for Envoy by xDS. It has no state: what may be remembered is in the caller's memo."""
 
     name = NAME
-    id = "envoy-1"
+    id = "envoy-2"
     capabilities = CAPABILITIES
     codes: Mapping[str, Explanation] = MappingProxyType({})
 
@@ -60,7 +63,7 @@ class EnvoyCompiler:
 
     def losses(self, mesh: Mesh) -> tuple[Loss, ...]:
         """What `compile` would return as lost for all nodes of the mesh together."""
-        return shared_losses.of_mesh(mesh, losses.of_service)
+        return shared_losses.of_mesh(mesh, _SAYS)
 
     def render(self, artifact: Artifact) -> str:
         """The artefact as YAML with every `Any` opened."""
@@ -82,7 +85,7 @@ def _share(sources: Sources, memo: Memo) -> Share:
     artifacts.append(_outbound_routes(settings, service.name, carried, memo))
     if service.protocol is not Protocol.TCP:
         artifacts.append(_inbound_routes(settings, service, sources.access, memo))
-    return Share(tuple(artifacts), shared_losses.of_sidecars(sources, losses.of_service))
+    return Share(tuple(artifacts), shared_losses.of_sidecars(sources, _SAYS))
 
 
 def _node(sources: Sources, endpoint: Endpoint, memo: Memo) -> Compiled:
@@ -96,18 +99,11 @@ def _node(sources: Sources, endpoint: Endpoint, memo: Memo) -> Compiled:
 
 
 def _inbound_listener(sources: Sources, address: str, memo: Memo) -> Artifact:
-    settings, service, ports = sources.settings, sources.service, sources.inbound_ports
-    key = (
-        INBOUND,
-        settings.digest,
-        service.name,
-        service.resilience.timeouts,
-        service.health_check,
-        service.opaque_paths,
-    )
+    settings, service, access, ports = sources.settings, sources.service, sources.access, sources.inbound_ports
+    key = (INBOUND, settings.digest, inbound.reads(service, access))
 
     def build() -> Artifact:
-        chain = memo.get(("chain", key), lambda: inbound.filter_chain(settings, service), counted=False)
+        chain = memo.get(("chain", key), lambda: inbound.filter_chain(settings, service, access), counted=False)
         return proto.artifact(proto.LISTENER, INBOUND, inbound.listener(chain, address, ports))
 
     return memo.get(("listener", key, address, ports), build)
@@ -158,7 +154,9 @@ def _endpoints(settings: Settings, service: Name, version: Version, memo: Memo) 
 
 
 def _inbound_routes(settings: Settings, service: Service, access: Access, memo: Memo) -> Artifact:
-    key = ("inbound", settings.digest, access.digest, service.resilience.timeouts, service.opaque_paths)
+    key = (
+        "inbound", settings.digest, access.digest, service.resilience.timeouts, service.opaque_paths, service.port,
+    )  # fmt: skip
     return memo.get(
         key,
         lambda: proto.artifact(

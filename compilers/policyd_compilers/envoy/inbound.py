@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import Any
 
 from envoy.config.core.v3 import protocol_pb2
@@ -14,7 +15,7 @@ from policyd.model.access import Access
 from policyd.model.mesh import Settings
 from policyd.model.names import Name
 from policyd.model.service import Service
-from policyd_compilers.envoy import access_log, canonical, health, manager, rbac, replies, tls
+from policyd_compilers.envoy import access_log, canonical, health, manager, rbac, replies, tls, tokens
 from policyd_compilers.envoy.endpoints import socket_address
 from policyd_compilers.envoy.proto import boolean, milliseconds, pack, seconds, uint32
 
@@ -29,14 +30,14 @@ def route_config_name(service: Name) -> str:
     return f"{INBOUND}/{service}"
 
 
-def filter_chain(settings: Settings, service: Service) -> Any:
+def filter_chain(settings: Settings, service: Service, access: Access) -> Any:
     """The one filter chain of a service's inbound listeners; equal for all its instances."""
     return listener_components_pb2.FilterChain(
         name=INBOUND,
         filters=[
             listener_components_pb2.Filter(
                 name="envoy.filters.network.http_connection_manager",
-                typed_config=pack(connection_manager(settings, service)),
+                typed_config=pack(connection_manager(settings, service, access)),
             )
         ],
         transport_socket=tls.downstream(),
@@ -44,8 +45,19 @@ def filter_chain(settings: Settings, service: Service) -> Any:
     )
 
 
-def connection_manager(settings: Settings, service: Service) -> Any:
-    """The manager: `not-canonical` first, the health answer, the access rules, the router."""
+def reads(service: Service, access: Access) -> Hashable:
+    """What of a service and its rules the filter chain depends on; a change of it drains connections."""
+    return (
+        service.name,
+        service.resilience.timeouts,
+        service.health_check,
+        service.opaque_paths,
+        tokens.asked(access),
+    )
+
+
+def connection_manager(settings: Settings, service: Service, access: Access) -> Any:
+    """The manager: `not-canonical` first, the health answer, tokens where rules ask, the access rules, the router."""
     timeouts = service.resilience.timeouts
     message = manager.base(
         INBOUND,
@@ -67,6 +79,9 @@ def connection_manager(settings: Settings, service: Service) -> Any:
     manager.add_filter(message, "policyd.canonical", canonical.filter_config(opaque_paths=service.opaque_paths))
     if service.health_check is not None:
         manager.add_filter(message, "envoy.filters.http.health_check", health.answer(service.health_check))
+    believing = tokens.filter_config(settings.issuers) if tokens.asked(access) else None
+    if believing is not None:
+        manager.add_filter(message, tokens.FILTER, believing)
     manager.add_filter(message, rbac.FILTER, rbac.deny_all())
     manager.add_router(message)
     return message
@@ -91,7 +106,6 @@ def routes(settings: Settings, service: Service, access: Access) -> Any:
 
     The bound of the call as a whole holds here too, so that no attempt outlives the callers' patience.
     """
-    rules = rbac.per_route(access, settings.trust_domain, opaque_paths=service.opaque_paths)
     host = route_components_pb2.VirtualHost(
         name=INBOUND,
         domains=["*"],
@@ -105,7 +119,7 @@ def routes(settings: Settings, service: Service, access: Access) -> Any:
                 ),
             )
         ],
-        typed_per_filter_config={rbac.FILTER: pack(rules)},
+        typed_per_filter_config={rbac.FILTER: pack(rbac.per_route(settings, service, access))},
     )
     return route_pb2.RouteConfiguration(
         name=route_config_name(service.name), virtual_hosts=[host], validate_clusters=boolean(False)

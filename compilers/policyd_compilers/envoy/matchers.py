@@ -8,9 +8,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from datetime import datetime
+from ipaddress import IPv4Network, IPv6Network
 from typing import Any
 
+from envoy.config.core.v3 import address_pb2
+from envoy.extensions.matching.common_inputs.network.v3 import network_inputs_pb2
 from envoy.extensions.matching.common_inputs.ssl.v3 import ssl_inputs_pb2
+from envoy.extensions.matching.input_matchers.ip.v3 import ip_pb2
+from envoy.extensions.matching.input_matchers.metadata.v3 import metadata_pb2
 from envoy.type.matcher.v3 import http_inputs_pb2
 from xds.core.v3 import extension_pb2
 from xds.type.matcher.v3 import cel_pb2 as cel_matcher_pb2
@@ -18,9 +23,10 @@ from xds.type.matcher.v3 import http_inputs_pb2 as cel_inputs_pb2
 from xds.type.matcher.v3 import matcher_pb2, regex_pb2, string_pb2
 from xds.type.v3 import cel_pb2
 
+from policyd.compiler.addresses import Blocks
 from policyd.model.paths import PathPattern
 from policyd_compilers.envoy.expressions import request_before
-from policyd_compilers.envoy.proto import pack
+from policyd_compilers.envoy.proto import pack, uint32
 
 Predicate = Any
 OnMatch = Any
@@ -54,13 +60,51 @@ def path_regex(pattern: PathPattern) -> str:
 def before(instant: datetime) -> Predicate:
     """The request began before `instant`."""
     expression = cel_pb2.CelExpression(cel_expr_parsed=request_before(instant))
-    single = _Single(
-        input=extension("envoy.matching.inputs.cel_data_input", cel_inputs_pb2.HttpAttributesCelMatchInput()),
-        custom_match=extension(
-            "envoy.matching.matchers.cel_matcher", cel_matcher_pb2.CelMatcher(expr_match=expression)
-        ),
+    return _custom(
+        extension("envoy.matching.inputs.cel_data_input", cel_inputs_pb2.HttpAttributesCelMatchInput()),
+        extension("envoy.matching.matchers.cel_matcher", cel_matcher_pb2.CelMatcher(expr_match=expression)),
     )
-    return _List.Predicate(single_predicate=single)
+
+
+def peer_within(blocks: Sequence[str]) -> Predicate:
+    """The other end of the connection itself has an address in one of the blocks; no header is asked."""
+    known = Blocks.of(blocks)
+    networks: list[IPv4Network | IPv6Network] = [*known.v4, *known.v6]
+    ranges = [
+        address_pb2.CidrRange(address_prefix=str(each.network_address), prefix_len=uint32(each.prefixlen))
+        for each in networks
+    ]
+    return _custom(
+        extension("envoy.matching.inputs.direct_source_ip", network_inputs_pb2.DirectSourceIPInput()),
+        extension("envoy.matching.matchers.ip", ip_pb2.Ip(cidr_ranges=ranges, stat_prefix="access")),
+    )
+
+
+def header_is(name: str, expression: str) -> Predicate:
+    """The header's value as a whole fits an RE2 expression of our own making. Several headers are one value here."""
+    return _header(name, string_pb2.StringMatcher(safe_regex=_re2(expression)))
+
+
+def metadata_is(namespace: str, path: Sequence[str], value: Any) -> Predicate:
+    """What a filter before has left under `path` fits; where it left nothing, this does not hold."""
+    segments = [network_inputs_pb2.DynamicMetadataInput.PathSegment(key=key) for key in path]
+    return _custom(
+        extension(
+            "envoy.matching.inputs.dynamic_metadata",
+            network_inputs_pb2.DynamicMetadataInput(filter=namespace, path=segments),
+        ),
+        extension("envoy.matching.matchers.metadata_matcher", metadata_pb2.Metadata(value=value)),
+    )
+
+
+def never() -> Predicate:
+    """Nothing is like this: a request without a method."""
+    return method_is("")
+
+
+def none_of(predicate: Predicate) -> Predicate:
+    """It does not hold."""
+    return _List.Predicate(not_matcher=predicate)
 
 
 def any_of(predicates: Sequence[Predicate]) -> Predicate:
@@ -118,6 +162,10 @@ def extension(name: str, message: Any) -> Any:
 
 def _identity() -> Any:
     return extension("envoy.matching.inputs.uri_san", ssl_inputs_pb2.UriSanInput())
+
+
+def _custom(source: Any, matcher: Any) -> Predicate:
+    return _List.Predicate(single_predicate=_Single(input=source, custom_match=matcher))
 
 
 def _path(match: Any) -> Predicate:

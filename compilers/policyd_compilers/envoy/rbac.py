@@ -2,26 +2,45 @@
 
 The tree costs the same with one rule as with a thousand, which a list of policies does not. It rides in the
 route configuration (`RBACPerRoute`), where a change reaches live connections in milliseconds and closes none.
-Its names are what logs and replies show: `namespace/rule#hash` for an allowing rule, and two ways to say no.
+Its names are what logs and replies show: `namespace/rule#hash` for an allowing rule, and a few ways to say no.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from envoy.config.rbac.v3 import rbac_pb2
 from envoy.extensions.filters.http.rbac.v3 import rbac_pb2 as filter_pb2
 
-from policyd.compiler.callers import callers
-from policyd.compiler.rules import NO_RULE_FOR_CALLER, NO_RULE_FOR_REQUEST, RuleSets, policy_name
+from policyd.compiler.callers import Callers, callers
+from policyd.compiler.conditions import ADDRESS, EXPIRY, PORT, TOKEN
+from policyd.compiler.rules import (
+    NO_RULE_FOR_CALLER,
+    NO_RULE_FOR_REQUEST,
+    NO_VALID_TOKEN,
+    REVOKED,
+    SAME,
+    WOULD_ALLOW,
+    WOULD_DENY,
+    Judged,
+    RuleSets,
+)
 from policyd.model.access import ANY_METHOD, Access, Permit, Rule
-from policyd_compilers.envoy import matchers
+from policyd.model.mesh import Settings
+from policyd.model.service import Service
+from policyd_compilers.envoy import matchers, tokens
 
 FILTER = "envoy.filters.http.rbac"
 STAT_PREFIX = "access_"
 """Begins the names of the decision's counters and metadata keys; Envoy puts no separator behind it."""
 SHADOW_PREFIX = "observe_"
+CONDITIONS = frozenset({ADDRESS, PORT, EXPIRY, TOKEN})
+"""What is judged here besides callers, methods and paths."""
+
+_Means = Callable[[Callers], bool]
+"""Whether some callers are those of a branch of the tree."""
+_Entries = Sequence[tuple[Any, Any]]
 
 
 def deny_all() -> Any:
@@ -29,47 +48,103 @@ def deny_all() -> Any:
     return filter_pb2.RBAC(rules=rbac_pb2.RBAC(action=rbac_pb2.RBAC.ALLOW))
 
 
-def per_route(access: Access, trust_domain: str, *, opaque_paths: bool) -> Any:
+def per_route(settings: Settings, service: Service, access: Access) -> Any:
     """What overrides it on the routes of one destination. It always carries a whole set of rules.
 
-    Where a rule is only observed, the whole would-be set (enforced and observed) is evaluated beside the
-    enforced one; it is logged and counted, and decides nothing.
+    Where a rule is only observed, a second tree says how the would-be set differs from the decision; what it says
+    is logged and counted, and decides nothing.
     """
-    sets = RuleSets.of(access, opaque_paths=opaque_paths)
-    rbac = filter_pb2.RBAC(
-        matcher=decision_tree(sets.enforced, trust_domain), rules_stat_prefix=STAT_PREFIX, track_per_rule_stats=True
-    )
-    if sets.observed:
-        rbac.shadow_matcher.CopyFrom(decision_tree(sets.observed, trust_domain))
+    sets = RuleSets.of(access, service, CONDITIONS)
+    judge = _Judge(settings, access.revoked)
+    rbac = filter_pb2.RBAC(matcher=judge.decision(sets), rules_stat_prefix=STAT_PREFIX, track_per_rule_stats=True)
+    if sets.observes:
+        rbac.shadow_matcher.CopyFrom(judge.difference(sets))
         rbac.shadow_rules_stat_prefix = SHADOW_PREFIX
     return filter_pb2.RBACPerRoute(rbac=rbac)
 
 
-def decision_tree(rules: Sequence[Rule], trust_domain: str) -> Any:
-    """The matcher that allows what some rule allows, and denies by name everything else."""
-    entries = [(callers(rule, trust_domain), _entry(rule)) for rule in rules]
-    identities = sorted({identity for who, _ in entries for identity in who.exact})
-    prefixes = sorted({prefix for who, _ in entries for prefix in who.prefixes})
-    otherwise = _deny(NO_RULE_FOR_CALLER)
-    if prefixes:
-        by_prefix = {prefix: _first_of(entry for who, entry in entries if who.cover(prefix)) for prefix in prefixes}
-        otherwise = matchers.then(matchers.by_identity_prefix(by_prefix, otherwise))
-    if identities:
-        by_name = {name: _first_of(entry for who, entry in entries if who.include(name)) for name in identities}
-        otherwise = matchers.then(matchers.by_identity(by_name, otherwise))
-    return otherwise.matcher if otherwise.HasField("matcher") else matchers.first_of((), otherwise)
+class _Judge:
+    """Builds the trees of one destination."""
+
+    def __init__(self, settings: Settings, revoked: Sequence[str]) -> None:
+        self._trust_domain = settings.trust_domain
+        self._tokens = tokens.Judge(settings.issuers)
+        self._revoked = revoked
+
+    def decision(self, sets: RuleSets) -> Any:
+        """The matcher that allows what some rule allows, and denies by name everything else."""
+        rules = sets.enforced
+
+        def branch(means: _Means) -> Any:
+            allowed = self._entries(rules, means, lambda rule: _allow(rule.name))
+            asked = [rule for rule in rules if rule.rule.token is not None]
+            challenged = self._entries(asked, means, lambda _: _deny(NO_VALID_TOKEN), challenge=True)
+            return matchers.first_of((*allowed, *challenged), _deny(NO_RULE_FOR_REQUEST))
+
+        return self._tree(rules, branch, revoked=_deny(REVOKED), otherwise=_deny(NO_RULE_FOR_CALLER))
+
+    def difference(self, sets: RuleSets) -> Any:
+        """The matcher that says of each request whether the would-be set decides alike, and if not, by which rule."""
+        same = _deny(SAME)
+
+        def branch(means: _Means) -> Any:
+            kept = self._entries(sets.kept, means, lambda _: _allow(SAME))
+            alike = self._entries(sets.added, means, lambda _: _allow(SAME))
+            dropped = self._entries(
+                sets.dropped,
+                means,
+                lambda rule: matchers.then(matchers.first_of(alike, _deny(f"{WOULD_DENY} {rule.name}"))),
+            )
+            added = self._entries(sets.added, means, lambda rule: _allow(f"{WOULD_ALLOW} {rule.name}"))
+            return matchers.first_of((*kept, *dropped, *added), same)
+
+        return self._tree((*sets.enforced, *sets.added), branch, revoked=same, otherwise=same)
+
+    def _tree(self, rules: Iterable[Judged], branch: Callable[[_Means], Any], *, revoked: Any, otherwise: Any) -> Any:
+        """The matcher that finds the caller: by his whole identity, else by the longest prefix of it."""
+        everyone = [who for each in rules for who in callers(each.rule, self._trust_domain)]
+        identities = sorted({identity for who in everyone for identity in who.exact})
+        prefixes = sorted({prefix for who in everyone for prefix in who.prefixes})
+        if prefixes:
+            by_prefix = {prefix: matchers.then(branch(_covering(prefix))) for prefix in prefixes}
+            otherwise = matchers.then(matchers.by_identity_prefix(by_prefix, otherwise))
+        by_name = {identity: matchers.then(branch(_including(identity))) for identity in identities}
+        by_name |= dict.fromkeys(self._revoked, revoked)
+        if by_name:
+            otherwise = matchers.then(matchers.by_identity(by_name, otherwise))
+        return otherwise.matcher if otherwise.HasField("matcher") else matchers.first_of((), otherwise)
+
+    def _entries(
+        self, rules: Iterable[Judged], means: _Means, becomes: Callable[[Judged], Any], *, challenge: bool = False
+    ) -> _Entries:
+        """Of each rule that means the callers of a branch: what it asks for, and what becomes of what fits."""
+        return [
+            (self._fits(each.rule, who, challenge=challenge), becomes(each))
+            for each in rules
+            for who in callers(each.rule, self._trust_domain)
+            if means(who)
+        ]
+
+    def _fits(self, rule: Rule, who: Callers, *, challenge: bool) -> Any:
+        """All that the rule asks for besides the identity; with `challenge`, all but its token, and no good token."""
+        parts = [matchers.any_of([_permit(permit) for permit in rule.permits])]
+        if who.blocks:
+            parts.append(matchers.peer_within(who.blocks))
+        if rule.expires is not None:
+            parts.append(matchers.before(rule.expires))
+        if challenge:
+            parts.append(matchers.none_of(self._tokens.valid()))
+        elif rule.token is not None:
+            parts.append(self._tokens.meets(rule.token))
+        return matchers.all_of(parts)
 
 
-def _first_of(entries: Iterable[tuple[Any, Any]]) -> Any:
-    return matchers.then(matchers.first_of(tuple(entries), _deny(NO_RULE_FOR_REQUEST)))
+def _including(identity: str) -> _Means:
+    return lambda who: who.include(identity)
 
 
-def _entry(rule: Rule) -> tuple[Any, Any]:
-    """What the rule allows, whoever calls, and the action that says which rule it was."""
-    predicate = matchers.any_of([_permit(permit) for permit in rule.permits])
-    if rule.expires is not None:
-        predicate = matchers.all_of([predicate, matchers.before(rule.expires)])
-    return predicate, matchers.act("allow", rbac_pb2.Action(name=policy_name(rule), action=rbac_pb2.RBAC.ALLOW))
+def _covering(prefix: str) -> _Means:
+    return lambda who: who.cover(prefix)
 
 
 def _permit(permit: Permit) -> Any:
@@ -78,6 +153,10 @@ def _permit(permit: Permit) -> Any:
         parts.append(matchers.any_of([matchers.method_is(method) for method in permit.methods]))
     parts.append(matchers.any_of([matchers.path_in(path) for path in permit.paths]))
     return matchers.all_of(parts)
+
+
+def _allow(name: str) -> Any:
+    return matchers.act("allow", rbac_pb2.Action(name=name, action=rbac_pb2.RBAC.ALLOW))
 
 
 def _deny(name: str) -> Any:

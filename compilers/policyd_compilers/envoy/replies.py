@@ -2,25 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
+from types import MappingProxyType
 from typing import Any
 
 from envoy.config.accesslog.v3 import accesslog_pb2
-from envoy.config.core.v3 import substitution_format_string_pb2
+from envoy.config.core.v3 import base_pb2, substitution_format_string_pb2
 from envoy.extensions.access_loggers.filters.cel.v3 import cel_pb2
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2
 
-from policyd.compiler.rules import MESSAGES, NO_RULE_FOR_CALLER, NO_RULE_FOR_REQUEST, NOT_CANONICAL, NOT_IN_SCOPE
+from policyd.compiler.rules import (
+    MESSAGES,
+    NO_RULE_FOR_CALLER,
+    NO_RULE_FOR_REQUEST,
+    NO_VALID_TOKEN,
+    NOT_CANONICAL,
+    NOT_IN_SCOPE,
+    REVOKED,
+)
 from policyd.model.names import Name
 from policyd_compilers.envoy.proto import pack, struct, uint32
 
+_NONE: Mapping[str, str] = MappingProxyType({})
 _DENIED = "rbac_access_denied_matched_policy[{}]"
 
 
 @cache
 def inbound() -> Any:
-    """The mapping of the inbound listener: `not-canonical` becomes 400, a denial stays 403 and says why."""
-    mappers = [_denial(NOT_CANONICAL, status=400), _denial(NO_RULE_FOR_CALLER), _denial(NO_RULE_FOR_REQUEST)]
+    """The mapping of the inbound listener: a denial stays 403 and says why, save two that have a better status.
+
+    `not-canonical` becomes 400. Where only a token is missing, 401 says what to bring (RFC 6750, section 3).
+    """
+    mappers = [
+        _denial(NOT_CANONICAL, status=400),
+        _denial(REVOKED, headers={"connection": "close"}),
+        _denial(NO_VALID_TOKEN, status=401, headers={"www-authenticate": "Bearer"}),
+        _denial(NO_RULE_FOR_CALLER),
+        _denial(NO_RULE_FOR_REQUEST),
+    ]
     return http_connection_manager_pb2.LocalReplyConfig(mappers=mappers, body_format=_body("%RESPONSE_CODE_DETAILS%"))
 
 
@@ -32,12 +52,12 @@ def outbound(caller: Name) -> Any:
     )
 
 
-def _denial(policy: str, status: int = 0) -> Any:
+def _denial(policy: str, status: int = 0, headers: Mapping[str, str] = _NONE) -> Any:
     body = _body(policy, message=MESSAGES[policy], caller="%DOWNSTREAM_PEER_URI_SAN%")
-    return _mapper(_DENIED.format(policy), body, status)
+    return _mapper(_DENIED.format(policy), body, status, headers)
 
 
-def _mapper(details: str, body: Any, status: int = 0) -> Any:
+def _mapper(details: str, body: Any, status: int = 0, headers: Mapping[str, str] = _NONE) -> Any:
     """What replies with these details become. A filter on dynamic metadata would not match on a denial."""
     expression = f"response.code_details == '{details}'"
     return http_connection_manager_pb2.ResponseMapper(
@@ -49,6 +69,13 @@ def _mapper(details: str, body: Any, status: int = 0) -> Any:
         ),
         status_code=uint32(status) if status else None,
         body_format_override=body,
+        headers_to_add=[
+            base_pb2.HeaderValueOption(
+                header=base_pb2.HeaderValue(key=name, value=value),
+                append_action=base_pb2.HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD,
+            )
+            for name, value in headers.items()
+        ],
     )
 
 

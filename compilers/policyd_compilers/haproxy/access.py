@@ -8,19 +8,38 @@ common name says who the caller is (`policyd.model.names.common_name`), the UID 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
+from policyd.compiler.addresses import Blocks
 from policyd.compiler.callers import Callers, callers
-from policyd.compiler.rules import NO_RULE_FOR_CALLER, NO_RULE_FOR_REQUEST, RuleSets, policy_name
-from policyd.model.access import ANY_METHOD, Access, Mode, Permit, Rule
+from policyd.compiler.conditions import ADDRESS, EXPIRY, PORT
+from policyd.compiler.rules import (
+    NO_RULE_FOR_CALLER,
+    NO_RULE_FOR_REQUEST,
+    REVOKED,
+    SAME,
+    WOULD_ALLOW,
+    WOULD_DENY,
+    Judged,
+    RuleSets,
+)
+from policyd.model.access import ANY_METHOD, Access, Permit, Rule
+from policyd.model.mesh import Settings
 from policyd.model.names import common_name
 from policyd.model.paths import PathPattern
+from policyd.model.service import Service
 from policyd_compilers.haproxy import replies
 from policyd_compilers.haproxy.names import DECISIONS
 from policyd_compilers.haproxy.text import argument, literal, regex, remark, word
 
 _START, _REST, _END = r"\A", r"(?:/|\z)", r"\z"
+CONDITIONS = frozenset({ADDRESS, PORT, EXPIRY})
+"""What is judged here besides callers, methods and paths."""
+_V6 = "peer-is-v6"
+_Who = Mapping[str, Sequence[Callers]]
+"""The callers of each rule, by its name in logs."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -31,21 +50,31 @@ def identity() -> Iterator[str]:
     yield "http-request set-header x-forwarded-client-cert URI=%[var(txn.caller)]"
 
 
-def rules(access: Access, trust_domain: str, *, opaque_paths: bool) -> Iterator[str]:
+def rules(settings: Settings, service: Service, access: Access) -> Iterator[str]:
     """The lines that decide, count and deny."""
-    sets = RuleSets.of(access, opaque_paths=opaque_paths)
-    named = [(rule, callers(rule, trust_domain)) for rule in sets.observed or sets.enforced]
-    known = [(rule, who) for rule, who in named if who.exact or who.prefixes]
-    for rule, who in known:
-        yield from _conditions(rule, who)
-    enforced = [rule for rule, _ in known if rule.mode is Mode.ENFORCE]
+    sets = RuleSets.of(access, service, CONDITIONS)
+    who = {
+        each.name: tuple(_by_family(callers(each.rule, settings.trust_domain)))
+        for each in (*sets.enforced, *sets.added)
+    }
+    if any(each.blocks for some in who.values() for each in some):
+        yield f"acl {_V6} src -m sub -- :"
+    enforced, would_be = (
+        [each for each in some if who[each.name]] for some in (sets.enforced, sets.would_be if sets.observes else ())
+    )
+    for each in sorted({*enforced, *would_be}, key=lambda each: each.rule.name):
+        yield from _conditions(each.rule, who[each.name])
+    yield from _revoked(access.revoked)
     yield "acl allowed var(txn.rule) -m found"
     yield f"http-request set-var(txn.reason) str({NO_RULE_FOR_CALLER})"
-    for rule in enforced:
-        yield f"http-request set-var(txn.reason) str({NO_RULE_FOR_REQUEST}) if {_caller(rule)}"
-    yield from _decide("txn.rule", "allowed", enforced)
-    if sets.observed:
-        yield from _observe([rule for rule, _ in known])
+    for each in enforced:
+        yield from (
+            f"http-request set-var(txn.reason) str({NO_RULE_FOR_REQUEST}) if {_caller(each.rule, number)}"
+            for number, _ in enumerate(who[each.name], 1)
+        )
+    yield from _decide("txn.rule", "allowed", enforced, who)
+    if sets.observes:
+        yield from _differ(would_be, who)
     yield f"http-request track-sc0 var(txn.rule) table {DECISIONS} if allowed"
     yield f"http-request track-sc0 var(txn.reason) table {DECISIONS} unless allowed"
     denied = f"{{ var(txn.reason) -m str -- {NO_RULE_FOR_CALLER} }}"
@@ -54,22 +83,38 @@ def rules(access: Access, trust_domain: str, *, opaque_paths: bool) -> Iterator[
     yield "http-request unset-var(txn.reason)"
 
 
-def _observe(would_be: Sequence[Rule]) -> Iterator[str]:
-    """The whole would-be set beside the deciding one: logged, counted where they differ, deciding nothing."""
-    yield "acl would-allow var(txn.observed_rule) -m found"
-    yield from _decide("txn.observed_rule", "would-allow", would_be)
-    yield "http-request set-var(txn.observed) str(denied)"
-    yield "http-request set-var(txn.observed) str(allowed) if would-allow"
-    yield 'http-request set-var-fmt(txn.difference) "would-allow %[var(txn.observed_rule)]" if would-allow !allowed'
-    yield f"http-request track-sc1 var(txn.difference) table {DECISIONS} if would-allow !allowed"
+def _revoked(identities: Sequence[str]) -> Iterator[str]:
+    """Who is cut off is denied before any rule is looked at, and his connection ends."""
+    if not identities:
+        return
+    for each in identities:
+        yield f"acl {REVOKED} var(txn.name) -m str -- {common_name(each)}{remark(each)}"
+    yield f"http-request set-var(txn.reason) str({REVOKED}) if {REVOKED}"
+    yield f"http-request track-sc0 var(txn.reason) table {DECISIONS} if {REVOKED}"
+    yield replies.deny(403, REVOKED, f"if {REVOKED}")
 
 
-def _conditions(rule: Rule, who: Callers) -> Iterator[str]:
+def _differ(would_be: Sequence[Judged], who: _Who) -> Iterator[str]:
+    """How the would-be set differs from the decision: logged, counted where it does, deciding nothing."""
+    yield "acl would-fit var(txn.would_rule) -m found"
+    yield from _decide("txn.would_rule", "would-fit", would_be, who)
+    yield f"http-request set-var(txn.would) str({SAME})"
+    for word_, rule, differs in (
+        (WOULD_ALLOW, "would_rule", "would-fit !allowed"),
+        (WOULD_DENY, "rule", "allowed !would-fit"),
+    ):
+        yield f'http-request set-var-fmt(txn.would) "{word_} %[var(txn.{rule})]" if {differs}'
+        yield f"http-request track-sc1 var(txn.would) table {DECISIONS} if {differs}"
+
+
+def _conditions(rule: Rule, who: Sequence[Callers]) -> Iterator[str]:
     """What the rule asks of callers, methods and paths, one value a line; lines of one name are alternatives."""
-    for each in sorted(who.exact):
-        yield f"acl {_caller(rule)} var(txn.name) -m str -- {common_name(each)}{remark(each)}"
-    for prefix in sorted(who.prefixes):
-        yield f"acl {_caller(rule)} var(txn.caller) -m beg -- {word(prefix)}"
+    for number, some in enumerate(who, 1):
+        for each in sorted(some.exact):
+            yield f"acl {_caller(rule, number)} var(txn.name) -m str -- {common_name(each)}{remark(each)}"
+        for prefix in sorted(some.prefixes):
+            yield f"acl {_caller(rule, number)} var(txn.caller) -m beg -- {word(prefix)}"
+        yield from (f"acl {_part(rule, number, 'from')} src {block}" for block in some.blocks)
     for number, permit in enumerate(rule.permits, 1):
         if ANY_METHOD not in permit.methods:
             yield f"acl {_part(rule, number, 'method')} method {' '.join(word(each) for each in permit.methods)}"
@@ -77,11 +122,31 @@ def _conditions(rule: Rule, who: Callers) -> Iterator[str]:
             yield from (f"acl {_part(rule, number, 'path')} {match}" for match in _path(path))
 
 
-def _decide(variable: str, decided: str, rules: Sequence[Rule]) -> Iterator[str]:
-    for rule in rules:
-        for number, permit in enumerate(rule.permits, 1):
-            condition = " ".join([f"!{decided}", _caller(rule), *_permitted(rule, number, permit)])
-            yield f"http-request set-var({variable}) str({argument(policy_name(rule))}) if {condition}"
+def _decide(variable: str, decided: str, rules: Sequence[Judged], who: _Who) -> Iterator[str]:
+    for each in rules:
+        for source, some in enumerate(who[each.name], 1):
+            for number, permit in enumerate(each.rule.permits, 1):
+                meant = _meant(each.rule, source, some)
+                condition = " ".join([f"!{decided}", *meant, *_permitted(each.rule, number, permit)])
+                yield f"http-request set-var({variable}) str({argument(each.name)}) if {condition}"
+
+
+def _by_family(who: Iterable[Callers]) -> Iterator[Callers]:
+    """HAProxy finds IPv4 addresses in IPv6 ones, and the other way round: each family is asked for by itself."""
+    for each in who:
+        known = Blocks.of(each.blocks)
+        for family in (known.v4, known.v6) if each.blocks else ():
+            if family:
+                yield replace(each, blocks=tuple(map(str, family)))
+        if not each.blocks:
+            yield each
+
+
+def _meant(rule: Rule, number: int, who: Callers) -> Iterator[str]:
+    yield _caller(rule, number)
+    if who.blocks:
+        yield _V6 if ":" in who.blocks[0] else f"!{_V6}"
+        yield _part(rule, number, "from")
 
 
 def _permitted(rule: Rule, number: int, permit: Permit) -> Iterator[str]:
@@ -106,8 +171,9 @@ def _path(pattern: PathPattern) -> Iterator[str]:
             yield f"path -m beg -- {word(whole + '/')}"
 
 
-def _caller(rule: Rule) -> str:
-    return f"{rule.name.namespace}.{rule.name.name}:caller"
+def _caller(rule: Rule, number: int) -> str:
+    """The condition on who calls. Sources at several addresses have one each."""
+    return f"{rule.name.namespace}.{rule.name.name}:{f'{number}:' if number > 1 else ''}caller"
 
 
 def _part(rule: Rule, number: int, what: str) -> str:

@@ -20,8 +20,7 @@ _INBOUND = {
     "details": "%[var(txn.reason)]",
     "caller": "%[var(txn.caller),json(utf8s)]",
     "rule": "%[var(txn.rule)]",
-    "observed": "%[var(txn.observed)]",
-    "observed_rule": "%[var(txn.observed_rule)]",
+    "would": "%[var(txn.would)]",
 }
 _OUTBOUND = {"route": "%[var(txn.route)]", "upstream": "%b", "upstream_host": "%s", "retries": "%rc"}
 
@@ -37,7 +36,7 @@ def remember() -> Iterator[str]:
 
 
 def inbound() -> str:
-    """The log of calls received: `rule` is what decided, `observed` what the observed set would say."""
+    """The log of calls received: `rule` is what decided, `would` how the would-be set differs."""
     return _format("inbound", _INBOUND)
 
 

@@ -19,21 +19,24 @@ from policyd.compiler.sources import Index, Sources
 from policyd.model.mesh import Mesh, Settings
 from policyd.model.node import Node
 from policyd.model.service import Endpoint, Protocol, Service
-from policyd_compilers.haproxy import destinations, inbound, losses, outbound, text
+from policyd_compilers.haproxy import access, destinations, inbound, losses, outbound, text
 from policyd_compilers.haproxy import validation as validating
 from policyd_compilers.haproxy.codes import CODES
 from policyd_compilers.haproxy.names import INBOUND_FILE, OUTBOUND_FILE
 from policyd_compilers.haproxy.process import process
 
 NAME = "haproxy"
-CAPABILITIES = Capabilities(delivery="files", live_access_rules=False, weighted_versions=True, header_match=True)
+CAPABILITIES = Capabilities(
+    delivery="files", live_access_rules=False, weighted_versions=True, header_match=True, conditions=access.CONDITIONS
+)
+_SAYS = shared_losses.Says(NAME, CAPABILITIES.conditions, losses.of_service)
 
 
 class HAProxyCompiler:
     """Compiles sidecars for HAProxy by files. It has no state: what may be remembered is in the caller's memo."""
 
     name = NAME
-    id = "haproxy-1"
+    id = "haproxy-2"
     capabilities = CAPABILITIES
     codes = CODES
 
@@ -46,7 +49,7 @@ class HAProxyCompiler:
 
     def losses(self, mesh: Mesh) -> tuple[Loss, ...]:
         """What `compile` would return as lost for all nodes of the mesh together."""
-        return shared_losses.of_mesh(mesh, losses.of_service)
+        return shared_losses.of_mesh(mesh, _SAYS)
 
     def render(self, artifact: Artifact) -> str:
         """The file as it is."""
@@ -65,7 +68,7 @@ def _node(sources: Sources, endpoint: Endpoint, memo: Memo) -> Compiled:
     if service.protocol is not Protocol.TCP:
         artifacts.append(_inbound(sources, endpoint, memo))
     artifacts += [_destination(settings, each, memo) for each in sources.carried]
-    lost = shared_losses.of_sidecars(sources, losses.of_service)
+    lost = shared_losses.of_sidecars(sources, _SAYS)
     return Compiled(tuple(sorted(artifacts, key=attrgetter("kind", "name"))), lost)
 
 
@@ -83,7 +86,8 @@ def _inbound(sources: Sources, endpoint: Endpoint, memo: Memo) -> Artifact:
 def _own(service: Service) -> tuple[object, ...]:
     """What of a service its own sidecars depend on."""
     return (
-        service.name, service.protocol, service.resilience.timeouts, service.health_check, service.opaque_paths
+        service.name, service.protocol, service.resilience.timeouts, service.health_check, service.opaque_paths,
+        service.port,
     )  # fmt: skip
 
 

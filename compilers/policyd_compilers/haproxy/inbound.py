@@ -55,7 +55,7 @@ def _rules(sources: Sources) -> Iterator[str]:
     if service.health_check is not None:
         yield from health.answer(service.health_check)
     yield replies.deny(403, replies.UPGRADE, "if { req.hdr(upgrade) -m found }")
-    yield from access.rules(sources.access, sources.settings.trust_domain, opaque_paths=service.opaque_paths)
+    yield from access.rules(sources.settings, service, sources.access)
     yield from forward()
     yield f"default_backend {APP}"
 

@@ -155,8 +155,8 @@ def test_observed_rules_decide_nothing() -> None:
         mesh([service(PAYMENTS, v1=["10.0.1.1"])], (PAYMENTS, rule(PAYMENTS, name="watch", mode=Mode.OBSERVE)))
     )
     assert "set-var(txn.rule)" not in text
-    assert "set-var(txn.observed_rule) str(pay/watch" in text
-    assert "observed_rule) str" not in inbound(shop())
+    assert "set-var(txn.would_rule) str(pay/watch" in text
+    assert "would_rule) str" not in inbound(shop())
 
 
 def test_losses_say_what_haproxy_cannot() -> None:

@@ -1,0 +1,105 @@
+"""Tokens: `jwt_authn` believes them or not, the rules' tree asks what a good one says.
+
+    authorization: Bearer ...  ->  jwt_authn (signature, issuer, audience, times)  ->  metadata  ->  rules
+
+The filter stands only where some rule asks for a token, and refuses nobody: a request that needs no token is not
+failed for a bad one. What it believed is in its metadata under the issuer's name. It takes the first token that it
+finds in the header, so the tree also asks that the header is nothing but one token: what the application reads is
+what was judged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from envoy.config.core.v3 import base_pb2
+from envoy.extensions.filters.http.jwt_authn.v3 import config_pb2
+from envoy.type.matcher.v3 import string_pb2, value_pb2
+from google.protobuf import empty_pb2
+
+from policyd.compiler.conditions import TOKEN, conditions
+from policyd.model.access import Access
+from policyd.model.tokens import Issuer, TokenCondition
+from policyd_compilers.envoy import matchers
+
+FILTER = "envoy.filters.http.jwt_authn"
+HEADER = "authorization"
+CLOCK_SKEW_S = 60
+"""How far the clocks of issuer and proxy may differ: a token counts as good for that long before and after."""
+_ONE_TOKEN = r"Bearer [A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+"  # noqa: S105
+_ISSUED_BY = "iss"
+
+
+def asked(access: Access) -> bool:
+    """Whether some rule asks for a token."""
+    return any(TOKEN in conditions(rule) for rule in access.rules)
+
+
+def filter_config(issuers: Iterable[Issuer]) -> Any | None:
+    """The filter that believes tokens of those issuers, or `None` where none of them has keys."""
+    providers = {issuer.name: _provider(issuer) for issuer in issuers if issuer.keys}
+    if not providers:
+        return None
+    one_of = [config_pb2.JwtRequirement(provider_name=name) for name in sorted(providers)]
+    nobody_fails = config_pb2.JwtRequirement(allow_missing_or_failed=empty_pb2.Empty())
+    requires = config_pb2.JwtRequirement(
+        requires_any=config_pb2.JwtRequirementOrList(requirements=[*one_of, nobody_fails])
+    )
+    rule = config_pb2.RequirementRule(requires=requires)
+    rule.match.prefix = "/"
+    return config_pb2.JwtAuthentication(providers=providers, rules=[rule])
+
+
+class Judge:
+    """Predicates on what the filter has left, for the issuers of a mesh."""
+
+    def __init__(self, issuers: Sequence[Issuer]) -> None:
+        self._known = tuple(issuer.name for issuer in issuers if issuer.keys)
+
+    def valid(self) -> Any:
+        """The request came with a token that is good, whoever of the issuers has made it."""
+        return self._believed([matchers.any_of([_is_there(name) for name in self._known])] if self._known else [])
+
+    def meets(self, condition: TokenCondition) -> Any:
+        """The request came with a good token of the issuer and with every claim."""
+        if condition.issuer not in self._known:
+            return self._believed([])
+        return self._believed(
+            [
+                _is_there(condition.issuer),
+                *(_has(condition.issuer, claim, values) for claim, values in condition.claims),
+            ]
+        )
+
+    def _believed(self, parts: Sequence[Any]) -> Any:
+        """One token in the header, and `parts`, of which there is none where nobody's tokens are believed."""
+        if not parts:
+            return matchers.never()
+        return matchers.all_of([matchers.header_is(HEADER, _ONE_TOKEN), *parts])
+
+
+def _provider(issuer: Issuer) -> Any:
+    return config_pb2.JwtProvider(
+        issuer=issuer.url,
+        audiences=issuer.audiences,
+        local_jwks=base_pb2.DataSource(inline_string=issuer.keys),
+        from_headers=[config_pb2.JwtHeader(name=HEADER, value_prefix="Bearer ")],
+        forward=True,
+        payload_in_metadata=issuer.name,
+        # A token that never ends could never be taken back.
+        require_expiration=True,
+        clock_skew_seconds=CLOCK_SKEW_S,
+    )
+
+
+def _is_there(issuer: str) -> Any:
+    return matchers.metadata_is(FILTER, (issuer, _ISSUED_BY), value_pb2.ValueMatcher(present_match=True))
+
+
+def _has(issuer: str, claim: str, values: Sequence[str]) -> Any:
+    """The claim is one of the values, or a list with one of them in it."""
+    texts = [value_pb2.ValueMatcher(string_match=string_pb2.StringMatcher(exact=value)) for value in values]
+    lists = [value_pb2.ValueMatcher(list_match=value_pb2.ListMatcher(one_of=text)) for text in texts]
+    either = value_pb2.ValueMatcher(or_match=value_pb2.OrMatcher(value_matchers=[*texts, *lists]))
+    return matchers.metadata_is(FILTER, (issuer, claim), either)
