@@ -18,7 +18,8 @@ from policyd.compiler import registry
 from policyd.daemon.admins import AdminAddresses
 from policyd.daemon.admission import Admission
 from policyd.daemon.controller import Controller, Counts
-from policyd.daemon.deciding import PromotedDecisions
+from policyd.daemon.deciding import ControllerDecisions
+from policyd.daemon.elsewhere import Commits, Elsewhere, Fleet
 from policyd.daemon.judging import Guardrails
 from policyd.daemon.lock import only_controller
 from policyd.daemon.revoking import MeshRevoking
@@ -107,12 +108,9 @@ async def serve(settings: Settings, clock: Clock, stop: asyncio.Event) -> None:
             self_check_s=settings.self_check_s,
             counts=lambda: Counts(admission.parsed_files, guarding.asked, assembly.compiled),
         )
-        api = server(
-            application(
-                controller, PromotedDecisions(controller.promoted, clock), MeshRevoking(driver, xds), metrics
-            ),
-            settings.http,
-        )
+        elsewhere = Elsewhere(controller.head, Commits(mirror), Fleet(driver.serving, xds))
+        decisions = ControllerDecisions(controller.promoted, elsewhere, clock)
+        api = server(application(controller, decisions, MeshRevoking(driver, xds), metrics), settings.http)
         if driver.promoted is not None:
             xds.expect(node.id for node in nodes(driver.promoted))
         await xds.start()

@@ -5,6 +5,7 @@
 Reasons come from the very comparisons that decided, and are worked out when somebody asks for them.
 """
 
+from policyd.decisions.answer import Answer, Live, Said, answered
 from policyd.decisions.decision import Cause, Decision, Obstacle, Outcome, Reason, Would
 from policyd.decisions.destination import Destination
 from policyd.decisions.index import Index
@@ -12,15 +13,19 @@ from policyd.decisions.request import NO_TOKEN, Request, Token, TokenState
 
 __all__ = [
     "NO_TOKEN",
+    "Answer",
     "Cause",
     "Decision",
     "Destination",
     "Index",
+    "Live",
     "Obstacle",
     "Outcome",
     "Reason",
     "Request",
+    "Said",
     "Token",
     "TokenState",
     "Would",
+    "answered",
 ]
