@@ -20,7 +20,7 @@ from policyd.cli.judged import judge
 from policyd.cli.output import Format, OutputOption, console, say_json, words
 from policyd.cli.render_answer import answer_json, answer_text
 from policyd.decisions import Answer, Index, Request, Said, answered
-from policyd.plan.floor import NOTHING_ENDED, Floor, subtracted
+from policyd.plan.floor import without_own_cuts
 from policyd.source import DirectoryTree
 
 _CODE = re.compile(r"PD\d{4}", re.IGNORECASE)
@@ -77,8 +77,7 @@ def said_by(path: Path) -> Said:
     """What a folder says, minus who it cuts off. Raises `RefusedTree` where it has errors."""
     judged = judge(DirectoryTree(path))
     mesh = judged.mesh()
-    cuts = tuple(mesh.revocations.values())
-    return Said(subtracted(mesh, Floor(NOTHING_ENDED, cuts)), judged.lowered.provenance, cuts=cuts)
+    return Said(without_own_cuts(mesh), judged.lowered.provenance, cuts=tuple(mesh.revocations.values()))
 
 
 def look(said: Said, asked: Request, at: datetime, path: Path, logged: str = "") -> Answer:
