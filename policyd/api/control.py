@@ -6,11 +6,13 @@ for it; nothing here may assume that they are made beside the controller.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Protocol
 
 from policyd.base.diagnostics import Finding
+from policyd.decisions import Answer, Request
 from policyd.rollout.event import Event
 from policyd.rollout.machine import Command
 from policyd.rollout.record import ReleaseRecord
@@ -107,6 +109,9 @@ class Status:
     services: tuple[ServiceStatus, ...] = ()
     nodes: tuple[NodeStatus, ...] = ()
     releases: tuple[ReleaseRecord, ...] = ()
+    trust_domain: str = ""
+    issuers: Mapping[str, str] = field(default_factory=dict)
+    """The `iss` of the tokens that rules may ask for, by the name that rules use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,31 +121,6 @@ class SelfCheck:
     compared: bool
     """False where something is on its way, so that there is nothing to compare with."""
     drifted: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """May this request pass? `source` is a SPIFFE ID; `service` is `name` or `namespace/name`."""
-
-    source: str
-    service: str
-    method: str
-    path: str
-    host: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """The decision, the rule that allowed, and why; `outcome` is `allow`, `deny` or `reject` (400)."""
-
-    allow: bool
-    outcome: str
-    rule: str
-    reasons: tuple[str, ...]
-    place: str = ""
-    """`file:line:column` of the rule."""
-    owner: str = ""
-    commit: str = ""
 
 
 class ControlPlane(Protocol):
@@ -178,6 +158,16 @@ class ControlPlane(Protocol):
 class Decisions(Protocol):
     """Where access decisions come from."""
 
-    def decide(self, question: Question) -> Answer:
+    def decide(self, request: Request) -> Answer:
         """The answer of the mesh that is promoted now. Raises `Retry` before there is one."""
+        ...
+
+    async def explain(
+        self, request: Request, at: str = "", *, when: datetime | None = None, logged: str = ""
+    ) -> Answer:
+        """The answer with what proxies do meanwhile: of the promoted mesh, or `at` the head, a commit or a node.
+
+        `when` is the instant to decide for, now unless it is said; `logged` a rule's name in a log. Raises
+        `UsageError` for an `at` that names nothing, `Retry` where it cannot be read now.
+        """
         ...

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from datetime import datetime
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from policyd.api.bodies import BadRequest, answer, parse_object, read_object, refusal
-from policyd.api.control import Answer, Decisions, Question
-from policyd.base.errors import Retry
+from policyd.api.control import Decisions
+from policyd.api.question import question_from
+from policyd.base.errors import Retry, UsageError
+from policyd.decisions import Answer
 
 
 class DataEndpoint:
@@ -38,53 +41,55 @@ class DataEndpoint:
             document = self._documents.get(tuple(path.split("/")) if path else ())
             if document is None:
                 return answer({})
-            return answer({"result": document(self._decide(asked))}, pretty="pretty" in request.query_params)
+            decided = await self._decide(asked, request.query_params.get("at", ""))
+            return answer({"result": document(decided)}, pretty="pretty" in request.query_params)
         except BadRequest as error:
             return refusal(error)
-        except Retry as error:
-            return refusal(BadRequest(str(error), code="internal_error", status=503))
+        except (Retry, UsageError) as error:
+            return _not_answered(error)
 
     async def explain(self, request: Request) -> Response:
-        """The same input: the decision with its rule, place and reasons."""
+        """The same input: the decision with its rule, places and reasons, and what proxies do while they differ.
+
+        `?at=` asks for other rules than the promoted ones, `?when=` for another instant.
+        """
         try:
-            question = question_from(await _asked(request))
-            return answer(asdict(self._decisions.decide(question)), pretty="pretty" in request.query_params)
+            question, wanted = question_from(await _asked(request)), request.query_params
+            told = await self._decisions.explain(
+                question, wanted.get("at", ""), when=_instant(wanted.get("when")), logged=wanted.get("logged", "")
+            )
+            return answer(asdict(told), pretty="pretty" in wanted)
         except BadRequest as error:
             return refusal(error)
-        except Retry as error:
-            return refusal(BadRequest(str(error), code="internal_error", status=503))
+        except (Retry, UsageError) as error:
+            return _not_answered(error)
 
-    def _decide(self, asked: Any) -> Answer:
+    async def _decide(self, asked: Any, at: str) -> Answer:
         try:
             question = question_from(asked)
         except BadRequest as error:
             return Answer(False, "deny", "", (str(error),))
-        return self._decisions.decide(question)
+        return await self._decisions.explain(question, at) if at else self._decisions.decide(question)
+
+
+def _not_answered(error: Retry | UsageError) -> Response:
+    if isinstance(error, UsageError):
+        return refusal(BadRequest(str(error), hint=error.hint))
+    return refusal(BadRequest(str(error), code="internal_error", status=503))
+
+
+def _instant(text: str | None) -> datetime | None:
+    try:
+        at = datetime.fromisoformat(text) if text else None
+    except ValueError:
+        at = None
+    if text and (at is None or at.tzinfo is None):
+        raise BadRequest("`when` is not an instant with its zone", hint="for example `2027-03-31T12:00:00Z`")
+    return at
 
 
 def _authz(found: Answer) -> dict[str, object]:
     return {"allow": found.allow, "outcome": found.outcome, "rule": found.rule}
-
-
-def question_from(asked: Any) -> Question:
-    """Read the one input schema of every engine. Raises `BadRequest` naming the first field that is wrong."""
-    if not isinstance(asked, dict):
-        raise BadRequest("`input` is not an object")
-    return Question(
-        source=_text(asked, "source", "spiffe"),
-        service=_text(asked, "destination", "service"),
-        method=_text(asked, "method"),
-        path=_text(asked, "path"),
-        host=_text(asked, "host") if "host" in asked else "",
-    )
-
-
-def _text(value: Any, *keys: str) -> str:
-    for key in keys:
-        value = value.get(key) if isinstance(value, dict) else None
-    if not isinstance(value, str):
-        raise BadRequest(f"`input.{'.'.join(keys)}` is not a string")
-    return value
 
 
 async def _asked(request: Request) -> Any:

@@ -19,7 +19,7 @@ from policyd.cli.bound import SettingsOption, bindings
 from policyd.cli.compiled import TargetOption, compile_mesh, foreseen, planes
 from policyd.cli.deep import deep as ask_proxies
 from policyd.cli.guard import Guarded, Guards, guarding
-from policyd.cli.judged import Judged, judge_loaded, under
+from policyd.cli.judged import Judged, judge_loaded, under, unmet_expectations
 from policyd.cli.output import console, say_json
 from policyd.cli.render_findings import count_text, finding_json, findings_text
 from policyd.intents import Bindings, load
@@ -76,7 +76,7 @@ def check(
         CheckFormat, typer.Option("--output", "-o", help="How the answer is written.")
     ] = CheckFormat.TEXT,
 ) -> None:
-    """Find every mistake in the intents: form, references, guardrails, and what a proxy could not say."""
+    """Find every mistake in the intents: form, references, guardrails, failing tests, what a proxy could not say."""
     how = Guards(SystemClock(), vouch or (), cache=cache)
     report = look(path, how, deep=deep, targets=target or (), bound=bindings(settings))
     shown = [finding for finding in report.findings if verbose or finding.severity > Severity.INFO]
@@ -104,8 +104,9 @@ def look(
         judged = judge_loaded(tree, loaded, bound)
         mesh, provenance = judged.lowered.mesh, judged.lowered.provenance
         lost = foreseen(mesh, provenance, targets) if mesh is not None else ()
+        unmet = unmet_expectations(loaded, mesh, how.clock.now()) if mesh is not None else ()
         guarded = guards.result()
-    findings = [*judged.findings, *guarded.findings, *lost]
+    findings = [*judged.findings, *guarded.findings, *lost, *unmet]
     compiled = compile_mesh(mesh, targets=targets) if deep and mesh is not None and not has_errors(findings) else ()
     if compiled:
         findings += ask_proxies(compiled, provenance)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Annotated, Any
 
@@ -34,10 +34,10 @@ class Client:
         with self._in_words():
             return _body(self._http.get(path))
 
-    def post(self, path: str, body: object = None) -> Any:
-        """What the controller answers to an order."""
+    def post(self, path: str, body: object = None, params: Mapping[str, str] | None = None) -> Any:
+        """What the controller answers to an order, or to a question."""
         with self._in_words():
-            return _body(self._http.post(path, json=body))
+            return _body(self._http.post(path, json=body, params=params))
 
     @contextmanager
     def following(self) -> Iterator[Iterator[dict[str, Any]]]:

@@ -8,6 +8,7 @@ from policyd.base.codes import Explanation, table
 from policyd.base.errors import UsageError
 from policyd.compiler import registry
 from policyd.compiler.codes import CODES as SHARED_LOSSES
+from policyd.decisions.codes import CODES as DECISIONS
 from policyd.guardrails.bundle import shipped_bundle
 from policyd.guardrails.codes import explanations
 from policyd.intents.codes import CODES as INTENTS
@@ -40,7 +41,16 @@ OWN = table(
 def all_codes() -> Mapping[str, Explanation]:
     """Every code that a verb can print and policyd explains. Raises `ValueError` where two stages share one."""
     compilers = [registry.load(name).codes for name in registry.installed()]
-    tables = (INTENTS, LOWERING, SHARED_LOSSES, *compilers, explanations(shipped_bundle()), SOURCE_CODES, OWN)
+    tables = (
+        INTENTS,
+        LOWERING,
+        DECISIONS,
+        SHARED_LOSSES,
+        *compilers,
+        explanations(shipped_bundle()),
+        SOURCE_CODES,
+        OWN,
+    )
     return table(*(explanation for one in tables for explanation in one.values()))
 
 

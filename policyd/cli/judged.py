@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 
 from policyd.base.diagnostics import Finding, Location, has_errors, in_order
 from policyd.base.errors import PolicydError
+from policyd.decisions.expectations import Expectations, failures
 from policyd.intents import Bindings, Loaded, load
 from policyd.lowering import Lowered, lower
 from policyd.model.mesh import Mesh
+from policyd.plan.floor import without_own_cuts
 from policyd.source import DirectoryTree, Snapshot
 
 
@@ -54,6 +57,11 @@ def judge_loaded(tree: DirectoryTree | Snapshot, loaded: Loaded, bindings: Bindi
     bound = (bindings or Bindings()).findings(loaded.documents)
     findings = in_order((*tree.findings, *lowered.findings, *bound))
     return Judged(loaded, lowered, findings, len(tree.files))
+
+
+def unmet_expectations(loaded: Loaded, mesh: Mesh, at: datetime) -> tuple[Finding, ...]:
+    """What the tree's own `PolicyTest` documents expect of its rules, and does not hold."""
+    return failures(Expectations().judge(loaded.documents, without_own_cuts(mesh), at))
 
 
 def under(folder: Path, findings: Sequence[Finding]) -> tuple[Finding, ...]:

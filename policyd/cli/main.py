@@ -47,6 +47,7 @@ VERBS = (
     Verb("check", "check:check", _INTENTS),
     Verb("diff", "diff:diff", _INTENTS),
     Verb("review", "review:review", _INTENTS),
+    Verb("test", "policy_tests:try_tests", _INTENTS),
     Verb("explain", "explain:explain", _INTENTS),
     Verb("compile", "compile:compile_", _INTENTS),
     Verb("schema", "schema:schema", _INTENTS),

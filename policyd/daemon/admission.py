@@ -1,6 +1,6 @@
 """May this commit be followed? Every finding of every stage, and the mesh if there is no error among them.
 
-    snapshot -> load -> lower -> guardrails -> Admitted | Rejected
+    snapshot -> load -> lower -> guardrails, its own tests -> Admitted | Rejected
 
 Nothing here touches what is live: a commit that is rejected leaves the mesh at the last one that was taken.
 """
@@ -17,10 +17,12 @@ from policyd.base.clock import Clock
 from policyd.base.diagnostics import Finding, Location, Severity, has_errors, in_order
 from policyd.base.stopwatch import Stopwatch, untimed
 from policyd.daemon.planes import DataPlanes
+from policyd.decisions.expectations import Expectations, failures
 from policyd.intents import Bindings, Loaded, ParseCache, load
 from policyd.lowering import Lowered, LoweringMemo, lower
 from policyd.model.mesh import Mesh
 from policyd.model.provenance import Key, Provenance
+from policyd.plan.floor import without_own_cuts
 from policyd.source import Snapshot
 
 
@@ -72,6 +74,7 @@ class Admission:
         self._stopwatch = stopwatch
         self._cache = ParseCache()
         self._memo = LoweringMemo()
+        self._expectations = Expectations()
         self.parsed_files = 0
         """Files that were really parsed: a figure for tests and `/metrics`."""
         self._lowered: tuple[Snapshot, Lowered] | None = None
@@ -100,11 +103,18 @@ class Admission:
             findings.append(_moved(lowered.mesh, trust_domain, lowered.provenance))
         if lowered.mesh is not None:
             findings += self._planes.findings(lowered.mesh, lowered.provenance)
+            with self._stopwatch("test"):
+                findings += await asyncio.to_thread(self._unmet, loaded, lowered.mesh)
         ordered = in_order(findings)
         if lowered.mesh is None or has_errors(ordered):
             return Rejected(snapshot, ordered)
         await self._judge.promote(snapshot)
         return Admitted(snapshot, lowered.mesh, lowered.provenance, ordered)
+
+    def _unmet(self, loaded: Loaded, mesh: Mesh) -> tuple[Finding, ...]:
+        """What the commit's own tests expect of its rules, and does not hold."""
+        tried = self._expectations.judge(loaded.documents, without_own_cuts(mesh), self._clock.now())
+        return failures(tried)
 
     async def self_check(self) -> tuple[Snapshot, tuple[str, ...]] | None:
         """The commit considered last, read and lowered once more from nothing, and what differs then.
@@ -119,7 +129,7 @@ class Admission:
         drifted = tuple(_differing(before, after))
         if drifted:
             built = self._memo.built
-            self._cache, self._memo = ParseCache(), LoweringMemo()
+            self._cache, self._memo, self._expectations = ParseCache(), LoweringMemo(), Expectations()
             self._memo.built = built
         return snapshot, drifted
 

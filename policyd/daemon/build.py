@@ -18,7 +18,8 @@ from policyd.compiler import registry
 from policyd.daemon.admins import AdminAddresses
 from policyd.daemon.admission import Admission
 from policyd.daemon.controller import Controller, Counts
-from policyd.daemon.deciding import PromotedDecisions
+from policyd.daemon.deciding import ControllerDecisions
+from policyd.daemon.elsewhere import Commits, Elsewhere, Fleet
 from policyd.daemon.judging import Guardrails
 from policyd.daemon.lock import only_controller
 from policyd.daemon.revoking import MeshRevoking
@@ -109,12 +110,9 @@ async def serve(settings: Settings, clock: Clock, stop: asyncio.Event) -> None:
                 admission.parsed_files, admission.lowered_values, guarding.asked, assembly.compiled
             ),
         )
-        api = server(
-            application(
-                controller, PromotedDecisions(controller.promoted, clock), MeshRevoking(driver, xds), metrics
-            ),
-            settings.http,
-        )
+        elsewhere = Elsewhere(controller.head, Commits(mirror), Fleet(driver.serving, xds))
+        decisions = ControllerDecisions(controller.promoted, elsewhere, clock)
+        api = server(application(controller, decisions, MeshRevoking(driver, xds), metrics), settings.http)
         if driver.promoted is not None:
             xds.expect(node.id for node in nodes(driver.promoted))
         await xds.start()

@@ -25,6 +25,7 @@ from policyd.base.diagnostics import Finding
 from policyd.base.errors import PolicydError
 from policyd.daemon.admission import Admission, Admitted, Rejected
 from policyd.daemon.deciding import Promoted
+from policyd.daemon.elsewhere import Standing
 from policyd.daemon.patience import patience_s, until_known
 from policyd.daemon.picture import proxies, services
 from policyd.daemon.troubles import About, Troubles
@@ -179,6 +180,8 @@ class Controller:
             services=services(promoted, self._head, records, said.rates) if promoted is not None else (),
             nodes=proxies(self._driver.serving(), self._xds, said.degraded),
             releases=records,
+            trust_domain=promoted.settings.trust_domain if promoted is not None else "",
+            issuers={each.name: each.url for each in promoted.settings.issuers} if promoted is not None else {},
         )
 
     def ready(self) -> str:
@@ -200,7 +203,15 @@ class Controller:
         mesh = self._driver.closing.judged
         if mesh is None:
             return None
-        return Promoted(mesh, self._driver.status().head, self._provenance, self._driver.closing.ended)
+        closing = self._driver.closing
+        cuts = tuple(cut.revocation for cut, _ in closing.cuts)
+        return Promoted(mesh, self._driver.status().head, self._provenance, closing.ended, cuts)
+
+    def head(self) -> Standing | None:
+        """The newest commit that was taken, since the start."""
+        if self._head is None:
+            return None
+        return Standing("head", self._head, self._driver.status().head, self._provenance)
 
     async def self_check(self) -> SelfCheck:
         """Work out once more from nothing what Git and the mesh say, and make anew what differs.

@@ -1,66 +1,116 @@
-"""Answers access questions for the mesh that is promoted now, with the place in Git that said so.
+"""Answers access questions: for the mesh that is promoted now, or for what somebody names (`elsewhere`).
 
-Stands behind `api.control.Decisions`. The index is built anew when another mesh was promoted; a question reads it
+Stands behind `api.control.Decisions`. An index is built anew when another mesh is asked about; a question reads it
 once, so that an answer and its commit agree.
 """
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
-from policyd.api.control import Answer, Question
 from policyd.base.clock import Clock
 from policyd.base.errors import Retry
-from policyd.decisions import Index, Request
+from policyd.daemon.elsewhere import Elsewhere, Standing
+from policyd.decisions import Answer, Index, Live, Request, Said, answered
 from policyd.model.mesh import Mesh
-from policyd.model.names import Name
 from policyd.model.provenance import Key, Provenance
+from policyd.model.revocation import Revocation
+from policyd.plan.floor import NOTHING_ENDED, Floor, subtracted
+
+INDEXES = 8
+"""Meshes whose indexes are kept: those that proxies differ in, and what was asked about lately."""
 
 
 @dataclass(frozen=True, slots=True)
 class Promoted:
-    """What is promoted, and where Git says it."""
+    """What is promoted, without who is cut off, and where Git says it."""
 
     mesh: Mesh
     commit: str
     provenance: Mapping[Key, Provenance]
     floor: datetime | None = None
     """The last instant at which a rule was taken as expired: one that a clock set back does not undo."""
+    cuts: tuple[Revocation, ...] = ()
 
 
-class PromotedDecisions:
+class Indexes:
+    """The indexes of the meshes that were asked about last, each minus who is cut off; not for two threads."""
+
+    def __init__(self, kept: int = INDEXES) -> None:
+        self._kept = kept
+        self._made: OrderedDict[tuple[int, tuple[Revocation, ...]], tuple[Mesh, Index]] = OrderedDict()
+        self._last: Index | None = None
+
+    def of(self, mesh: Mesh, cuts: tuple[Revocation, ...] = ()) -> Index:
+        """The index of `mesh`."""
+        key = (id(mesh), cuts)
+        known = self._made.get(key)
+        if known is None:
+            self._last = Index.build(subtracted(mesh, Floor(NOTHING_ENDED, cuts)), self._last)
+            known = self._made[key] = (mesh, self._last)  # holds the mesh, so that no other gets its id
+            if len(self._made) > self._kept:
+                self._made.popitem(last=False)
+        self._made.move_to_end(key)
+        return known[1]
+
+
+class ControllerDecisions:
     """`Decisions` over whatever `promoted` returns at the moment of a question."""
 
-    def __init__(self, promoted: Callable[[], Promoted | None], clock: Clock) -> None:
+    def __init__(self, promoted: Callable[[], Promoted | None], elsewhere: Elsewhere, clock: Clock) -> None:
         self._promoted = promoted
+        self._elsewhere = elsewhere
         self._clock = clock
-        self._built: tuple[Mesh, Index] | None = None
+        self._indexes = Indexes()
 
-    def decide(self, question: Question) -> Answer:
-        """The answer. Raises `Retry` while nothing is promoted."""
+    def decide(self, request: Request) -> Answer:
+        """The answer of the promoted mesh. Raises `Retry` while nothing is promoted."""
+        now = self._now()
+        standing = Standing("promoted", now.mesh, now.commit, now.provenance)
+        return self._answer(request, standing, now, self._instant(now), "")
+
+    async def explain(
+        self, request: Request, at: str = "", *, when: datetime | None = None, logged: str = ""
+    ) -> Answer:
+        """The answer of what `at` names, and what proxies do while they differ from it.
+
+        Raises `UsageError` for an `at` that names nothing, `Retry` where it cannot be read now.
+        """
+        now = self._now()
+        standing = Standing("promoted", now.mesh, now.commit, now.provenance)
+        if at and at != "promoted":
+            standing = await self._elsewhere.find(at, standing)
+        instant = when if when is not None else self._instant(now)
+        answer = self._answer(request, standing, now, instant, logged)
+        return replace(answer, live=self._live(request, now, instant, answer))
+
+    def _now(self) -> Promoted:
         now = self._promoted()
         if now is None:
             raise Retry("no mesh has been promoted yet", after=1.0)
-        if self._built is None or self._built[0] is not now.mesh:
-            self._built = (now.mesh, Index.build(now.mesh))
-        request = Request(
-            source=question.source,
-            destination=Name.parse(question.service),
-            method=question.method,
-            path=question.path,
-            host=question.host,
-        )
-        at = self._clock.now() if now.floor is None else max(self._clock.now(), now.floor)
-        decision = self._built[1].decide(request, at)
-        said = now.provenance.get(Key("AccessRule", decision.rule)) if decision.rule is not None else None
-        return Answer(
-            allow=decision.allow,
-            outcome=str(decision.outcome),
-            rule=str(decision.rule or ""),
-            reasons=tuple(str(reason) for reason in decision.reasons),
-            place=str(said.location) if said is not None else "",
-            owner=said.owner if said is not None else "",
-            commit=now.commit,
-        )
+        return now
+
+    def _instant(self, now: Promoted) -> datetime:
+        """The clock, unless it was set back behind what has ended."""
+        return self._clock.now() if now.floor is None else max(self._clock.now(), now.floor)
+
+    def _answer(self, request: Request, standing: Standing, now: Promoted, at: datetime, logged: str) -> Answer:
+        index = self._indexes.of(standing.mesh, now.cuts)
+        said = Said(standing.mesh, standing.provenance, standing.commit, now.cuts)
+        answer = answered(index.decide(request, at), request, said, index, logged)
+        return replace(answer, judged=standing.name)
+
+    def _live(self, request: Request, now: Promoted, at: datetime, answer: Answer) -> Live | None:
+        """How many of the destination's connected proxies allow the request; `None` while all do as the answer."""
+        allow = of = unknown = 0
+        for node in self._elsewhere.fleet.connected(request.destination):
+            of += 1
+            if not node.in_sync:
+                unknown += 1
+            elif self._indexes.of(node.mesh, now.cuts).decide(request, at).allow:
+                allow += 1
+        same = unknown == 0 and allow == (of if answer.allow else 0)
+        return None if same else Live(allow, of, unknown)

@@ -1,12 +1,31 @@
 """Decisions: may this caller send this request to that service, and why.
 
-    Index.build(mesh) -> index.decide(Request(...), at) -> Decision(outcome, rule, reasons)
+    Index.build(mesh) -> index.decide(Request(...), at) -> Decision(outcome, status, rule, would, reasons)
 
-The reasons of a denial come from the very comparisons that denied.
+Reasons come from the very comparisons that decided, and are worked out when somebody asks for them.
 """
 
-from policyd.decisions.decision import Decision, Obstacle, Outcome, Reason
+from policyd.decisions.answer import Answer, Live, Said, answered
+from policyd.decisions.decision import Cause, Decision, Obstacle, Outcome, Reason, Would
+from policyd.decisions.destination import Destination
 from policyd.decisions.index import Index
-from policyd.decisions.request import Request
+from policyd.decisions.request import NO_TOKEN, Request, Token, TokenState
 
-__all__ = ["Decision", "Index", "Obstacle", "Outcome", "Reason", "Request"]
+__all__ = [
+    "NO_TOKEN",
+    "Answer",
+    "Cause",
+    "Decision",
+    "Destination",
+    "Index",
+    "Live",
+    "Obstacle",
+    "Outcome",
+    "Reason",
+    "Request",
+    "Said",
+    "Token",
+    "TokenState",
+    "Would",
+    "answered",
+]

@@ -1,76 +1,87 @@
-"""One destination's rules, made ready to be asked: callers by hash, literal paths by hash, patterns in order."""
+"""One rule, made ready to be asked: permits by path, conditions on tokens with the issuer's own name."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 
-from policyd.decisions.decision import Obstacle
-from policyd.decisions.request import Request
-from policyd.model.access import ANY_METHOD, Access, Mode, Rule, Source
-from policyd.model.names import Name, namespace_prefix, spiffe_id
-from policyd.model.paths import PathPattern
+from policyd.decisions.request import Token, TokenState
+from policyd.model.access import ANY_METHOD, Permit, Rule
+from policyd.model.methods import METHODS
+from policyd.model.paths import EVERYTHING, PathPattern
+from policyd.model.tokens import TokenCondition
 
 Methods = frozenset[str]
 NO_METHODS: Methods = frozenset()
+ALL_METHODS: Methods = frozenset(METHODS)
 
 
 @dataclass(frozen=True, slots=True)
-class Callers:
-    """The identities that a source stands for: whole SPIFFE IDs, or all that begin with one of `prefixes`."""
+class TokenNeeded:
+    """A valid token of `issuer` (its `iss`; empty: nobody's) with these claims, each with one of its values."""
 
-    identities: tuple[str, ...] = ()
-    prefixes: tuple[str, ...] = ()
+    issuer: str
+    claims: tuple[tuple[str, frozenset[str]], ...]
 
     @classmethod
-    def of(cls, source: Source, trust_domain: str) -> Callers:
-        """Values of a field are ORed, fields that are set are ANDed; a source without fields matches nobody."""
-        prefixes = [namespace_prefix(trust_domain, namespace) for namespace in source.namespaces]
-        if source.anyone and not prefixes:
-            prefixes = [f"spiffe://{trust_domain}/"]
-        if not source.services and not source.identities:
-            return cls((), tuple(prefixes))
-        services = {spiffe_id(trust_domain, service) for service in source.services}
-        listed = set(source.identities)
-        named = services & listed if services and listed else services | listed
-        if prefixes:
-            named = {identity for identity in named if identity.startswith(tuple(prefixes))}
-        return cls(tuple(sorted(named)))
+    def of(cls, condition: TokenCondition, issuers: Mapping[str, str]) -> TokenNeeded:
+        """`issuers` are the `iss` by the name that rules use."""
+        claims = tuple((name, frozenset(values)) for name, values in condition.claims)
+        return cls(issuers.get(condition.issuer, ""), claims)
+
+    def met_by(self, token: Token) -> bool:
+        """Whether a token is such a one."""
+        return (
+            token.state is TokenState.VALID
+            and bool(self.issuer)
+            and token.issuer == self.issuer
+            and all(_says(token.claims.get(name), values) for name, values in self.claims)
+        )
+
+
+def _says(claim: object, values: frozenset[str]) -> bool:
+    """Whether a claim is a string among the values, or a list that holds one."""
+    if isinstance(claim, str):
+        return claim in values
+    return isinstance(claim, list | tuple) and any(isinstance(each, str) and each in values for each in claim)
 
 
 @dataclass(frozen=True, slots=True)
 class CompiledRule:
-    """A rule with its permits by path."""
+    """A rule with its permits by path. Permits for other ports than the service's allow nothing: `elsewhere`."""
 
     rule: Rule
     literal: Mapping[str, Methods]
     patterns: tuple[tuple[PathPattern, Methods], ...]
+    token: TokenNeeded | None
+    elsewhere: tuple[Permit, ...] = ()
 
     @classmethod
-    def of(cls, rule: Rule) -> CompiledRule:
-        """Methods of equal literal paths are united."""
+    def of(cls, rule: Rule, *, port: int, opaque_paths: bool, issuers: Mapping[str, str]) -> CompiledRule:
+        """Methods of equal literal paths are united. Where paths are opaque, no set of paths but all is judged."""
         literal: dict[str, Methods] = {}
         patterns: list[tuple[PathPattern, Methods]] = []
+        elsewhere: list[Permit] = []
         for permit in rule.permits:
-            methods = frozenset(permit.methods)
+            if permit.ports and port not in permit.ports:
+                elsewhere.append(permit)
+                continue
+            methods = ALL_METHODS if ANY_METHOD in permit.methods else frozenset(permit.methods)
             for path in permit.paths:
+                if opaque_paths and path != EVERYTHING:
+                    continue
                 if path.rest or None in path.segments:
                     patterns.append((path, methods))
                 else:
                     literal[str(path)] = literal.get(str(path), NO_METHODS) | methods
-        return cls(rule, literal, tuple(patterns))
+        token = TokenNeeded.of(rule.token, issuers) if rule.token is not None else None
+        return cls(rule, literal, tuple(patterns), token, tuple(elsewhere))
 
-    def obstacle(self, method: str, path: str, at: datetime) -> Obstacle | None:
-        """What in the rule, its sources apart, is not met; `None` where all of it is."""
-        allowed = self.methods_on(path)
-        if not allowed:
-            return Obstacle.PATH
-        if method not in allowed and ANY_METHOD not in allowed:
-            return Obstacle.METHOD
-        if not self.rule.in_force(at):
-            return Obstacle.EXPIRED
-        return None if self.rule.mode is Mode.ENFORCE else Obstacle.OBSERVES
+    def permits(self, method: str, path: str) -> bool:
+        """Whether it allows a method on a path."""
+        if method in self.literal.get(path, NO_METHODS):
+            return True
+        return bool(self.patterns) and any(method in methods and p.matches(path) for p, methods in self.patterns)
 
     def methods_on(self, path: str) -> Methods:
         """All methods that the rule allows on a path; none where no path of it fits."""
@@ -80,65 +91,9 @@ class CompiledRule:
                 found |= methods
         return found
 
-
-@dataclass(frozen=True, slots=True)
-class Destination:
-    """All rules of one service. Numbers are positions in `rules`, which are in order of name."""
-
-    access: Access
-    opaque_paths: bool
-    rules: tuple[CompiledRule, ...]
-    by_identity: Mapping[str, tuple[int, ...]]
-    by_prefix: Mapping[str, tuple[int, ...]]
-
-    @classmethod
-    def of(cls, access: Access, trust_domain: str, *, opaque_paths: bool) -> Destination:
-        """Make the rules of one service ready."""
-        by_identity: dict[str, dict[int, None]] = {}
-        by_prefix: dict[str, dict[int, None]] = {}
-        for position, rule in enumerate(access.rules):
-            for source in rule.sources:
-                callers = Callers.of(source, trust_domain)
-                for identity in callers.identities:
-                    by_identity.setdefault(identity, {})[position] = None
-                for prefix in callers.prefixes:
-                    by_prefix.setdefault(prefix, {})[position] = None
-        return cls(
-            access,
-            opaque_paths,
-            tuple(CompiledRule.of(rule) for rule in access.rules),
-            {identity: tuple(positions) for identity, positions in by_identity.items()},
-            {prefix: tuple(positions) for prefix, positions in by_prefix.items()},
-        )
-
-    def naming(self, source: str) -> Iterable[int]:
-        """The rules that name a caller, in order."""
-        direct = self.by_identity.get(source, ())
-        if not self.by_prefix:
-            return direct
-        found = set(direct)
-        for prefix in prefixes(source):
-            found.update(self.by_prefix.get(prefix, ()))
-        return sorted(found)
-
-    def allowing(self, request: Request, at: datetime) -> tuple[Name | None, dict[int, Obstacle]]:
-        """The first rule that allows the request, or what was in the way of each rule that names the caller."""
-        path = request.bare_path
-        obstacles: dict[int, Obstacle] = {}
-        for position in self.naming(request.source):
-            obstacle = self.rules[position].obstacle(request.method, path, at)
-            if obstacle is None:
-                return self.rules[position].rule.name, obstacles
-            obstacles[position] = obstacle
-        return None, obstacles
-
-
-def prefixes(source: str) -> tuple[str, ...]:
-    """What rules for everyone, and for a namespace, may know an identity by: its trust domain and its namespace."""
-    parts = source.split("/")
-    if len(parts) < 4 or parts[0] != "spiffe:" or parts[1]:
-        return ()
-    domain = "/".join(parts[:3]) + "/"
-    if len(parts) >= 7 and parts[3] == "ns" and parts[5] == "svc":
-        return domain, "/".join(parts[:6]) + "/"
-    return (domain,)
+    def ports_on(self, path: str) -> tuple[int, ...]:
+        """The ports, none of them the service's, that it speaks of for a path."""
+        ports = {
+            port for permit in self.elsewhere if any(p.matches(path) for p in permit.paths) for port in permit.ports
+        }
+        return tuple(sorted(ports))

@@ -1,115 +1,150 @@
-"""Why, in words, from what `compiled` found while it decided: the nearest rules, and what each of them lacks."""
+"""Why, in words, by the comparisons that decided: the rule that allows, or the nearest ones and what each lacks."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 
-from policyd.decisions.compiled import CompiledRule, Destination
-from policyd.decisions.decision import Obstacle, Reason
-from policyd.decisions.request import Request
-from policyd.model.access import Rule
+from policyd.decisions.compiled import CompiledRule
+from policyd.decisions.decision import Cause, Obstacle, Reason, Would
+from policyd.decisions.destination import Destination, Verdict
+from policyd.decisions.request import Request, TokenState
+from policyd.model.access import Rule, Source
 from policyd.model.names import DEFAULT_NAMESPACE, Name, parse_spiffe_id
 
 NEAREST = 3
 """How many rules a denial names."""
 
 
-def plain(text: str) -> Reason:
+def plain(text: str) -> tuple[Reason, ...]:
     """A reason that no rule has a part in."""
-    return Reason(text)
+    return (Reason(text),)
 
 
-def unknown(request: Request) -> Reason:
+def unknown(request: Request) -> tuple[Reason, ...]:
     """The destination is no service of the mesh."""
-    return Reason(f"there is no service `{_short(request.destination)}`")
+    return (Reason(f"there is no service `{short(request.destination)}`"),)
 
 
-def allowed(request: Request, rule: Name, trust_domain: str) -> Reason:
-    """Which rule lets the request in."""
-    return Reason(f"rule `{_short(rule)}` allows {_what(request, trust_domain)}", rule)
-
-
-def denied(
-    destination: Destination,
-    request: Request,
-    obstacles: Mapping[int, Obstacle],
-    at: datetime,
-    trust_domain: str,
-) -> tuple[Reason, ...]:
-    """The denial in words, then the nearest rules.
-
-    `obstacles` is what was in the way of the rules that name the caller. Of the others only those are near that
-    would have allowed the request from somebody else.
-    """
-    found = [(obstacle, position) for position, obstacle in obstacles.items()]
-    found += [
-        (Obstacle.SOURCE, position)
-        for position, compiled in enumerate(destination.rules)
-        if position not in obstacles and compiled.obstacle(request.method, request.bare_path, at) is None
-    ]
-    found.sort(key=lambda miss: (miss[0].value, miss[1]))
-    head = Reason(f"no rule of `{_short(request.destination)}` allows {_what(request, trust_domain)}")
+def why(destination: Destination, request: Request, at: datetime, verdict: Verdict) -> tuple[Reason, ...]:
+    """The answer in words, then the rules that it hangs on, then what is only observed."""
+    to, caller = short(request.destination), caller_text(request.source, destination.trust_domain)
+    match verdict.cause:
+        case Cause.UNKNOWN_PORT:
+            return plain(f"`{to}` has no port {request.port}: its port is {destination.port}")
+        case Cause.REVOKED:
+            return plain(f"{caller} is revoked: it may not call `{to}`, whatever the rules say")
+        case Cause.ALLOWED:
+            assert verdict.rule is not None
+            first = Reason(f"rule `{short(verdict.rule)}` allows {caller} to {_what(request)}", verdict.rule)
+            return (first, *_observed(verdict))
+    head = Reason(f"no rule of `{to}` allows {caller} to {_what(request)}")
     if not destination.rules:
-        return head, Reason(f"nobody may call `{_short(request.destination)}`: it has no rules")
-    near = [
+        return head, Reason(f"nobody may call `{to}`: it has no rules")
+    near = _nearest(destination, request, at)
+    return (head, *near) if near else (head, Reason(f"no rule names {caller}"))
+
+
+def _observed(verdict: Verdict) -> Iterator[Reason]:
+    """What an observed rule would close; what it would open is among the nearest rules already."""
+    if verdict.would is Would.DENY and verdict.observer is not None and verdict.rule is not None:
+        text = f"rule `{short(verdict.observer)}`, observed in place of `{short(verdict.rule)}`, would deny it"
+        yield Reason(text, verdict.observer, Obstacle.OBSERVES)
+
+
+def _nearest(destination: Destination, request: Request, at: datetime) -> tuple[Reason, ...]:
+    """The nearest of the rules that name the caller, and of those that would allow it from somebody else."""
+    path, naming = request.bare_path, destination.naming(request.source)
+    found: list[tuple[int, int, Obstacle]] = []
+    for position in range(len(destination.rules)):
+        obstacle = destination.obstacle(position, naming, request, path, at)
+        assert obstacle is not None
+        if obstacle is Obstacle.SOURCE or any(position in named.rules for named in naming):
+            found.append((obstacle.value, position, obstacle))
+    found.sort()
+    return tuple(
         Reason(
-            _miss(destination.rules[position], obstacle, request, trust_domain),
-            _name(destination, position),
-            obstacle,
+            _miss(destination, destination.rules[position], obstacle, request), _name(destination, position), obstacle
         )
-        for obstacle, position in found[:NEAREST]
-    ]
-    return (head, *near) if near else (head, Reason(f"no rule names {_caller(request.source, trust_domain)}"))
+        for _, position, obstacle in found[:NEAREST]
+    )
 
 
 def _name(destination: Destination, position: int) -> Name:
     return destination.rules[position].rule.name
 
 
-def _miss(compiled: CompiledRule, obstacle: Obstacle, request: Request, trust_domain: str) -> str:
+def _miss(destination: Destination, compiled: CompiledRule, obstacle: Obstacle, request: Request) -> str:
     rule, path = compiled.rule, request.bare_path
-    name = f"rule `{_short(rule.name)}`"
+    name = f"rule `{short(rule.name)}`"
     match obstacle:
         case Obstacle.OBSERVES:
             return f"{name} would allow it, but it only observes"
+        case Obstacle.TOKEN:
+            return f"{name} asks for {_token(rule)}; {_given(compiled, request)}"
         case Obstacle.EXPIRED:
             assert rule.expires is not None
             return f"{name} allowed it until {rule.expires:%Y-%m-%dT%H:%M:%SZ}"
+        case Obstacle.ADDRESS:
+            where = f"not from `{request.ip}`" if request.ip else "and where it calls from is not known"
+            return f"{name} allows it, but only from {_sources(destination, rule)}, {where}"
         case Obstacle.METHOD:
             return f"{name} allows {_list(sorted(compiled.methods_on(path)))} on this path, not `{request.method}`"
+        case Obstacle.PORT:
+            return f"{name} allows this path, but at port {_list(map(str, compiled.ports_on(path)))}"
         case Obstacle.SOURCE:
-            return f"{name} allows it, but only from {_list(_sources(rule, trust_domain), quoted=False)}"
+            return f"{name} allows it, but only from {_sources(destination, rule)}"
         case Obstacle.PATH:
             paths = sorted({str(path) for permit in rule.permits for path in permit.paths})
             return f"{name} allows other paths: {_list(paths)}"
 
 
-def _sources(rule: Rule, trust_domain: str) -> list[str]:
+def _token(rule: Rule) -> str:
+    assert rule.token is not None
+    claims = [f"`{name}` {' or '.join(f'`{value}`' for value in values)}" for name, values in rule.token.claims]
+    return f"a token of `{rule.token.issuer}`" + (f" with {' and '.join(claims)}" if claims else "")
+
+
+def _given(compiled: CompiledRule, request: Request) -> str:
+    token = request.token
+    if token.state is not TokenState.VALID:
+        return "there is none" if token.state is TokenState.ABSENT else "the one that was sent is not valid"
+    if compiled.token is None or not compiled.token.issuer or token.issuer != compiled.token.issuer:
+        return f"the one that was sent is of `{token.issuer}`"
+    return "the one that was sent says otherwise"
+
+
+def _sources(destination: Destination, rule: Rule) -> str:
     """The sources of a rule, each with its fields joined as they are meant."""
-    told: dict[str, None] = {}
-    for source in rule.sources:
-        fields = [
-            " or ".join(f"`{_short(service)}`" for service in source.services),
-            " or ".join(f"namespace `{namespace}`" for namespace in source.namespaces),
-            " or ".join(f"`{identity}`" for identity in source.identities),
-            f"everyone in `{trust_domain}`" if source.anyone else "",
-        ]
-        told[" in ".join(field for field in fields if field) or "nobody"] = None
-    return list(told)
+    told = {_source(source, destination.trust_domain): None for source in rule.sources}
+    return _list(told, quoted=False)
 
 
-def _what(request: Request, trust_domain: str) -> str:
-    caller = _caller(request.source, trust_domain)
-    return f"{caller} to `{request.method} {request.bare_path}` on `{_short(request.destination)}`"
+def _source(source: Source, trust_domain: str) -> str:
+    fields = [
+        " or ".join(f"`{short(service)}`" for service in source.services),
+        " or ".join(f"namespace `{namespace}`" for namespace in source.namespaces),
+        " or ".join(f"`{identity}`" for identity in source.identities),
+        f"everyone in `{trust_domain}`" if source.anyone else "",
+    ]
+    who = " in ".join(field for field in fields if field)
+    if not source.ip_blocks:
+        return who or "nobody"
+    return f"{who or 'everyone'} at {' or '.join(f'`{block}`' for block in source.ip_blocks)}"
 
 
-def _caller(source: str, trust_domain: str) -> str:
+def _what(request: Request) -> str:
+    return f"`{request.method} {request.bare_path}` on `{short(request.destination)}`"
+
+
+def caller_text(source: str, trust_domain: str) -> str:
+    """A caller as people know it: by name where it is a service of the mesh."""
     name = parse_spiffe_id(trust_domain, source)
-    return f"`{_short(name) if name is not None else source}`"
+    return f"`{short(name) if name is not None else source}`"
 
 
-def _short(name: Name) -> str:
+def short(name: Name) -> str:
+    """A name without the default namespace."""
     return name.name if name.namespace == DEFAULT_NAMESPACE else str(name)
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import enum
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from policyd.model.methods import is_canonical_method
 from policyd.model.names import Name
@@ -12,11 +15,31 @@ from policyd.model.paths import is_canonical_path
 _HOST = re.compile(r"(?:[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\])(?::[0-9]{0,5})?")
 
 
+class TokenState(enum.StrEnum):
+    """What became of the token after its signature, its times and its audience were checked."""
+
+    ABSENT = "absent"
+    INVALID = "invalid"
+    VALID = "valid"
+
+
 @dataclass(frozen=True, slots=True)
-class Request:
+class Token:
+    """The token (JWT) beside a request. `issuer` is its `iss`, as it stands in the token."""
+
+    state: TokenState
+    issuer: str = ""
+    claims: Mapping[str, object] = field(default_factory=dict)
+
+
+NO_TOKEN = Token(TokenState.ABSENT)
+
+
+class Request(NamedTuple):
     """What a caller sends. `source` is its verified SPIFFE ID; `path` may carry a query, which no rule looks at.
 
-    An empty `host` means that it is not known and is taken for a good one.
+    An empty `host` means that it is not known and is taken for a good one. An empty `ip`, the direct peer's address,
+    is not known either: no rule that asks for an address allows then. Without `port` the service's own is meant.
     """
 
     source: str
@@ -24,6 +47,9 @@ class Request:
     method: str
     path: str
     host: str = ""
+    ip: str = ""
+    port: int | None = None
+    token: Token = NO_TOKEN
 
     @property
     def bare_path(self) -> str:
@@ -35,10 +61,11 @@ def fault(request: Request, *, opaque_paths: bool) -> str:
     """Why the request is refused with 400 before any rule looks at it; empty for a canonical one."""
     if not is_canonical_method(request.method):
         return f"`{request.method}` is not a method that a request may have"
-    if request.host and not _HOST.fullmatch(_normal(request.host)):
-        return f"`{request.host}` is not a host"
-    if not opaque_paths and not is_canonical_path(request.bare_path):
-        return f"path `{request.bare_path}` is not canonical: two parsers could read it differently"
+    host = request.host
+    if host and not _HOST.fullmatch(host) and not _HOST.fullmatch(_normal(host)):
+        return f"`{host}` is not a host"
+    if not opaque_paths and not is_canonical_path(path := request.path.partition("?")[0]):
+        return f"path `{path}` is not canonical: two parsers could read it differently"
     return ""
 
 

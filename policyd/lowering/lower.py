@@ -1,6 +1,6 @@
 """Intents to the model: a fixed line of passes, each a pure function over one explicit working value.
 
-settings -> services -> slos -> access -> revocations -> canaries -> strategies -> references
+settings -> services -> slos -> access -> revocations -> canaries -> strategies -> references -> policy tests
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from policyd.intents import Loaded
 from policyd.lowering.access import access
 from policyd.lowering.canaries import canaries
 from policyd.lowering.memo import LoweringMemo
+from policyd.lowering.policy_tests import policy_tests
 from policyd.lowering.references import references
 from policyd.lowering.revocations import revocations
 from policyd.lowering.services import services
@@ -24,7 +25,17 @@ from policyd.model.mesh import Mesh, Releases
 from policyd.model.provenance import Key, Provenance
 from policyd.model.release import DEFAULT_STRATEGY
 
-PASSES: tuple[Pass, ...] = (settings, services, slos, access, revocations, canaries, strategies, references)
+PASSES: tuple[Pass, ...] = (
+    settings,
+    services,
+    slos,
+    access,
+    revocations,
+    canaries,
+    strategies,
+    references,
+    policy_tests,
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,7 +99,7 @@ def is_canonical_path(path: str) -> bool:
     """Whether a request path (without query) is canonical; the proxies answer 400 where it is not."""
     if not _CANONICAL.fullmatch(path) or "//" in path:
         return False
-    return not any(part in {".", ".."} for part in path.split("/"))
+    return "/." not in path or not any(part in {".", ".."} for part in path.split("/"))
 
 
 EVERYTHING = PathPattern((), rest=True)

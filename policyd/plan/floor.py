@@ -80,6 +80,11 @@ def subtracted(mesh: Mesh, floor: Floor) -> Mesh:
     return replace(mesh, access={**mesh.access, **narrowed})
 
 
+def without_own_cuts(mesh: Mesh) -> Mesh:
+    """`mesh` without who its own revocations cut off: what it says, whoever else is cut off and whatever ends."""
+    return subtracted(mesh, Floor(NOTHING_ENDED, tuple(mesh.revocations.values())))
+
+
 def narrow(access: Access, floor: Floor, trust_domain: str) -> Access:
     """`access` without expired rules, and closed to whom it would let in and is cut off; the same object if neither.
 

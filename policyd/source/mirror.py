@@ -19,6 +19,7 @@ _SCP = re.compile(r"[A-Za-z0-9._-]+@[A-Za-z0-9.-]+:(?!:)[^\s\x00-\x1f]+")
 _BAD_IN_REF = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|\.lock(/|$)|/$|\.$|^[/.-]|/\.")
 RETRY_S = 5.0
 AT_ONCE_S = 0.1
+_COMMIT = re.compile(r"[0-9a-f]{7,40}")
 LOOSE_OBJECTS = 2_000
 """How many of them make packing worth its time; a commit brings three or more."""
 
@@ -82,6 +83,17 @@ class Mirror:
     def snapshot(self, commit: str) -> Snapshot:
         """The watched folder at a commit that was fetched."""
         return self._objects.snapshot(commit, self.subdirectory)
+
+    def resolve(self, commit: str) -> str:
+        """The whole id of a commit that was fetched, from how it begins (hex). Raises `UsageError` for none."""
+        if not _COMMIT.fullmatch(commit):
+            raise UsageError(f"`{commit}` is not the id of a commit", hint="seven hex digits of it at least")
+        try:
+            return self._objects.resolve(commit)
+        except UsageError as error:
+            raise UsageError(
+                f"no commit `{commit}` has been fetched", hint=f"one of branch `{self.branch}` is meant"
+            ) from error
 
     def is_ancestor(self, old: str, new: str) -> bool:
         """Whether the branch only grew from `old` to `new`."""

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,10 +11,11 @@ import pytest
 from starlette.applications import Starlette
 
 from policyd.api.app import application
-from policyd.api.control import Answer, NodeStatus, Question, SelfCheck, Status
+from policyd.api.control import NodeStatus, SelfCheck, Status
 from policyd.api.metrics import ControllerMetrics
 from policyd.api.revocations import Order, RevocationStatus
 from policyd.base.errors import Retry, UsageError
+from policyd.decisions import Answer, Live, Request, TokenState
 from policyd.rollout.event import Event, Kind
 from policyd.rollout.machine import Command
 from policyd.rollout.record import Evidence, Phase, ReleaseRecord
@@ -45,6 +47,7 @@ class OneController:
         return Status(
             mesh="shop", head="c" * 40, commit=None, engine="embedded 1.5.2",
             nodes=(NodeStatus("default/web/v1/127.0.0.1", True, True, "d" * 16),), releases=(record(),),
+            trust_domain="shop.example", issuers={"login": "https://login.example"},
         )  # fmt: skip
 
     def ready(self) -> str:
@@ -109,12 +112,22 @@ class OneRule:
     def __init__(self) -> None:
         self.served = True
 
-    def decide(self, question: Question) -> Answer:
+    def decide(self, request: Request) -> Answer:
         if not self.served:
             raise Retry("no mesh has been promoted yet", after=1.0)
-        allowed = question == Question(WEB, "checkout", "GET", "/v1/items", question.host)
-        rule = "default/web-reads" if allowed else ""
-        return Answer(allowed, "allow" if allowed else "deny", rule, ("because",), "a.yaml:3:1" if allowed else "")
+        asked = (request.source, request.destination.name, request.method, request.path, request.token.state)
+        allowed = asked == (WEB, "checkout", "GET", "/v1/items", TokenState.ABSENT)
+        allowed = allowed and request.port in {None, 8080}
+        rule, outcome = ("default/web-reads", "allow") if allowed else ("", "deny")
+        return Answer(allowed, outcome, rule, ("because",), "a.yaml:3:1" if allowed else "", places=("",))
+
+    async def explain(
+        self, request: Request, at: str = "", *, when: datetime | None = None, logged: str = ""
+    ) -> Answer:
+        if at.startswith("node:"):
+            raise UsageError(f"there is no node `{at}`", hint="did you mean another?")
+        live = Live(3, 12) if at == "head" else None
+        return replace(self.decide(request), judged=at or "promoted", live=live, logged_now=logged, commit="c" * 40)
 
 
 @pytest.fixture

@@ -71,7 +71,7 @@ def test_an_input_that_says_too_little_is_denied(body: Any, client: Api) -> None
 
 @given(field=st.sampled_from(sorted(GOOD)), value=st.none() | st.integers() | st.text() | st.lists(st.text()))
 def test_no_odd_field_is_ever_allowed(field: str, value: object) -> None:
-    if field in {"host", "jwt"} or value == GOOD[field]:
+    if field == "host" or value == GOOD[field]:
         return
     app = application(OneController(), OneRule(), OneFloor(), ControllerMetrics())
     asked = {**GOOD, field: value}
@@ -110,6 +110,45 @@ def test_an_explanation_has_rule_place_and_reasons(client: Api) -> None:
     assert answer["reasons"] == ["because"]
     assert client.get("/v1/explain", params={"input": json.dumps(GOOD)}).json() == answer
     assert client.post("/v1/explain", json={"input": {}}).status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("jwt", {"state": "valid"}), ("jwt", {"state": "Absent"}), ("jwt", {}), ("jwt", []), ("jwt", "absent"),
+        ("jwt", {"state": "absent", "claims": []}), ("jwt", {"state": "absent", "issuer": 1}),
+        ("destination", {"service": "checkout", "port": "8080"}), ("source", {"spiffe": WEB, "ip": None}),
+        ("destination", {"service": "checkout", "port": True}), ("destination", {"service": "checkout", "port": 90}),
+    ],
+)  # fmt: skip
+def test_odd_tokens_ports_and_addresses_are_no_yes(field: str, value: object, client: Api) -> None:
+    assert client.post(ALLOW, json={"input": {**GOOD, field: value}}).json() == {"result": False}
+    absent = {**GOOD, "jwt": {"state": "absent", "claims": {"role": "admin"}}}
+    assert client.post(ALLOW, json={"input": absent}).json() == {"result": True}
+
+
+def test_other_rules_than_the_promoted_ones_may_be_asked(client: Api) -> None:
+    answer = client.post("/v1/explain?at=head&logged=default/r%23abc", json={"input": GOOD}).json()
+    assert (answer["judged"], answer["logged_now"]) == ("head", "default/r#abc")
+    assert answer["live"] == {"allow": 3, "of": 12, "unknown": 0}
+    assert client.post("/v1/explain", json={"input": GOOD}).json()["live"] is None
+    assert client.post(ALLOW + "?at=head", json={"input": GOOD}).json() == {"result": True}
+
+
+@pytest.mark.parametrize("path", [ALLOW, "/v1/explain"])
+def test_what_is_not_there_to_ask_is_a_bad_request_with_a_hint(path: str, client: Api) -> None:
+    answer = client.post(f"{path}?at=node:x", json={"input": GOOD})
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid_parameter")
+    assert answer.json()["hint"] == "did you mean another?"
+
+
+@pytest.mark.parametrize("when", ["now", "2027-01-01T00:00:00", "2027-13-01T00:00:00Z"])
+def test_an_instant_needs_a_zone(when: str, client: Api) -> None:
+    answer = client.post("/v1/explain", params={"when": when}, json={"input": GOOD})
+    assert (answer.status_code, answer.json()["message"]) == (400, "`when` is not an instant with its zone")
+    assert (
+        client.post("/v1/explain", params={"when": "2027-01-01T00:00:00Z"}, json={"input": GOOD}).status_code == 200
+    )
 
 
 def test_the_api_does_not_listen_beyond_loopback() -> None:

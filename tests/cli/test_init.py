@@ -28,7 +28,7 @@ def test_what_it_begins_passes_every_check(names: tuple[str, ...], policyd: Poli
     assert policyd("init", folder, *names).exit_code == 0
     done = policyd("check", folder, "--strict", "-o", "json")
     answer = json.loads(done.stdout)
-    assert (done.exit_code, answer["findings"], answer["documents"]) == (0, [], 6)
+    assert (done.exit_code, answer["findings"], answer["documents"]) == (0, [], 7)
     caller, callee = ("front", "back") if names else ("web", "api")
     allowed = policyd("explain", "--from", caller, "--to", callee, "GET /hello", folder)
     assert allowed.exit_code == 0, allowed.output

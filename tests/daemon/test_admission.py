@@ -143,6 +143,29 @@ async def test_a_namespace_is_used_in_the_folders_that_the_settings_bind_it_to()
     assert judge.promoted == []
 
 
+SERVICE = (
+    "---\napiVersion: policyd.dev/v1alpha1\nkind: Service\nmetadata: {name: web}\n"
+    "spec: {port: 80, version: v1, versions: {v1: {endpoints: [10.0.0.1]}}}\n"
+)
+EXPECTS = (
+    "---\napiVersion: policyd.dev/v1alpha1\nkind: PolicyTest\nmetadata: {{name: web}}\n"
+    "spec:\n"
+    "- {{from: web, to: web, request: GET /, expect: {}}}\n"
+    "- {{from: web, to: web, request: GET /a, expect: {}}}\n"
+)
+
+
+async def test_a_commit_whose_own_tests_fail_is_refused_with_every_failure() -> None:
+    judge = Verdict()
+    admission = Admission(judge, FakeClock())
+    outcome = await admission.consider(snapshot({"mesh.yaml": MESH + SERVICE + EXPECTS.format("allow", "reject")}))
+    assert isinstance(outcome, Rejected)
+    assert [(finding.code, finding.location.line) for finding in outcome.findings] == [("PD1391", 15), ("PD1391", 16)]
+    assert judge.promoted == []
+    good = await admission.consider(snapshot({"mesh.yaml": MESH + SERVICE + EXPECTS.format("deny", "deny")}))
+    assert isinstance(good, Admitted), good.findings
+
+
 async def test_a_commit_is_judged_by_the_rules_before_it_and_its_own() -> None:
     """Taking a rule away and breaking it in one commit does not work; the next commit is free of it."""
     files = {"mesh.yaml": MESH.replace("name: m,", "name: longer,"), "rego/names.rego": RULE}

@@ -111,6 +111,11 @@ class XdsServer:
         """Ids of the nodes with an open stream, assigned or not."""
         return frozenset(node_id for node_id, proxy in self._proxies.items() if proxy.connected)
 
+    def in_sync(self, node_id: str) -> bool:
+        """Whether a node is connected and has acknowledged what it is assigned."""
+        known = self._proxies.get(node_id)
+        return known is not None and known.connected and known.converged and known.refusal is None
+
     def proxy_version(self, node_id: str) -> str:
         """The program that runs as that node, such as `envoy 1.40.0`; empty until it has said so."""
         proxy = self._proxies.get(node_id)

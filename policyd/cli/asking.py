@@ -1,0 +1,131 @@
+"""The request that `explain` and `why` are about, from what a person typed."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+import typer
+
+from policyd.base.errors import UsageError
+from policyd.decisions import NO_TOKEN, Request, Token, TokenState
+from policyd.intents.translate import nearest
+from policyd.model.mesh import Mesh
+from policyd.model.names import Name, spiffe_id
+
+
+class TokenOption(enum.StrEnum):
+    """The token that a request carries."""
+
+    ABSENT = "absent"
+    INVALID = "invalid"
+    VALID = "valid"
+
+
+TokenStateOption = Annotated[
+    TokenOption | None, typer.Option("--token", help="The token (JWT) beside the request; none unless you say so.")
+]
+ClaimOption = Annotated[
+    list[str] | None,
+    typer.Option("--jwt-claim", help="What a valid token says, `issuer:role=admin`; may be repeated."),
+]
+AtOption = Annotated[
+    str,
+    typer.Option("--at", help="Ask the controller about `promoted`, `head`, a commit or `node:ID`, not the folder."),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What names mean: the trust domain, who issues tokens, and the services, where they are known."""
+
+    trust_domain: str
+    issuers: Mapping[str, str] = field(default_factory=dict)
+    services: Collection[Name] | None = None
+
+    @classmethod
+    def of(cls, mesh: Mesh) -> Known:
+        """What the names of a mesh mean."""
+        issuers = {issuer.name: issuer.url for issuer in mesh.settings.issuers}
+        return cls(mesh.settings.trust_domain, issuers, mesh.services)
+
+    def service(self, text: str) -> Name:
+        """The service that is meant. Raises `UsageError` for one that does not exist."""
+        name = Name.parse(text)
+        if self.services is not None and name not in self.services:
+            known = [str(one) if "/" in text else one.name for one in self.services]
+            raise UsageError(f"there is no service `{text}`", hint=nearest(text, known))
+        return name
+
+    def identity(self, text: str) -> str:
+        """The SPIFFE ID that is meant by an ID or by a name."""
+        return text if "://" in text else spiffe_id(self.trust_domain, self.service(text))
+
+    def token(self, state: TokenOption | None, claims: Sequence[str]) -> Token:
+        """The token that is meant; one with claims is valid unless it is said to be not."""
+        issuers, said = self._claims(claims)
+        if state is None:
+            state = TokenOption.VALID if claims else TokenOption.ABSENT
+        if state is TokenOption.ABSENT:
+            if claims:
+                raise UsageError("a token that is absent has no claims", hint="leave `--token` or `--jwt-claim` out")
+            return NO_TOKEN
+        named = issuers or (set(self.issuers) if len(self.issuers) == 1 else set())
+        if len(named) != 1 and state is TokenOption.VALID:
+            known = ", ".join(f"`{name}`" for name in self.issuers) or "none"
+            raise UsageError(
+                "whose token?", hint=f"one issuer, `--jwt-claim issuer:role=admin`; the mesh knows {known}"
+            )
+        return Token(TokenState(state.value), self.issuers[min(named)] if named else "", said)
+
+    def _claims(self, claims: Sequence[str]) -> tuple[set[str], dict[str, object]]:
+        issuers, said = set(), dict[str, list[str]]()
+        for claim in claims:
+            issuer, colon, rest = claim.partition(":")
+            name, equals, value = rest.partition("=")
+            if not (issuer and colon and name and equals):
+                raise UsageError(f"`{claim}` is not a claim", hint="issuer, name and value: `login:role=admin`")
+            if issuer not in self.issuers:
+                hint = nearest(issuer, list(self.issuers)) or "`issuers` of the `Mesh` say whose tokens are believed"
+                raise UsageError(f"the mesh has no issuer `{issuer}`", hint=hint)
+            issuers.add(issuer)
+            said.setdefault(name, []).append(value)
+        return issuers, {name: values[0] if len(values) == 1 else values for name, values in said.items()}
+
+
+def request_of(
+    known: Known,
+    source: str,
+    destination: str,
+    line: str,
+    *,
+    host: str = "",
+    ip: str = "",
+    port: int | None = None,
+    token: Token = NO_TOKEN,
+) -> Request:
+    """The request of a line such as `GET /v1/orders`. Raises `UsageError` for one that cannot be understood."""
+    method, space, path = line.partition(" ")
+    if not space:
+        raise UsageError(f"`{line}` is not a request", hint="a method and a path: 'GET /v1/orders'")
+    to = known.service(destination)
+    return Request(known.identity(source), to, method, path.strip(), host, ip, port, token)
+
+
+def as_input(request: Request) -> dict[str, Any]:
+    """The request in the one schema that every engine takes."""
+    token = request.token
+    asked: dict[str, Any] = {
+        "source": {"spiffe": request.source, **({"ip": request.ip} if request.ip else {})},
+        "destination": {"service": str(request.destination)},
+        "method": request.method,
+        "path": request.path,
+        "jwt": {"state": token.state.value, "issuer": token.issuer, "claims": dict(token.claims)},
+    }
+    if request.port is not None:
+        asked["destination"]["port"] = request.port
+    if request.host:
+        asked["host"] = request.host
+    return asked

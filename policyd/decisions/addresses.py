@@ -1,0 +1,67 @@
+"""Addresses of callers as numbers: blocks are made ready once, an address is read when a rule asks for it.
+
+IPv4 is looked at as IPv4-mapped IPv6 (RFC 4291, section 2.5.5.2), so that both spellings of an address are one.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from bisect import bisect_right
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+_MAPPED = 0xFFFF << 32
+"""`::ffff:0:0`, where the IPv4 addresses are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Blocks:
+    """A set of addresses: ranges from `lows[i]` to `highs[i]`, both in it, in order and apart from one another."""
+
+    lows: tuple[int, ...]
+    highs: tuple[int, ...]
+
+    @classmethod
+    def of(cls, blocks: Iterable[str]) -> Blocks:
+        """The union of blocks in CIDR. Raises `ValueError` for what is none."""
+        return cls._joined(map(block_range, blocks))
+
+    @classmethod
+    def _joined(cls, ranges: Iterable[tuple[int, int]]) -> Blocks:
+        joined: list[tuple[int, int]] = []
+        for low, high in sorted(ranges):
+            if joined and low <= joined[-1][1] + 1:
+                joined[-1] = (joined[-1][0], max(high, joined[-1][1]))
+            else:
+                joined.append((low, high))
+        return cls(tuple(low for low, _ in joined), tuple(high for _, high in joined))
+
+    def __contains__(self, number: int) -> bool:
+        found = bisect_right(self.lows, number) - 1
+        return found >= 0 and number <= self.highs[found]
+
+    def __or__(self, other: Blocks) -> Blocks:
+        mine, theirs = zip(self.lows, self.highs, strict=True), zip(other.lows, other.highs, strict=True)
+        return Blocks._joined((*mine, *theirs))
+
+
+NOWHERE = Blocks((), ())
+"""No address at all."""
+
+
+def block_range(block: str) -> tuple[int, int]:
+    """The first and the last address of a block in CIDR. Raises `ValueError` for what is none."""
+    network = ipaddress.ip_network(block)
+    above = _MAPPED if network.version == 4 else 0
+    return above | int(network.network_address), above | int(network.broadcast_address)
+
+
+def address_number(text: str) -> int | None:
+    """The number of an address, or `None` where nobody can tell which address is meant."""
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    if address.version == 4:
+        return _MAPPED | int(address)
+    return None if address.scope_id else int(address)

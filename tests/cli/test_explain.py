@@ -1,0 +1,142 @@
+"""`policyd explain` beside the plain question: addresses, tokens, revocations, what is observed, and controllers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.api.conftest import OneController
+from tests.cli.conftest import Policyd
+
+INTENTS = """\
+apiVersion: policyd.dev/v1alpha1
+kind: Mesh
+metadata: {name: shop}
+spec:
+  trustDomain: shop.example
+  issuers: {login: {issuer: "https://login.example", jwksUri: "https://login.example/keys"}}
+---
+apiVersion: policyd.dev/v1alpha1
+kind: Service
+metadata: {name: web}
+spec: {port: 8080, version: v1, versions: {v1: {endpoints: [10.0.0.1]}}}
+---
+apiVersion: policyd.dev/v1alpha1
+kind: Service
+metadata: {name: leaky}
+spec: {port: 8080, version: v1, versions: {v1: {endpoints: [10.0.0.2]}}}
+---
+apiVersion: policyd.dev/v1alpha1
+kind: Service
+metadata: {name: api}
+spec: {port: 8080, version: v1, versions: {v1: {endpoints: [10.0.0.3]}}}
+---
+apiVersion: policyd.dev/v1alpha1
+kind: AccessRule
+metadata: {name: inside, owner: team-api}
+spec:
+  to: api
+  from: [{service: [web, leaky], ipBlock: 10.0.0.0/8}]
+  allow: [{methods: [GET], paths: [/a]}]
+---
+apiVersion: policyd.dev/v1alpha1
+kind: AccessRule
+metadata: {name: admins, owner: team-api}
+spec:
+  to: api
+  from: [web]
+  allow: [{methods: [GET], paths: [/admin]}]
+  jwt: {issuer: login, claims: {role: [admin, ops]}}
+---
+apiVersion: policyd.dev/v1alpha1
+kind: AccessRule
+metadata: {name: narrower}
+spec:
+  to: api
+  from: [{service: web, ipBlock: 10.0.0.0/16}]
+  allow: [{methods: [GET], paths: [/a, /b]}]
+  mode: observe
+  replaces: [inside]
+---
+apiVersion: policyd.dev/v1alpha1
+kind: Revocation
+metadata: {name: leaked-key, owner: security}
+spec: {cut: {from: leaky, to: api}, reason: "key found in a build log, SEC-88"}
+"""
+
+
+@pytest.fixture
+def mesh(tmp_path: Path) -> Path:
+    (tmp_path / "mesh.yaml").write_text(INTENTS)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("words", "first", "more"),
+    [
+        (("GET /a", "--ip", "10.0.0.9"), "allow  web → api", "owner team-api"),
+        (("GET /a", "--ip", "10.9.0.9"), "allow  would-deny  web → api", "observed in place of `inside`, would deny"),
+        (("GET /a", "--ip", "192.0.2.1"), "deny (403)", "10.0.0.0/8`, not from `192.0.2.1`"),
+        (("GET /a",), "deny (403)", "where it calls from is not known"),
+        (("GET /b", "--ip", "10.0.0.9"), "deny (403)  would-allow", "rule `narrower` would allow it"),
+        (("GET /admin",), "deny (401)", "asks for a token of `login` with `role` `admin` or `ops`; there is none"),
+        (("GET /admin", "--token", "invalid"), "deny (401)", "the one that was sent is not valid"),
+        (("GET /admin", "--token", "valid"), "deny (403)", "says otherwise"),
+        (("GET /admin", "--jwt-claim", "login:role=admin"), "allow", "rule `admins` allows"),
+        (("GET /admin", "--jwt-claim", "login:role=x", "--jwt-claim", "login:role=ops"), "allow", "`admins`"),
+        (("GET /a", "--port", "9090"), "deny (403)", "`api` has no port 9090: its port is 8080"),
+        (("GET /a", "--host", "a b"), "reject (400)", "`a b` is not a host"),
+    ],
+)
+def test_explain_takes_all_that_rules_look_at(
+    words: tuple[str, ...], first: str, more: str, policyd: Policyd, mesh: Path
+) -> None:
+    done = policyd("explain", "--from", "web", "--to", "api", words[0], mesh, *words[1:])
+    assert done.stdout.startswith(first)
+    assert more in done.stdout
+    assert done.exit_code == (0 if first.startswith("allow") else 1)
+
+
+def test_explain_says_who_is_revoked_and_where_it_says_so(policyd: Policyd, mesh: Path) -> None:
+    asked = ("explain", "--from", "leaky", "--to", "api", "GET /a", mesh, "--ip", "10.0.0.2")
+    done = policyd(*asked)
+    assert done.exit_code == 1
+    assert "`leaky` is revoked: it may not call `api`, whatever the rules say" in done.stdout
+    assert "revocation `default/leaked-key`: key found in a build log, SEC-88   " in done.stdout
+    told = json.loads(policyd(*asked, "-o", "json").stdout)
+    assert (told["cause"], told["status"]) == ("revoked", 403)
+    assert told["reasons"][1]["place"] == f"{mesh}/mesh.yaml:52:18"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--jwt-claim", "role=admin"), "`role=admin` is not a claim"),
+        (("--jwt-claim", "logn:role=admin"), "did you mean `login`?"),
+        (("--jwt-claim", "login:role=admin", "--token", "absent"), "a token that is absent has no claims"),
+    ],
+)
+def test_explain_says_what_is_wrong_with_a_token(
+    words: tuple[str, ...], said: str, policyd: Policyd, mesh: Path
+) -> None:
+    done = policyd("explain", "--from", "web", "--to", "api", "GET /admin", mesh, *words)
+    assert done.exit_code == 2
+    assert said in done.stderr
+
+
+def test_explain_asks_a_controller_about_other_rules(
+    policyd: Policyd, address: str, controller: OneController
+) -> None:
+    del controller
+    asked = ("explain", "--from", "web", "--to", "checkout", "GET /v1/items", "--server", address)
+    done = policyd(*asked, "--at", "head")
+    assert (done.exit_code, done.stdout.split("\n")[0]) == (0, "allow  web → checkout  GET /v1/items")
+    assert "commit cccccccccccc, at head" in done.stdout
+    assert "live: 3 of 12 connected proxies of the destination allow it" in done.stdout
+    told = json.loads(policyd(*asked, "--at", "promoted", "-o", "json").stdout)
+    assert (told["rule"], told["live"]) == ("default/web-reads", None)
+    lost = policyd(*asked, "--at", "node:x")
+    assert (lost.exit_code, "there is no node" in lost.stderr) == (2, True)
+    assert "hint: did you mean another?" in lost.stderr

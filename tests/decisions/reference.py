@@ -1,0 +1,117 @@
+"""The order of decision read word for word, as slowly as it is written: what the index is compared with."""
+
+from __future__ import annotations
+
+import ipaddress
+from datetime import datetime
+from typing import NamedTuple
+
+from policyd.decisions import Cause, Request, TokenState, Would
+from policyd.model.access import ANY_METHOD, Mode, Rule, Source
+from policyd.model.mesh import Mesh
+from policyd.model.methods import METHODS
+from policyd.model.names import Name, spiffe_id
+from policyd.model.paths import is_canonical_path
+
+
+class Expected(NamedTuple):
+    """What every engine has to say."""
+
+    cause: Cause
+    rule: Name | None = None
+    would: Would | None = None
+
+
+def expected(mesh: Mesh, request: Request, at: datetime) -> Expected:
+    """The decision about a request with a sound host."""
+    service = mesh.services.get(request.destination)
+    path = request.path.split("?")[0]
+    if request.method not in METHODS:
+        return Expected(Cause.NOT_CANONICAL)
+    if not (service is not None and service.opaque_paths) and not is_canonical_path(path):
+        return Expected(Cause.NOT_CANONICAL)
+    if service is None:
+        return Expected(Cause.UNKNOWN_DESTINATION)
+    if request.port not in {None, service.port}:
+        return Expected(Cause.UNKNOWN_PORT)
+    access = mesh.access[service.name]
+    if request.source in access.revoked:
+        return Expected(Cause.REVOKED)
+    standing = [rule for rule in access.rules if rule.in_force(at)]
+    gone = {name for rule in standing if rule.mode is Mode.OBSERVE for name in rule.replaces}
+    fitting = [rule for rule in standing if fits(mesh, rule, request)]
+    allowing = [rule for rule in fitting if has_token(mesh, rule, request)]
+    enforced = [rule for rule in allowing if rule.mode is Mode.ENFORCE]
+    would_be = [rule for rule in allowing if rule.name not in gone]
+    would = None if bool(enforced) == bool(would_be) else Would.DENY if enforced else Would.ALLOW
+    if enforced:
+        return Expected(Cause.ALLOWED, enforced[0].name, would)
+    lacking = any(rule.mode is Mode.ENFORCE and rule.token is not None for rule in fitting)
+    needed = lacking and request.token.state is not TokenState.VALID
+    return Expected(Cause.TOKEN_NEEDED if needed else Cause.NO_RULE, None, would)
+
+
+def fits(mesh: Mesh, rule: Rule, request: Request) -> bool:
+    """Whether some source and some permit fit; the token apart."""
+    path, port = request.path.split("?")[0], request.port or mesh.services[request.destination].port
+    return any(fits_source(source, mesh.settings.trust_domain, request) for source in rule.sources) and any(
+        (request.method in permit.methods or ANY_METHOD in permit.methods)
+        and any(pattern.matches(path) for pattern in permit.paths)
+        and (not permit.ports or port in permit.ports)
+        for permit in rule.permits
+    )
+
+
+def fits_source(source: Source, domain: str, request: Request) -> bool:
+    """Fields are ANDed, their values ORed; a source without fields is nobody."""
+    identity = request.source
+    fields = []
+    if source.services:
+        fields.append(any(identity == spiffe_id(domain, service) for service in source.services))
+    if source.namespaces:
+        fields.append(any(identity.startswith(f"spiffe://{domain}/ns/{name}/svc/") for name in source.namespaces))
+    if source.identities:
+        fields.append(identity in source.identities)
+    if source.anyone:
+        fields.append(identity.startswith(f"spiffe://{domain}/"))
+    if source.ip_blocks:
+        fields.append(identity.startswith("spiffe://"))
+        fields.append(any(_inside(request.ip, block) for block in source.ip_blocks))
+    return bool(fields) and all(fields)
+
+
+def _inside(ip: str, block: str) -> bool:
+    try:
+        address = ipaddress.ip_address(ip)
+    except ValueError:
+        return False
+    network = ipaddress.ip_network(block)
+    if address.version == 6 and address.ipv4_mapped is not None and network.version == 4:
+        address = address.ipv4_mapped
+    if address.version == 4 and network.version == 6:
+        address = ipaddress.ip_address(f"::ffff:{address}")
+    return address in network
+
+
+def has_token(mesh: Mesh, rule: Rule, request: Request) -> bool:
+    """Whether the rule asks for no token, or for one like this."""
+    if rule.token is None:
+        return True
+    token, urls = request.token, [each.url for each in mesh.settings.issuers if each.name == rule.token.issuer]
+    return (
+        token.state is TokenState.VALID
+        and token.issuer in urls
+        and all(
+            any(value in values for value in _values(token.claims.get(name))) for name, values in rule.token.claims
+        )
+    )
+
+
+def _values(claim: object) -> list[str]:
+    return (
+        [claim]
+        if isinstance(claim, str)
+        else [each for each in claim if isinstance(each, str)]
+        if isinstance(claim, list)
+        else []
+    )

@@ -1,0 +1,207 @@
+"""Tests of policies: what they find, where, in which words, and how many cases are really judged again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+
+from policyd.base.diagnostics import Finding
+from policyd.decisions.expectations import Expectations, failures
+from policyd.intents import MemoryTree, ParseCache, load
+from policyd.lowering import LoweringMemo, lower
+from policyd.plan.floor import without_own_cuts
+
+AT = datetime(2027, 1, 1, tzinfo=UTC)
+MESH = """\
+apiVersion: policyd.dev/v1alpha1
+kind: Mesh
+metadata: {name: shop}
+spec:
+  trustDomain: shop.example
+  issuers: {login: {issuer: "https://login.example", jwksUri: "https://login.example/keys"}}
+---
+apiVersion: policyd.dev/v1alpha1
+kind: Service
+metadata: {name: web}
+spec: {port: 8080, version: v1, versions: {v1: {endpoints: [10.0.0.1]}}}
+---
+apiVersion: policyd.dev/v1alpha1
+kind: Service
+metadata: {name: charges, namespace: pay}
+spec: {port: 8080, version: v1, versions: {v1: {endpoints: [10.0.0.2]}}}
+"""
+RULES = """\
+apiVersion: policyd.dev/v1alpha1
+kind: AccessRule
+metadata: {name: web-pays, namespace: pay}
+spec:
+  to: charges
+  from: [{service: default/web, ipBlock: 10.0.0.0/8}]
+  allow: [{methods: [POST], paths: [/v1/charges]}]
+  expires: 2027-06-01
+---
+apiVersion: policyd.dev/v1alpha1
+kind: AccessRule
+metadata: {name: admins, namespace: pay}
+spec:
+  to: charges
+  from: [default/web]
+  allow: [{methods: [GET], paths: [/admin]}]
+  jwt: {issuer: login, claims: {role: [admin]}}
+"""
+OBSERVED = """\
+---
+apiVersion: policyd.dev/v1alpha1
+kind: AccessRule
+metadata: {name: later, namespace: pay}
+spec: {to: charges, from: ["*"], allow: [{methods: ["*"], paths: [/**]}], mode: observe}
+"""
+CUT = """\
+apiVersion: policyd.dev/v1alpha1
+kind: Revocation
+metadata: {name: leak, namespace: pay}
+spec: {cut: {from: default/web, to: charges}, reason: a key in a log}
+"""
+TESTS = """\
+apiVersion: policyd.dev/v1alpha1
+kind: PolicyTest
+metadata: {name: charges, namespace: pay}
+spec:
+"""
+
+
+def case(request: str, expect: str, *more: str, source: str = "default/web", to: str = "charges") -> str:
+    return (
+        "  - {"
+        + ", ".join([f"from: {source}", f"to: {to}", f"request: {request}", f"expect: {expect}", *more])
+        + "}\n"
+    )
+
+
+class Repository:
+    """A tree that is judged again and again, with memories as the controller has them."""
+
+    def __init__(self) -> None:
+        self.expectations = Expectations()
+        self._cache, self._memo = ParseCache(), LoweringMemo()
+
+    def judge(self, tests: str, at: datetime = AT, **more: str) -> tuple[Finding, ...]:
+        files = {"mesh.yaml": MESH, "rules.yaml": RULES, "tests.yaml": TESTS + tests}
+        return self.tree({**files, **{f"{name}.yaml": text for name, text in more.items()}}, at)
+
+    def tree(self, files: Mapping[str, str], at: datetime) -> tuple[Finding, ...]:
+        loaded = load(MemoryTree(files), self._cache)
+        lowered = lower(loaded, self._memo)
+        if lowered.mesh is None:
+            return lowered.findings
+        return failures(self.expectations.judge(loaded.documents, without_own_cuts(lowered.mesh), at))
+
+
+GOOD = [
+    case("POST /v1/charges", "allow", "ip: 10.0.0.9"),
+    case("POST /v1/charges", "deny"),
+    case("POST /v1/charges", "deny", "ip: 192.0.2.1"),
+    case("POST /v1/charges", "deny", "ip: 10.0.0.9", "port: 9090"),
+    case("POST /v1/charges", "deny", "ip: 10.0.0.9", "at: 2027-06-01"),
+    case("POST /v1/charges", "allow", "ip: 10.0.0.9", "at: 2027-05-31T23:59:59Z"),
+    case("POST /v1/charges", "reject", "host: a b"),
+    case("GET /v1/charges/../admin", "reject"),
+    case("GET /admin", "deny"),
+    case("GET /admin", "allow", "jwt: {issuer: login, claims: {role: admin}}"),
+    case("GET /admin", "allow", "jwt: {issuer: login, claims: {role: [dev, admin]}}"),
+    case("GET /admin", "deny", "jwt: {issuer: login, valid: false, claims: {role: admin}}"),
+    case("GET /admin", "deny", "jwt: {issuer: login, claims: {role: dev}}"),
+    case("GET /admin", "deny", "jwt: {issuer: login, claims: {role: admin}}", source='"spiffe://x.example/y"'),
+    case("GET /", "deny", to="default/web"),
+]
+
+
+def test_what_holds_is_not_mentioned() -> None:
+    repository = Repository()
+    assert repository.judge("".join(GOOD)) == ()
+    assert repository.expectations.decided == len(GOOD)
+
+
+def test_every_case_that_fails_is_a_finding_at_its_place_with_the_nearest_reasons() -> None:
+    cases = [
+        case("POST /v1/charges", "deny", "ip: 10.0.0.9"),
+        case("GET /v1/charges/../admin", "deny"),
+        case("PUT /v1/charges", "allow", "ip: 10.0.0.9"),
+        case("POST /v1/charges", "allow", "ip: 10.0.0.9", "at: 2027-06-01"),
+        case("GET /admin", "allow"),
+    ]
+    found = Repository().judge("".join(cases))
+    assert [(each.code, each.location.path, each.location.line) for each in found] == [
+        ("PD1391", "tests.yaml", number) for number in range(5, 10)
+    ]
+    assert [each.excerpt[each.location.column - 1 :][: each.width] for each in found] == [
+        "deny", "deny", "allow", "allow", "allow",
+    ]  # fmt: skip
+    assert found[0].message == (
+        "`deny` is expected, and the answer is `allow` (200): "
+        "rule `pay/web-pays` allows `web` to `POST /v1/charges` on `pay/charges`"
+    )
+    assert found[1].message.startswith("`deny` is expected, and the answer is `reject` (400): path ")
+    assert "`allow` is expected, and the answer is `deny` (403): no rule of `pay/charges`" in found[2].message
+    assert found[2].hint.startswith("rule `pay/web-pays` allows `POST` on this path, not `PUT`")
+    assert "the answer at 2027-06-01T00:00:00Z is `deny` (403)" in found[3].message
+    assert "rule `pay/web-pays` allowed it until 2027-06-01T00:00:00Z" in found[3].hint
+    assert "`deny` (401)" in found[4].message
+    assert "asks for a token of `login`" in found[4].hint
+
+
+def test_only_what_is_enforced_counts() -> None:
+    repository = Repository()
+    assert repository.judge(case("GET /x", "deny"), rules=RULES + OBSERVED) == ()
+    enforced = OBSERVED.replace(", mode: observe", "")
+    assert len(repository.judge(case("GET /x", "deny"), rules=RULES + enforced)) == 1
+
+
+def test_who_is_revoked_is_denied() -> None:
+    tests = case("POST /v1/charges", "allow", "ip: 10.0.0.9")
+    repository = Repository()
+    assert repository.judge(tests) == ()
+    (found,) = repository.judge(tests, cut=CUT)
+    assert "`web` is revoked" in found.message
+
+
+def test_names_that_do_not_exist_are_found_as_in_rules() -> None:
+    cases = case("GET /", "deny", source="wbe", to="charge") + case("GET /", "deny", "jwt: {issuer: logn}")
+    found = Repository().judge(cases)
+    assert [(each.code, each.location.line, each.message) for each in found] == [
+        ("PD1203", 5, "there is no service `wbe`"),
+        ("PD1203", 5, "there is no service `charge`"),
+        ("PD1222", 6, "the mesh has no issuer `logn`"),
+    ]
+    assert found[1].hint.startswith("did you mean `charges`?")
+
+
+def test_what_did_not_change_is_not_judged_again() -> None:
+    repository, expectations = Repository(), None
+    other = TESTS.replace("name: charges", "name: web") + case("GET /", "deny", to="default/web")
+    own = case("POST /v1/charges", "allow", "ip: 10.0.0.9")
+    expectations = repository.expectations
+
+    def judged(**more: str) -> int:
+        before = expectations.decided
+        at = datetime.fromisoformat(more.pop("at", AT.isoformat()))
+        repository.judge(own, at, **{"other": other, **more})
+        return expectations.decided - before
+
+    assert judged() == 2
+    assert judged() == 0
+    assert judged(mesh=MESH + "# a comment\n") == 0
+    assert judged(rules=RULES.replace("PUT", "GET").replace("[POST]", "[POST, PUT]")) == 1
+    assert judged() == 1
+    assert judged(at=(AT + timedelta(days=100)).isoformat()) == 0
+    assert judged(at="2027-06-01T00:00:00+00:00") == 1, "a rule has ended"
+    assert judged(at="2027-06-02T00:00:00+00:00") == 0
+    assert judged() == 1, "the clock was set back"
+    assert judged(other=other.replace("GET /", "GET /x")) == 1
+    assert judged(mesh=MESH.replace("shop.example", "other.example")) == 2
+
+
+def test_a_tree_without_tests_costs_no_index() -> None:
+    repository = Repository()
+    assert repository.tree({"mesh.yaml": MESH, "rules.yaml": RULES}, AT) == ()
+    assert repository.expectations._index is None
