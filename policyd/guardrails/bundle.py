@@ -15,6 +15,7 @@ SHIPPED_ROOT = "policyd.guardrails"
 ENTRY_QUERY = "data.policyd.entry.results"
 """The one query that judges a commit: an object of each root's package tree."""
 _TEST_SUFFIX = "_test.rego"
+_JUDGING = ("guardrails", "lib")
 _PACKAGE = re.compile(r"(?:[ \t]*(?:#[^\n]*)?\r?\n)*[ \t]*package[ \t]+(?P<name>[^\s#]+)[ \t]*(?:#|\r?\n|$)")
 
 
@@ -88,12 +89,16 @@ def shipped_folder(setting: Path | None = None) -> Path:
 
 
 def shipped_bundle(folder: Path | None = None) -> Bundle:
-    """The rules that ship with policyd, without their tests."""
+    """The guardrails that ship with policyd and what they share, without their tests.
+
+    The reference of decisions (`policyd/authz`) lies beside them and judges requests, never commits.
+    """
     root = shipped_folder(folder)
+    files = sorted(file for tree in _JUDGING for file in root.glob(f"policyd/{tree}/**/*.rego"))
     return Bundle(
         tuple(
-            Module(path.relative_to(root).as_posix(), path.read_text(encoding="utf-8"))
-            for path in sorted(root.glob("policyd/**/*.rego"))
-            if not path.name.endswith(_TEST_SUFFIX)
+            Module(file.relative_to(root).as_posix(), file.read_text(encoding="utf-8"))
+            for file in files
+            if not file.name.endswith(_TEST_SUFFIX)
         )
     )

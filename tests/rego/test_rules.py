@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from pathlib import Path
 
@@ -26,6 +27,13 @@ def _opa(binary: Path, *arguments: str) -> str:
 
 def test_opa_test(opa_binary: Path, repository_root: Path) -> None:
     assert "PASS" in _opa(opa_binary, "test", str(repository_root / "rego"))
+
+
+def test_the_reference_of_decisions_is_tested_to_the_last_line(opa_binary: Path, repository_root: Path) -> None:
+    folder = repository_root / "rego" / "policyd" / "authz"
+    measured = json.loads(_opa(opa_binary, "test", "--coverage", "--format=json", str(folder)))
+    assert {name: file["not_covered"] for name, file in measured["files"].items() if "not_covered" in file} == {}
+    assert len(measured["files"]) == len(list(folder.glob("*.rego")))
 
 
 def test_opa_check_strict(opa_binary: Path, repository_root: Path) -> None:
@@ -75,3 +83,7 @@ def test_one_query_judges_a_commit() -> None:
 
 def test_tests_are_not_shipped_to_engines() -> None:
     assert not [module.path for module in shipped_bundle().modules if "_test" in module.path]
+
+
+def test_the_reference_of_decisions_judges_no_commit() -> None:
+    assert {module.path.split("/")[1] for module in shipped_bundle().modules} == {"guardrails", "lib"}

@@ -1,0 +1,60 @@
+# Requests: which have one meaning, whoever parses them, and which service they are for.
+package policyd.authz
+
+# METADATA
+# description: Whether every part that must be there is there, and a string where a string is needed.
+well_formed(request) if {
+	startswith(request.source.spiffe, "spiffe://")
+	is_string(request.destination.service)
+	is_string(request.method)
+	is_string(object.get(request, "host", ""))
+	is_string(request.path)
+}
+
+# METADATA
+# description: |
+#   Whether the request has one meaning. Methods: RFC 9110 and RFC 5789 without TRACE, which reflects credentials, and
+#   CONNECT, which opens tunnels. Paths are never normalised: they are matched as they came, or refused.
+canonical(request) if {
+	request.method in {"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"}
+	canonical_host(object.get(request, "host", ""))
+	canonical_path(bare_path(request), request)
+}
+
+# A name or an address; a port, or one dot at the end, is no part of it. A host that is not known is taken for a good one.
+canonical_host("")
+
+canonical_host(host) if {
+	regex.match(`^(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?:\.?(?::[0-9]{1,5})?|:[0-9]{0,5}\.?)$`, host)
+}
+
+# What a service with opaque paths carries is its own affair: no rule can tell its paths apart.
+canonical_path(_, request) if destination(request).opaque_paths
+
+# An escape is upper-case hex of a byte that needs it, and never `%2F %5C %00 %2E`: another parser may undo those.
+canonical_path(path, _) if {
+	regex.match(`^/(?:[A-Za-z0-9._~!$&'()*+,=:@/-]|%(?:0[1-9A-F]|1[0-9A-F]|2[0235]|3[BCEF]|5[BDE]|60|7[BCDF]|[89A-F][0-9A-F]))*$`, path)
+	not contains(path, "//")
+	not "." in split(path, "/")
+	not ".." in split(path, "/")
+}
+
+# METADATA
+# description: The path without its query, which no rule looks at.
+bare_path(request) := split(request.path, "?")[0]
+
+# METADATA
+# description: The service that is called, by `name` in the namespace `default` or by `namespace/name`.
+destination(request) := data.mesh.services[request.destination.service] if contains(request.destination.service, "/")
+
+destination(request) := data.mesh.services[concat("/", ["default", request.destination.service])] if {
+	not contains(request.destination.service, "/")
+}
+
+# METADATA
+# description: Whether the port that was called, if it is known, is the service's.
+at_its_port(request) if called_port(request) == destination(request).port
+
+# METADATA
+# description: The port that was called; where it is not known, the service's own.
+called_port(request) := object.get(request.destination, "port", destination(request).port)
