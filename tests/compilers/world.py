@@ -55,6 +55,8 @@ class _Echo(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     version = "?"
+    waiting: list[str]
+    """The paths of requests that are being delayed."""
     wbufsize = 1 << 16  # one write for headers and body: two would wait for a delayed acknowledgement
 
     def answer(self) -> None:
@@ -62,6 +64,7 @@ class _Echo(BaseHTTPRequestHandler):
         self.rfile.read(length)
         delay = float(self.headers.get("x-test-delay") or 0)
         if delay:
+            self.waiting.append(self.path)
             threading.Event().wait(delay)
         seen = {"version": self.version, "method": self.command, "path": self.path}
         body = json.dumps({**seen, "headers": {k.lower(): v for k, v in self.headers.items()}}).encode()
@@ -174,6 +177,7 @@ class RealMesh:
     logs: dict[str, Path] = field(default_factory=dict)
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     applications: dict[str, ExitStack] = field(default_factory=dict)
+    delayed: dict[Name, list[str]] = field(default_factory=dict)
 
     def app_of(self, endpoint: Endpoint) -> Connection:
         """A connection as an instance's application opens it: to its own sidecar's outbound listener."""
@@ -191,7 +195,7 @@ class RealMesh:
     @contextmanager
     def posing(self, endpoint: Endpoint, service: Name) -> Iterator[None]:
         """A server where an instance's sidecar would be, with the certificate of `service`."""
-        handler = type("Posing", (_Echo,), {"do_GET": _Echo.answer})
+        handler = type("Posing", (_Echo,), {"do_GET": _Echo.answer, "waiting": []})
         server = _Server((endpoint.address, self.mesh.settings.inbound_port), handler)
         tls = self._tls(ssl.PROTOCOL_TLS_SERVER, self.authority.secrets(service))
         tls.verify_mode = ssl.CERT_REQUIRED
@@ -208,6 +212,10 @@ class RealMesh:
         tls.load_verify_locations(cadata=secrets.roots.decode())
         tls.load_cert_chain(pem)
         return tls
+
+    def waiting(self, service: Name, path: str) -> list[str]:
+        """The requests for a path that the service's applications have been told to delay."""
+        return [seen for seen in self.delayed.get(service, ()) if seen == path]
 
     def stop_application(self, node_id: str) -> None:
         """End the application of one instance; its sidecar stays."""
@@ -270,7 +278,7 @@ def running(mesh: Mesh, sidecars: Sidecars, only: set[Name] | None = None) -> It
         chosen = [node for node in nodes(mesh) if only is None or node.service in only]
         for node in chosen:
             application = world.applications[node.id] = stack.enter_context(ExitStack())
-            application.enter_context(_serving(_application(node)))
+            application.enter_context(_serving(_application(node, world.delayed.setdefault(node.service, []))))
             process = world.processes[node.id] = sidecars.start(world, node, memo)
             stack.callback(_end, process)
         for node in chosen:
@@ -284,10 +292,9 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def _application(node: Node) -> _Server:
-    handler = type(
-        "Echo", (_Echo,), {"version": node.version, **{f"do_{method}": _Echo.answer for method in METHODS}}
-    )
+def _application(node: Node, waiting: list[str]) -> _Server:
+    said = {"version": node.version, "waiting": waiting}
+    handler = type("Echo", (_Echo,), {**said, **{f"do_{method}": _Echo.answer for method in METHODS}})
     return _Server((node.endpoint.app_address, node.endpoint.app_port), handler)
 
 

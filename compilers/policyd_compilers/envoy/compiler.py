@@ -8,7 +8,7 @@ an unrelated change costs two look-ups and returns the very same object.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from types import MappingProxyType
@@ -26,7 +26,7 @@ from policyd.model.names import Name
 from policyd.model.node import Node
 from policyd.model.service import Endpoint, Protocol, Service, Version
 from policyd_compilers.envoy import bootstrap as bootstraps
-from policyd_compilers.envoy import clusters, endpoints, inbound, losses, outbound, proto, rbac
+from policyd_compilers.envoy import clusters, endpoints, inbound, losses, narrowing, outbound, proto, rbac
 from policyd_compilers.envoy import render as rendering
 from policyd_compilers.envoy import validation as validating
 
@@ -68,6 +68,10 @@ class EnvoyCompiler:
     def render(self, artifact: Artifact) -> str:
         """The artefact as YAML with every `Any` opened."""
         return rendering.render(artifact)
+
+    def narrowed(self, artifact: Artifact, revoked: Sequence[str]) -> Artifact:
+        """An inbound listener or its rules, closed to `revoked` as well; every other artefact as it is."""
+        return narrowing.narrowed(artifact, revoked)
 
     def validation(self, compiled: Compiled, node: Node, secrets: Secrets) -> Validation:
         """A static bootstrap with the same resources, for `envoy --mode validate`."""

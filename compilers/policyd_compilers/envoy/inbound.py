@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 from envoy.config.core.v3 import protocol_pb2
@@ -10,6 +10,7 @@ from envoy.config.listener.v3 import listener_components_pb2, listener_pb2
 from envoy.config.route.v3 import route_components_pb2, route_pb2
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2
 
+from policyd.base.content import digest
 from policyd.compiler.naming import APP, INBOUND
 from policyd.model.access import Access
 from policyd.model.mesh import Settings
@@ -33,7 +34,7 @@ def route_config_name(service: Name) -> str:
 def filter_chain(settings: Settings, service: Service, access: Access) -> Any:
     """The one filter chain of a service's inbound listeners; equal for all its instances."""
     return listener_components_pb2.FilterChain(
-        name=INBOUND,
+        name=chain_name(access.revoked),
         filters=[
             listener_components_pb2.Filter(
                 name="envoy.filters.network.http_connection_manager",
@@ -45,6 +46,15 @@ def filter_chain(settings: Settings, service: Service, access: Access) -> Any:
     )
 
 
+def chain_name(revoked: Sequence[str]) -> str:
+    """The name of the chain, by who is cut off: Envoy drains the connections of a chain whose name has gone.
+
+    So a revocation ends what its caller has open, idle connections and streams in flight with it. There is no way to
+    end one caller's connections alone: those of others are drained with them, and come back.
+    """
+    return f"{INBOUND}-{digest(sorted(revoked))}" if revoked else INBOUND
+
+
 def reads(service: Service, access: Access) -> Hashable:
     """What of a service and its rules the filter chain depends on; a change of it drains connections."""
     return (
@@ -53,6 +63,7 @@ def reads(service: Service, access: Access) -> Hashable:
         service.health_check,
         service.opaque_paths,
         tokens.asked(access),
+        access.revoked,
     )
 
 

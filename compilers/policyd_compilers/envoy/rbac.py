@@ -63,6 +63,20 @@ def per_route(settings: Settings, service: Service, access: Access) -> Any:
     return filter_pb2.RBACPerRoute(rbac=rbac)
 
 
+def cut_off(override: Any, revoked: Sequence[str]) -> bool:
+    """Close rules that were compiled before to these identities too. False where that changes nothing."""
+    before = override.SerializeToString(deterministic=True)
+    for matcher, denied in ((override.rbac.matcher, REVOKED), (override.rbac.shadow_matcher, SAME)):
+        if not (matcher.HasField("matcher_tree") or matcher.HasField("matcher_list")):
+            continue  # nobody is let in
+        if not matcher.matcher_tree.HasField("exact_match_map"):
+            whole = matchers.by_identity({}, matchers.then(matcher))
+            matcher.CopyFrom(whole)
+        for identity in revoked:
+            matcher.matcher_tree.exact_match_map.map[identity].CopyFrom(_deny(denied))
+    return bool(override.SerializeToString(deterministic=True) != before)
+
+
 class _Judge:
     """Builds the trees of one destination."""
 

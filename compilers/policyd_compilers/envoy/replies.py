@@ -36,7 +36,7 @@ def inbound() -> Any:
     """
     mappers = [
         _denial(NOT_CANONICAL, status=400),
-        _denial(REVOKED, headers={"connection": "close"}),
+        _denial(REVOKED),
         _denial(NO_VALID_TOKEN, status=401, headers={"www-authenticate": "Bearer"}),
         _denial(NO_RULE_FOR_CALLER),
         _denial(NO_RULE_FOR_REQUEST),

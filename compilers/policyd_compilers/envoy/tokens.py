@@ -22,6 +22,7 @@ from policyd.compiler.conditions import TOKEN, conditions
 from policyd.model.access import Access
 from policyd.model.tokens import Issuer, TokenCondition
 from policyd_compilers.envoy import matchers
+from policyd_compilers.envoy.keys import usable_keys
 
 FILTER = "envoy.filters.http.jwt_authn"
 HEADER = "authorization"
@@ -38,7 +39,8 @@ def asked(access: Access) -> bool:
 
 def filter_config(issuers: Iterable[Issuer]) -> Any | None:
     """The filter that believes tokens of those issuers, or `None` where none of them has keys."""
-    providers = {issuer.name: _provider(issuer) for issuer in issuers if issuer.keys}
+    keys = {issuer: usable_keys(issuer.keys) for issuer in issuers if issuer.keys}
+    providers = {issuer.name: _provider(issuer, found) for issuer, found in keys.items() if found}
     if not providers:
         return None
     one_of = [config_pb2.JwtRequirement(provider_name=name) for name in sorted(providers)]
@@ -52,38 +54,32 @@ def filter_config(issuers: Iterable[Issuer]) -> Any | None:
 
 
 class Judge:
-    """Predicates on what the filter has left, for the issuers of a mesh."""
+    """Predicates on what the filter has left. An issuer without keys has left nothing: no token of his is good."""
 
     def __init__(self, issuers: Sequence[Issuer]) -> None:
-        self._known = tuple(issuer.name for issuer in issuers if issuer.keys)
+        self._issuers = tuple(issuer.name for issuer in issuers)
 
     def valid(self) -> Any:
         """The request came with a token that is good, whoever of the issuers has made it."""
-        return self._believed([matchers.any_of([_is_there(name) for name in self._known])] if self._known else [])
+        if not self._issuers:
+            return matchers.never()
+        return matchers.all_of([_one_token(), matchers.any_of([_is_there(name) for name in self._issuers])])
 
     def meets(self, condition: TokenCondition) -> Any:
         """The request came with a good token of the issuer and with every claim."""
-        if condition.issuer not in self._known:
-            return self._believed([])
-        return self._believed(
-            [
-                _is_there(condition.issuer),
-                *(_has(condition.issuer, claim, values) for claim, values in condition.claims),
-            ]
-        )
-
-    def _believed(self, parts: Sequence[Any]) -> Any:
-        """One token in the header, and `parts`, of which there is none where nobody's tokens are believed."""
-        if not parts:
-            return matchers.never()
-        return matchers.all_of([matchers.header_is(HEADER, _ONE_TOKEN), *parts])
+        claims = [_has(condition.issuer, claim, values) for claim, values in condition.claims]
+        return matchers.all_of([_one_token(), _is_there(condition.issuer), *claims])
 
 
-def _provider(issuer: Issuer) -> Any:
+def _one_token() -> Any:
+    return matchers.header_is(HEADER, _ONE_TOKEN)
+
+
+def _provider(issuer: Issuer, keys: str) -> Any:
     return config_pb2.JwtProvider(
         issuer=issuer.url,
         audiences=issuer.audiences,
-        local_jwks=base_pb2.DataSource(inline_string=issuer.keys),
+        local_jwks=base_pb2.DataSource(inline_string=keys),
         from_headers=[config_pb2.JwtHeader(name=HEADER, value_prefix="Bearer ")],
         forward=True,
         payload_in_metadata=issuer.name,
