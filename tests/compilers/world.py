@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import http.client
 import json
 import socket
@@ -31,6 +33,7 @@ from policyd.model.names import Name, dns_name, spiffe_id
 from policyd.model.node import Node, nodes
 from policyd.model.service import Endpoint
 
+_WEBSOCKET = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 PEM = serialization.Encoding.PEM
 
 
@@ -60,6 +63,9 @@ class _Echo(BaseHTTPRequestHandler):
     wbufsize = 1 << 16  # one write for headers and body: two would wait for a delayed acknowledgement
 
     def answer(self) -> None:
+        if self.headers.get("upgrade"):
+            self._switch()
+            return
         length = int(self.headers.get("content-length") or 0)
         self.rfile.read(length)
         delay = float(self.headers.get("x-test-delay") or 0)
@@ -73,6 +79,20 @@ class _Echo(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(body)
+
+    def _switch(self) -> None:
+        """Agree to any upgrade, then say everything again, louder."""
+        self.send_response(101)
+        self.send_header("connection", "upgrade")
+        self.send_header("upgrade", self.headers["upgrade"])
+        # RFC 6455, section 4.2.2: proxies look whether the answer is one to this very request.
+        proof = hashlib.sha1(f"{self.headers['sec-websocket-key']}{_WEBSOCKET}".encode(), usedforsecurity=False)
+        self.send_header("sec-websocket-accept", base64.b64encode(proof.digest()).decode())
+        self.end_headers()
+        self.wfile.flush()
+        while heard := self.connection.recv(4_096):
+            self.connection.sendall(heard.upper())
+        self.close_connection = True
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
         """Say nothing."""
@@ -135,6 +155,20 @@ class Connection:
             except (OSError, http.client.HTTPException):
                 self.close()
         return self._exchange(self._open(), method, raw)
+
+    def upgrade(self, target: str, protocol: str, host: str, **headers: str) -> tuple[int, socket.socket]:
+        """Ask for another protocol: the status, and the socket, which speaks it if the status is 101."""
+        asked = {"connection": "upgrade", "upgrade": protocol, "sec-websocket-version": "13", **headers}
+        asked.setdefault("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")
+        lines = [f"GET {target} HTTP/1.1", f"host: {host}", *(f"{name}: {value}" for name, value in asked.items())]
+        connection = self._open()
+        connection.sendall(("\r\n".join(lines) + "\r\n\r\n").encode())
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            byte = connection.recv(1)
+            assert byte, "closed without an answer"
+            head += byte
+        return int(head.split()[1]), connection
 
     def __enter__(self) -> Self:
         return self

@@ -160,6 +160,7 @@ def _endpoints(settings: Settings, service: Name, version: Version, memo: Memo) 
 def _inbound_routes(settings: Settings, service: Service, access: Access, memo: Memo) -> Artifact:
     key = (
         "inbound", settings.digest, access.digest, service.resilience.timeouts, service.opaque_paths, service.port,
+        service.upgrades,
     )  # fmt: skip
     return memo.get(
         key,
@@ -170,7 +171,8 @@ def _inbound_routes(settings: Settings, service: Service, access: Access, memo: 
 
 
 def _outbound_routes(settings: Settings, caller: Name, scope: tuple[Service, ...], memo: Memo) -> Artifact:
-    key = ("outbound", settings.digest, caller, tuple((each.name, each.split, each.resilience) for each in scope))
+    read = tuple((each.name, each.split, each.resilience, each.upgrades) for each in scope)
+    key = ("outbound", settings.digest, caller, read)
     return memo.get(
         key,
         lambda: proto.artifact(

@@ -16,7 +16,7 @@ from policyd.model.access import Access
 from policyd.model.mesh import Settings
 from policyd.model.names import Name
 from policyd.model.service import Service
-from policyd_compilers.envoy import access_log, canonical, health, manager, rbac, replies, tls, tokens
+from policyd_compilers.envoy import access_log, canonical, health, manager, rbac, replies, tls, tokens, upgrades
 from policyd_compilers.envoy.endpoints import socket_address
 from policyd_compilers.envoy.proto import boolean, milliseconds, pack, seconds, uint32
 
@@ -62,6 +62,7 @@ def reads(service: Service, access: Access) -> Hashable:
         service.resilience.timeouts,
         service.health_check,
         service.opaque_paths,
+        service.upgrades,
         tokens.asked(access),
         access.revoked,
     )
@@ -80,6 +81,8 @@ def connection_manager(settings: Settings, service: Service, access: Access) -> 
     options.headers_with_underscores_action = protocol_pb2.HttpProtocolOptions.REJECT_REQUEST
     # A live connection keeps the certificate that it began with: half a leaf's life is as old as one may get.
     options.max_connection_duration.CopyFrom(seconds(settings.leaf_s // 2))
+    # Between Envoys an upgrade is an extended CONNECT (RFC 8441), which becomes the upgrade again before any filter.
+    message.http2_protocol_options.allow_connect = bool(service.upgrades)
     message.path_with_escaped_slashes_action = (
         _Manager.KEEP_UNCHANGED if service.opaque_paths else _Manager.REJECT_REQUEST
     )
@@ -123,12 +126,12 @@ def routes(settings: Settings, service: Service, access: Access) -> Any:
         routes=[
             route_components_pb2.Route(
                 name=APP,
-                match=route_components_pb2.RouteMatch(prefix="/"),
+                match=match,
                 route=route_components_pb2.RouteAction(
-                    cluster=APP,
-                    timeout=milliseconds(service.resilience.timeouts.request_ms),
+                    cluster=APP, timeout=milliseconds(timeout_ms), upgrade_configs=offered
                 ),
             )
+            for match, offered, timeout_ms in upgrades.routes(service, service.resilience.timeouts.request_ms)
         ],
         typed_per_filter_config={rbac.FILTER: pack(rbac.per_route(settings, service, access))},
     )

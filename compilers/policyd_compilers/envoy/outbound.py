@@ -15,7 +15,7 @@ from policyd.compiler.rules import NOT_IN_SCOPE
 from policyd.model.mesh import Settings
 from policyd.model.names import Name
 from policyd.model.service import HeaderMatch, Service
-from policyd_compilers.envoy import access_log, manager, replies, retries
+from policyd_compilers.envoy import access_log, manager, replies, retries, upgrades
 from policyd_compilers.envoy.endpoints import socket_address
 from policyd_compilers.envoy.proto import boolean, milliseconds, pack, uint32
 
@@ -75,19 +75,22 @@ def virtual_host(settings: Settings, service: Service, *, local: bool) -> Any:
     """The names of a destination and the way to its versions. Only its own namespace calls it by the short name."""
     split = service.split
     found = []
-    if split.first is not None:
-        found.append(_route("first", service, [(split.first_version, 1)], split.first))
-    found.append(_route("split", service, split.weights, None))
+    for match, offered, timeout_ms in upgrades.routes(service, service.resilience.timeouts.request_ms):
+        if split.first is not None:
+            first = _action(service, [(split.first_version, 1)], timeout_ms, offered)
+            found.append(route_components_pb2.Route(name="first", match=_with(match, split.first), route=first))
+        action = _action(service, split.weights, timeout_ms, offered)
+        found.append(route_components_pb2.Route(name="split", match=match, route=action))
     return route_components_pb2.VirtualHost(
         name=str(service.name), domains=host_names(settings, service.name, local=local), routes=found
     )
 
 
-def _route(name: str, service: Service, weights: Sequence[tuple[str, int]], header: HeaderMatch | None) -> Any:
-    timeouts = service.resilience.timeouts
+def _action(service: Service, weights: Sequence[tuple[str, int]], timeout_ms: int, offered: Sequence[Any]) -> Any:
     action = route_components_pb2.RouteAction(
-        timeout=milliseconds(timeouts.request_ms),
-        idle_timeout=milliseconds(timeouts.idle_ms),
+        timeout=milliseconds(timeout_ms),
+        upgrade_configs=offered,
+        idle_timeout=milliseconds(service.resilience.timeouts.idle_ms),
         retry_policy=retries.policy(service.resilience),
         cluster_not_found_response_code=route_components_pb2.RouteAction.SERVICE_UNAVAILABLE,
     )
@@ -100,14 +103,19 @@ def _route(name: str, service: Service, weights: Sequence[tuple[str, int]], head
             )
             for version, weight in weights
         )
-    match = route_components_pb2.RouteMatch(prefix="/")
-    if header is not None:
-        match.headers.append(
-            route_components_pb2.HeaderMatcher(
-                name=header.name, string_match=string_pb2.StringMatcher(exact=header.value)
-            )
+    return action
+
+
+def _with(match: Any, header: HeaderMatch) -> Any:
+    """The same requests, as far as they bring the header."""
+    narrower = route_components_pb2.RouteMatch()
+    narrower.CopyFrom(match)
+    narrower.headers.append(
+        route_components_pb2.HeaderMatcher(
+            name=header.name, string_match=string_pb2.StringMatcher(exact=header.value)
         )
-    return route_components_pb2.Route(name=name, match=match, route=action)
+    )
+    return narrower
 
 
 def _refusal() -> Any:

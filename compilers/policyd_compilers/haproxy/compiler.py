@@ -87,13 +87,13 @@ def _own(service: Service) -> tuple[object, ...]:
     """What of a service its own sidecars depend on."""
     return (
         service.name, service.protocol, service.resilience.timeouts, service.health_check, service.opaque_paths,
-        service.port,
+        service.port, service.upgrades,
     )  # fmt: skip
 
 
 def _outbound(sources: Sources, endpoint: Endpoint, memo: Memo) -> Artifact:
     settings, address = sources.settings, outbound_address(endpoint.address)
-    destinations_key = tuple((each.name, each.split) for each in sources.carried)
+    destinations_key = tuple((each.name, each.split, each.upgrades) for each in sources.carried)
     key = (NAME, "outbound", settings.digest, sources.service.name, destinations_key)
 
     def build() -> Artifact:
@@ -106,6 +106,6 @@ def _outbound(sources: Sources, endpoint: Endpoint, memo: Memo) -> Artifact:
 def _destination(settings: Settings, service: Service, memo: Memo) -> Artifact:
     key = (
         NAME, "destination", settings.digest, service.name, service.protocol, service.versions, service.resilience,
-        service.health_check,
+        service.health_check, service.upgrades,
     )  # fmt: skip
     return memo.get(key, lambda: destinations.destination(settings, service))

@@ -11,7 +11,7 @@ from policyd.compiler.artifact import Artifact
 from policyd.model.mesh import Settings
 from policyd.model.names import dns_name
 from policyd.model.service import Protocol, Service, Version
-from policyd_compilers.haproxy import health, retries, tls
+from policyd_compilers.haproxy import health, retries, tls, upgrades
 from policyd_compilers.haproxy.endpoints import socket_address
 from policyd_compilers.haproxy.names import backend, destination_file
 from policyd_compilers.haproxy.text import artifact, milliseconds, section
@@ -38,6 +38,7 @@ def _lines(settings: Settings, service: Service, version: Version) -> Iterator[s
     yield f"timeout server {milliseconds(timeouts.per_try_ms or timeouts.request_ms)}"
     yield from retries.rules(service.resilience.retries)
     yield "http-reuse always"
+    yield from upgrades.silence(service)
     checked = ""
     if service.health_check is not None:
         yield from health.check(service.health_check, host, mark=True)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from policyd.compiler.naming import APP, INBOUND
 from policyd.compiler.sources import Sources
 from policyd.model.service import Endpoint, Protocol, Service
-from policyd_compilers.haproxy import access, access_log, canonical, health, replies, tls
+from policyd_compilers.haproxy import access, access_log, canonical, health, tls, upgrades
 from policyd_compilers.haproxy.endpoints import socket_address
 from policyd_compilers.haproxy.names import APP_HEALTH
 from policyd_compilers.haproxy.text import milliseconds, section
@@ -54,7 +54,7 @@ def _rules(sources: Sources) -> Iterator[str]:
     yield from canonical.rules(opaque_paths=service.opaque_paths)
     if service.health_check is not None:
         yield from health.answer(service.health_check)
-    yield replies.deny(403, replies.UPGRADE, "if { req.hdr(upgrade) -m found }")
+    yield from upgrades.offered(service)
     yield from access.rules(sources.settings, service, sources.access)
     yield from forward()
     yield f"default_backend {APP}"
@@ -76,6 +76,7 @@ def _application(service: Service, endpoint: Endpoint) -> Iterator[str]:
     yield f"timeout server {milliseconds(timeouts.request_ms)}"
     yield "retries 0"
     yield "http-reuse safe"
+    yield from upgrades.silence(service)
     protocol = " proto h2" if service.protocol in _MULTIPLEXED else ""
     address = socket_address(endpoint.app_address, endpoint.app_port)
     yield f"server {APP} {address}{protocol} pool-purge-delay {APP_IDLE}"

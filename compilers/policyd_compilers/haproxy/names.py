@@ -24,3 +24,8 @@ def destination_file(service: Name) -> str:
 def backend(service: Name, version: str) -> str:
     """The backend of one version of a service: its counters are that version's counters."""
     return f"{service.namespace}.{service.name}.{version}"
+
+
+def condition(service: Name, what: str) -> str:
+    """A condition on requests to a service."""
+    return f"{service.namespace}.{service.name}:{what}"

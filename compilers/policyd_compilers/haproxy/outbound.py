@@ -12,11 +12,10 @@ from policyd.compiler.naming import OUTBOUND, host_names
 from policyd.compiler.rules import NOT_IN_SCOPE
 from policyd.compiler.sources import Sources
 from policyd.model.mesh import Settings
-from policyd.model.names import Name
 from policyd.model.service import WHOLE, Service
-from policyd_compilers.haproxy import access_log, canonical, inbound, replies
+from policyd_compilers.haproxy import access_log, canonical, inbound, replies, upgrades
 from policyd_compilers.haproxy.endpoints import socket_address
-from policyd_compilers.haproxy.names import backend
+from policyd_compilers.haproxy.names import backend, condition
 from policyd_compilers.haproxy.text import argument, section, word
 
 IDLE = "300s"
@@ -45,7 +44,7 @@ def _rules(sources: Sources) -> Iterator[str]:
         yield from _named(sources.settings, service, local=service.name.namespace == caller.namespace)
     refused = f"if {{ var(txn.route) -m str -- {NOT_IN_SCOPE} }}"
     yield replies.deny(403, NOT_IN_SCOPE, refused, caller)
-    yield replies.deny(403, replies.UPGRADE, "if { req.hdr(upgrade) -m found }", caller)
+    yield from upgrades.carried(sources.carried, caller)
     yield "http-request del-header x-forwarded-client-cert"
     yield from inbound.forward()
     yield "http-request set-header host %[var(txn.host)]"
@@ -57,7 +56,7 @@ def _rules(sources: Sources) -> Iterator[str]:
 def _named(settings: Settings, service: Service, *, local: bool) -> Iterator[str]:
     """The names of a destination, and the header that comes before its weights."""
     names = host_names(settings, service.name, local=local)
-    named, first = _condition(service.name, "named"), _condition(service.name, "first")
+    named, first = condition(service.name, "named"), condition(service.name, "first")
     yield f"acl {named} var(txn.host) -m str -- {' '.join(word(name) for name in names)}"
     yield f"http-request set-var(txn.route) str(split) if {named}"
     if service.split.first is not None:
@@ -68,7 +67,7 @@ def _named(settings: Settings, service: Service, *, local: bool) -> Iterator[str
 
 def _choices(service: Service) -> Iterator[str]:
     """The first line that holds: the header, then each version's part of the draw from 0 to `WHOLE`."""
-    named, first = _condition(service.name, "named"), _condition(service.name, "first")
+    named, first = condition(service.name, "named"), condition(service.name, "first")
     split = service.split
     if split.first is not None:
         yield f"use_backend {backend(service.name, split.first_version)} if {named} {first}"
@@ -77,7 +76,3 @@ def _choices(service: Service) -> Iterator[str]:
         below += weight
         draw = f" {{ var(txn.draw) -m int lt {below} }}" if below < WHOLE else ""
         yield f"use_backend {backend(service.name, version)} if {named}{draw}"
-
-
-def _condition(service: Name, what: str) -> str:
-    return f"{service.namespace}.{service.name}:{what}"

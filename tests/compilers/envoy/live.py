@@ -22,6 +22,7 @@ from policyd.delivery.xds.server import XdsServer
 from policyd.model.mesh import Mesh
 from policyd.model.node import Node
 from policyd_compilers.envoy import COMPILER
+from tests.compilers.envoy.proxies import Envoys, socket_of
 from tests.compilers.world import RealMesh
 
 T = TypeVar("T")
@@ -46,7 +47,7 @@ class LiveEnvoys:
         host, _, port = self._server.address.rpartition(":")
         stem = node.id.replace("/", "_")
         config, log = world.folder / f"{stem}.yaml", world.folder / f"{stem}.log"
-        admin = ListenAddress(path=str(self.admin_of(world, node)))
+        admin = ListenAddress(path=str(socket_of(world, node)))
         config.write_bytes(COMPILER.bootstrap(node, ListenAddress(host, int(port)), admin))
         world.logs[node.id] = log
         command = [*envoy_command(self.binary, config, 1), "--file-flush-interval-msec", "20"]
@@ -56,9 +57,9 @@ class LiveEnvoys:
         self.serve(world.mesh, [node])
         return process
 
-    def admin_of(self, world: RealMesh, node: Node) -> Path:
-        """The admin interface of an Envoy."""
-        return world.folder / f"{node.id.replace('/', '_')}.admin"
+    def content(self, world: RealMesh, node: Node) -> bool:
+        """As static ones are."""
+        return Envoys(self.binary).content(world, node)
 
     def serve(self, mesh: Mesh, nodes: Sequence[Node] = (), *, roots: bytes = b"") -> None:
         """Give every Envoy what `mesh` means for it; return when all have acknowledged. `roots`: another bundle."""

@@ -1,4 +1,4 @@
-"""What a change does to live connections: the real Envoy under a real control plane, with real client certificates."""
+"""What a change does to live connections: a real Envoy under a real control plane, with real client certificates."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.compilers.envoy.live import LiveEnvoys, live
 from tests.compilers.envoy.proxies import Envoys
 from tests.compilers.meshes import PAYMENTS, WEB, mesh, rule, service
 from tests.compilers.test_mixed import Mixed
-from tests.compilers.world import Authority, Connection, RealMesh, loopback, running
+from tests.compilers.world import Authority, Connection, RealMesh, Sidecars, loopback, running
 
 pytestmark = pytest.mark.e2e
 
@@ -80,8 +80,8 @@ def living(envoy_binary: Path, offset: int) -> Iterator[Live]:
     the_mesh = open_to_all(loopback(os.getpid() + offset))
     static = Envoys(envoy_binary)
     with live(envoy_binary) as envoys, ExitStack() as opened:
-        sidecars = Mixed({PAYMENTS: envoys, WEB: static, OTHER: static})
-        with running(the_mesh, sidecars) as world:
+        kinds: dict[Name, Sidecars] = {PAYMENTS: envoys, WEB: static, OTHER: static}
+        with running(the_mesh, Mixed(kinds)) as world:
             world.until(lambda: _answers(world))
             yield Live(world, envoys, opened)
 
