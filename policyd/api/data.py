@@ -18,7 +18,7 @@ from policyd.api.bodies import BadRequest, answer, parse_object, read_object, re
 from policyd.api.control import Decisions
 from policyd.api.question import question_from
 from policyd.base.errors import Retry, UsageError
-from policyd.decisions import Answer
+from policyd.decisions import Answer, Cause
 
 
 class DataEndpoint:
@@ -68,7 +68,7 @@ class DataEndpoint:
         try:
             question = question_from(asked)
         except BadRequest as error:
-            return Answer(False, "deny", "", (str(error),))
+            return Answer(False, "deny", "", (str(error),), cause=Cause.MALFORMED.value)
         return await self._decisions.explain(question, at) if at else self._decisions.decide(question)
 
 

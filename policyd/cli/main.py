@@ -49,6 +49,7 @@ VERBS = (
     Verb("review", "review:review", _INTENTS),
     Verb("test", "policy_tests:try_tests", _INTENTS),
     Verb("explain", "explain:explain", _INTENTS),
+    Verb("why", "why:why", _INTENTS),
     Verb("compile", "compile:compile_", _INTENTS),
     Verb("schema", "schema:schema", _INTENTS),
     Verb("run", "run:run", _CONTROLLER),

@@ -1,6 +1,7 @@
 """Addresses of callers as numbers: blocks are made ready once, an address is read when a rule asks for it.
 
-IPv4 is looked at as IPv4-mapped IPv6 (RFC 4291, section 2.5.5.2), so that both spellings of an address are one.
+IPv4 is looked at as IPv4-mapped IPv6 (RFC 4291, section 2.5.5.2), so that both spellings of an address are one. An
+IPv4 address is in blocks of IPv4 only, however large a block of IPv6 is: so do the proxies see it.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 _MAPPED = 0xFFFF << 32
-"""`::ffff:0:0`, where the IPv4 addresses are."""
+_MAPPED_END = _MAPPED | 0xFFFF_FFFF
+"""`::ffff:0:0/96`, where the IPv4 addresses are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +26,7 @@ class Blocks:
     @classmethod
     def of(cls, blocks: Iterable[str]) -> Blocks:
         """The union of blocks in CIDR. Raises `ValueError` for what is none."""
-        return cls._joined(map(block_range, blocks))
+        return cls._joined(part for block in blocks for part in _without_ipv4(*block_range(block)))
 
     @classmethod
     def _joined(cls, ranges: Iterable[tuple[int, int]]) -> Blocks:
@@ -54,6 +56,15 @@ def block_range(block: str) -> tuple[int, int]:
     network = ipaddress.ip_network(block)
     above = _MAPPED if network.version == 4 else 0
     return above | int(network.network_address), above | int(network.broadcast_address)
+
+
+def _without_ipv4(low: int, high: int) -> tuple[tuple[int, int], ...]:
+    """A range of IPv6 without the IPv4 addresses inside of it; one of IPv4 as it is."""
+    if low < _MAPPED and high > _MAPPED_END:
+        return (low, _MAPPED - 1), (_MAPPED_END + 1, high)
+    if low < _MAPPED <= high:
+        return ((low, _MAPPED - 1),)
+    return ((low, high),)
 
 
 def address_number(text: str) -> int | None:

@@ -149,7 +149,7 @@ class Destination:
                 fitting.append(position)
             elif obstacle is Obstacle.TOKEN and self._asks(position, request):
                 refusal = Cause.TOKEN_NEEDED
-        would, observer = self._would(allowing, fitting, at) if self.observers else (None, None)
+        would, observer = self._would(allowing, fitting) if self.observers else (None, None)
         if allowing is None:
             return _NO_RULE if refusal is Cause.NO_RULE and would is None else Verdict(refusal, None, would, observer)
         return Verdict(Cause.ALLOWED, self.rules[allowing].rule.name, would, observer)
@@ -180,20 +180,16 @@ class Destination:
         """Whether a rule that lacks only a token decides, and no valid one was given."""
         return request.token.state is not TokenState.VALID and self.rules[position].rule.mode is Mode.ENFORCE
 
-    def _would(self, allowing: int | None, fitting: Sequence[int], at: datetime) -> tuple[Would | None, Name | None]:
-        """What the observed rules would change. One that has expired stands for nothing any more."""
-        standing = [(observer, gone) for observer, gone in self.observers.items() if self._in_force(observer, at)]
-        gone = {position for _, replaced in standing for position in replaced}
+    def _would(self, allowing: int | None, fitting: Sequence[int]) -> tuple[Would | None, Name | None]:
+        """What the observed rules would change, in the place of what they stand for (`Access.would_be`)."""
+        gone = {position for replaced in self.observers.values() for position in replaced}
         left = next((position for position in fitting if position not in gone), None)
         if allowing is None and left is not None:
             return Would.ALLOW, self.rules[left].rule.name
         if allowing is not None and left is None:
-            observer = next(observer for observer, replaced in standing if allowing in replaced)
+            observer = next(observer for observer, replaced in self.observers.items() if allowing in replaced)
             return Would.DENY, self.rules[observer].rule.name
         return None, None
-
-    def _in_force(self, position: int, at: datetime) -> bool:
-        return self.rules[position].rule.in_force(at)
 
 
 def _add(rules: dict[int, Blocks | None], position: int, blocks: Blocks | None) -> None:

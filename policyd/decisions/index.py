@@ -8,6 +8,7 @@ from datetime import datetime
 from functools import partial
 
 from policyd.decisions import reasons
+from policyd.decisions.callers import ANY_IDENTITY
 from policyd.decisions.decision import Cause, Decision
 from policyd.decisions.destination import Destination
 from policyd.decisions.request import Request, fault
@@ -50,6 +51,8 @@ class Index:
 
     def decide(self, request: Request, at: datetime) -> Decision:
         """The decision at the instant `at`. What is not canonical is rejected, what no rule allows is denied."""
+        if not request.source.startswith(ANY_IDENTITY):
+            return Decision(Cause.MALFORMED, None, None, None, partial(reasons.nobody, request))
         destination = self.destinations.get(request.destination)
         wrong = fault(request, opaque_paths=destination is not None and destination.opaque_paths)
         if wrong:

@@ -21,6 +21,11 @@ def plain(text: str) -> tuple[Reason, ...]:
     return (Reason(text),)
 
 
+def nobody(request: Request) -> tuple[Reason, ...]:
+    """The caller is not verified."""
+    return plain(f"`{request.source}` is not a SPIFFE ID, so nobody knows who calls")
+
+
 def unknown(request: Request) -> tuple[Reason, ...]:
     """The destination is no service of the mesh."""
     return (Reason(f"there is no service `{short(request.destination)}`"),)

@@ -62,7 +62,7 @@ def fault(request: Request, *, opaque_paths: bool) -> str:
     if not is_canonical_method(request.method):
         return f"`{request.method}` is not a method that a request may have"
     host = request.host
-    if host and not _HOST.fullmatch(host) and not _HOST.fullmatch(_normal(host)):
+    if host and not _HOST.fullmatch(host) and not (host.isascii() and _HOST.fullmatch(_normal(host))):
         return f"`{host}` is not a host"
     if not opaque_paths and not is_canonical_path(path := request.path.partition("?")[0]):
         return f"path `{path}` is not canonical: two parsers could read it differently"

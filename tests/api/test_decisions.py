@@ -14,7 +14,9 @@ from opa_client.opa_async import AsyncOpaClient
 from policyd.api.app import application, server
 from policyd.api.bodies import LONGEST_BODY
 from policyd.api.metrics import ControllerMetrics
+from policyd.api.question import question_from
 from policyd.base.errors import UsageError
+from policyd.decisions import NO_TOKEN, Token, TokenState
 from tests.api.conftest import WEB, Api, OneController, OneFloor, OneRule
 
 ALLOW = "/v1/data/policyd/authz/allow"
@@ -112,19 +114,32 @@ def test_an_explanation_has_rule_place_and_reasons(client: Api) -> None:
     assert client.post("/v1/explain", json={"input": {}}).status_code == 400
 
 
+@pytest.mark.parametrize("port", ["8080", True, None, 90, [], 8080.5])
+def test_an_odd_port_is_no_yes(port: object, client: Api) -> None:
+    asked = {**GOOD, "destination": {"service": "checkout", "port": port}}
+    assert client.post(ALLOW, json={"input": asked}).json() == {"result": False}
+
+
 @pytest.mark.parametrize(
-    ("field", "value"),
+    ("said", "token"),
     [
-        ("jwt", {"state": "valid"}), ("jwt", {"state": "Absent"}), ("jwt", {}), ("jwt", []), ("jwt", "absent"),
-        ("jwt", {"state": "absent", "claims": []}), ("jwt", {"state": "absent", "issuer": 1}),
-        ("destination", {"service": "checkout", "port": "8080"}), ("source", {"spiffe": WEB, "ip": None}),
-        ("destination", {"service": "checkout", "port": True}), ("destination", {"service": "checkout", "port": 90}),
+        (None, NO_TOKEN),
+        ({"state": "absent", "claims": {"role": "admin"}}, Token(TokenState.ABSENT, "", {"role": "admin"})),
+        ({"state": "valid", "issuer": "x", "claims": {"a": 1}}, Token(TokenState.VALID, "x", {"a": 1})),
+        ({"state": "valid", "issuer": 1, "claims": []}, Token(TokenState.VALID)),
+        ({"state": "Valid"}, Token(TokenState.INVALID)),
+        ({"state": ["valid"]}, Token(TokenState.INVALID)),
+        ("valid", Token(TokenState.INVALID)),
+        ([], Token(TokenState.INVALID)),
     ],
-)  # fmt: skip
-def test_odd_tokens_ports_and_addresses_are_no_yes(field: str, value: object, client: Api) -> None:
-    assert client.post(ALLOW, json={"input": {**GOOD, field: value}}).json() == {"result": False}
-    absent = {**GOOD, "jwt": {"state": "absent", "claims": {"role": "admin"}}}
-    assert client.post(ALLOW, json={"input": absent}).json() == {"result": True}
+)
+def test_an_odd_token_is_no_valid_one(said: object, token: Token) -> None:
+    assert question_from({**GOOD, "jwt": said}).token == token
+
+
+@pytest.mark.parametrize("ip", [None, 1, ["10.0.0.1"]])
+def test_an_odd_address_is_not_known(ip: object) -> None:
+    assert question_from({**GOOD, "source": {"spiffe": WEB, "ip": ip}}).ip == ""
 
 
 def test_other_rules_than_the_promoted_ones_may_be_asked(client: Api) -> None:

@@ -26,6 +26,8 @@ def expected(mesh: Mesh, request: Request, at: datetime) -> Expected:
     """The decision about a request with a sound host."""
     service = mesh.services.get(request.destination)
     path = request.path.split("?")[0]
+    if not request.source.startswith("spiffe://"):
+        return Expected(Cause.MALFORMED)
     if request.method not in METHODS:
         return Expected(Cause.NOT_CANONICAL)
     if not (service is not None and service.opaque_paths) and not is_canonical_path(path):
@@ -37,12 +39,10 @@ def expected(mesh: Mesh, request: Request, at: datetime) -> Expected:
     access = mesh.access[service.name]
     if request.source in access.revoked:
         return Expected(Cause.REVOKED)
-    standing = [rule for rule in access.rules if rule.in_force(at)]
-    gone = {name for rule in standing if rule.mode is Mode.OBSERVE for name in rule.replaces}
-    fitting = [rule for rule in standing if fits(mesh, rule, request)]
+    fitting = [rule for rule in access.rules if rule.in_force(at) and fits(mesh, rule, request)]
     allowing = [rule for rule in fitting if has_token(mesh, rule, request)]
     enforced = [rule for rule in allowing if rule.mode is Mode.ENFORCE]
-    would_be = [rule for rule in allowing if rule.name not in gone]
+    would_be = [rule for rule in allowing if rule in access.would_be]
     would = None if bool(enforced) == bool(would_be) else Would.DENY if enforced else Would.ALLOW
     if enforced:
         return Expected(Cause.ALLOWED, enforced[0].name, would)
@@ -86,11 +86,11 @@ def _inside(ip: str, block: str) -> bool:
     except ValueError:
         return False
     network = ipaddress.ip_network(block)
-    if address.version == 6 and address.ipv4_mapped is not None and network.version == 4:
+    if address.version == 6 and address.ipv4_mapped is not None:
         address = address.ipv4_mapped
-    if address.version == 4 and network.version == 6:
+    if address.version == 4 and network.version == 6 and int(network.network_address) >> 32 == 0xFFFF:
         address = ipaddress.ip_address(f"::ffff:{address}")
-    return address in network
+    return address.version == network.version and address in network
 
 
 def has_token(mesh: Mesh, rule: Rule, request: Request) -> bool:

@@ -1,0 +1,113 @@
+"""`policyd why`: a line of a sidecar's access log, replayed: which rule decided, or came nearest, and where it is."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.text import Text
+
+from policyd.base.clock import SystemClock
+from policyd.base.errors import UsageError
+from policyd.cli.access_line import Logged, destination_of, differences, read_line
+from policyd.cli.asking import ClaimOption, Known, TokenStateOption
+from policyd.cli.client import DEFAULT_SERVER, Client, ServerOption
+from policyd.cli.explain import ask, known_by, look, said_by
+from policyd.cli.output import Format, OutputOption, console, say_json, words
+from policyd.cli.render_answer import answer_json, answer_text
+from policyd.decisions import Request
+from policyd.decisions.reasons import caller_text, short
+
+
+def why(
+    line: Annotated[str, typer.Argument(help="The line, in quotes; standard input if it is `-` or left out.")] = "-",
+    *,
+    source: Annotated[str, typer.Option("--from", help="Who called, where the line is of his own sidecar.")] = "",
+    destination: Annotated[str, typer.Option("--to", help="Who was called, where the host does not tell.")] = "",
+    ip: Annotated[str, typer.Option("--ip", help="The address of the direct peer.")] = "",
+    token: TokenStateOption = None,
+    jwt_claim: ClaimOption = None,
+    at: Annotated[
+        str,
+        typer.Option(
+            "--at", help="Whose rules: `promoted`, `head`, a commit, `node:ID`; the node's, if the line says it."
+        ),
+    ] = "",
+    path: Annotated[
+        Path | None, typer.Option("--path", help="Replay by the intents in a folder, without a controller.")
+    ] = None,
+    server: ServerOption = DEFAULT_SERVER,
+    output: OutputOption = Format.TEXT,
+) -> None:
+    """Replay a logged request at its instant; say which rule decided, and whether the log says so too.
+
+    Exit code 1 where the log and the replay disagree.
+    """
+    if path is not None and at:
+        raise UsageError("`--at` asks a controller and `--path` a folder", hint="leave one of them out")
+    logged = read_line(_given(line))
+
+    def read(known: Known) -> Request:
+        asked = _request(logged, known, source, destination)
+        return asked._replace(ip=ip or logged.ip, token=known.token(token, jwt_claim or ()))
+
+    answer: dict[str, Any]
+    if path is not None:
+        said = said_by(path)
+        known = Known.of(said.mesh)
+        asked = read(known)
+        answer = asdict(look(said, asked, logged.start or SystemClock().now(), path, logged.rule))
+    else:
+        client = Client(server)
+        try:
+            known = known_by(client)
+            asked = read(known)
+            when = {"when": logged.start.isoformat()} if logged.start is not None else {}
+            answer = ask(client, asked, at or _of_node(logged), logged=logged.rule, **when)
+        finally:
+            client.close()
+    differs = differences(logged, answer)
+    if output is Format.JSON:
+        told = {"rule": logged.rule, "status": logged.status, "start": logged.start}
+        say_json({**answer_json(answer, asked), "logged": told, "agrees": not differs, "differences": differs})
+    else:
+        _say(answer, asked, known, differs)
+    if differs:
+        raise typer.Exit(1)
+
+
+def _given(line: str) -> str:
+    if line != "-":
+        return line
+    lines = [each for each in sys.stdin.read(1 << 20).splitlines() if each.strip()]
+    if len(lines) != 1:
+        raise UsageError(f"{len(lines)} lines were given", hint="one line of an access log at a time")
+    return lines[0]
+
+
+def _request(logged: Logged, known: Known, source: str, destination: str) -> Request:
+    """The request of a line, with what was typed in the place of what it does not say."""
+    caller = known.identity(source) if source else logged.caller
+    if not caller:
+        raise UsageError("the line does not say who called", hint="the sidecar of the caller wrote it: `--from web`")
+    to = known.service(destination) if destination else destination_of(logged, known)
+    return Request(caller, to, logged.method, logged.path, logged.host)
+
+
+def _of_node(logged: Logged) -> str:
+    return f"node:{logged.node}" if logged.node and logged.inbound else "promoted"
+
+
+def _say(answer: Mapping[str, Any], asked: Request, known: Known, differs: Sequence[str]) -> None:
+    out = console()
+    caller = caller_text(asked.source, known.trust_domain).strip("`")
+    for line in answer_text(answer, asked, caller, short(asked.destination)):
+        out.print(line)
+    for difference in differs:
+        out.print(Text.assemble(("  ! ", "bold yellow"), words(difference)))
+    if not differs:
+        out.print(Text("  the log says the same", style="green"))

@@ -1,0 +1,156 @@
+"""`policyd why`: lines as our sidecars write them, replayed against a folder and against a controller."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from policyd.cli.access_line import read_line
+from policyd.cli.judged import judge
+from policyd.cli.main import build
+from policyd.compiler.rules import policy_name
+from policyd.decisions import Outcome
+from policyd.model.names import Name
+from policyd.source import DirectoryTree
+from tests.cli.conftest import Policyd
+
+WEB = "spiffe://shop.example/ns/default/svc/web"
+
+
+def policy(shop: Path, destination: str, rule: str) -> str:
+    access = judge(DirectoryTree(shop)).mesh().access[Name.parse(destination)]
+    return next(policy_name(each) for each in access.rules if each.name.name == rule)
+
+
+def line(**said: Any) -> str:
+    """A line of an Envoy's inbound log; what it does not know is null."""
+    whole = {
+        "listener": "inbound", "start": "2026-11-25T15:00:00.123Z", "method": "POST", "host": "checkout",
+        "path": "/v1/orders?draft=1", "status": 201, "details": "via_upstream", "flags": "-", "route": None,
+        "request_id": "5a9c", "duration_ms": 3, "bytes_in": 0, "bytes_out": 2, "caller": WEB, "rule": None,
+        "observed": None, "observed_rule": None,
+    }  # fmt: skip
+    return json.dumps({**whole, **said})
+
+
+def test_a_line_that_agrees_names_the_rule_and_its_place(policyd: Policyd, shop: Path) -> None:
+    rule = policy(shop, "checkout", "web-checks-out")
+    done = policyd("why", line(rule=rule), "--path", shop)
+    assert (done.exit_code, done.stdout.split("\n")[0]) == (0, "allow  web → checkout  POST /v1/orders?draft=1")
+    assert f"{shop}/services/checkout.yaml:" in done.stdout
+    assert "the log says the same" in done.stdout
+    told = json.loads(policyd("why", line(rule=rule), "--path", shop, "-o", "json").stdout)
+    assert (told["agrees"], told["policy"], told["logged_now"], told["owner"]) == (True, rule, rule, "team-buy")
+
+
+def test_a_denial_is_explained_by_the_nearest_miss(policyd: Policyd, shop: Path) -> None:
+    said = line(host="payments.default:8080", path="/v1/charges", status=403, rule="no-rule-for-caller")
+    done = policyd("why", said, "--path", shop)
+    assert done.exit_code == 0
+    assert done.stdout.startswith("deny (403)  web → payments  POST /v1/charges")
+    assert "rule `checkout-charges` allows it, but only from `checkout`" in done.stdout
+    rejected = policyd("why", line(path="/v1/../admin", status=400), "--path", shop)
+    assert (rejected.exit_code, "reject (400)" in rejected.stdout) == (0, True)
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ({"rule": "default/web-checks-out#00000000"}, "the rule was worded otherwise then"),
+        ({"rule": "default/gone#00000000"}, "there is no such rule now"),
+        ({"path": "/v1/else", "rule": "default/gone#00000000"}, "the replay `deny`: the rules have changed since"),
+        ({"status": 403, "rule": "no-rule-for-request"}, "and the replay `allow`: the rules have changed since"),
+        ({}, "the line does not say what decided"),
+    ],
+)
+def test_where_log_and_replay_disagree_it_says_so(
+    said: dict[str, Any], words: str, policyd: Policyd, shop: Path
+) -> None:
+    done = policyd("why", line(**said), "--path", shop)
+    assert done.exit_code == 1
+    assert words in done.stdout
+
+
+def test_a_line_carries_no_token_and_no_address(policyd: Policyd, shop: Path) -> None:
+    file = shop / "services" / "checkout.yaml"
+    file.write_text(file.read_text().replace("from: [web]", "from: [{service: web, ipBlock: 10.0.0.0/8}]"))
+    rule = policy(shop, "checkout", "web-checks-out")
+    done = policyd("why", line(rule=rule), "--path", shop)
+    assert (done.exit_code, "by the same rule: it asks for what a line does not carry" in done.stdout) == (1, True)
+    assert policyd("why", line(rule=rule), "--path", shop, "--ip", "10.0.0.9").exit_code == 0
+    assert policyd("why", line(rule=rule, ip="10.0.0.9"), "--path", shop).exit_code == 0
+
+
+def test_the_request_is_replayed_at_its_own_instant(policyd: Policyd, shop: Path) -> None:
+    file = shop / "services" / "checkout.yaml"
+    file.write_text(file.read_text().replace("from: [web]", "from: [web]\n  expires: 2026-06-01"))
+    rule = policy(shop, "checkout", "web-checks-out")
+    assert policyd("why", line(rule=rule, start="2026-05-31T23:59:59Z"), "--path", shop).exit_code == 0
+    assert policyd("why", line(rule=rule), "--path", shop).exit_code == 1
+
+
+def test_the_callers_own_sidecar_does_not_say_who_called(policyd: Policyd, shop: Path) -> None:
+    said = line(listener="outbound", caller=None, status=403, host="payments", path="/v1/charges")
+    done = policyd("why", said, "--path", shop)
+    assert (done.exit_code, "the line does not say who called" in done.stderr) == (2, True)
+    found = policyd("why", said, "--path", shop, "--from", "web", "--to", "payments")
+    assert (found.exit_code, "only from `checkout`" in found.stdout) == (0, True)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("not a line", "this is no line of an access log"),
+        ("[1]", "this is no line of an access log"),
+        ('{"method": "GET"}', "the line does not say `path`, `host`, `status`"),
+        (line(status="200"), "the line does not say `status`"),
+        (line(status=True), "the line does not say `status`"),
+        (line(method=None, path="-"), "the line does not say `method`, `path`"),
+        (line(host="a.b.c.d"), "which service `a.b.c.d` is cannot be told"),
+        (line(host="payments", caller="spiffe://x.example/y"), "which service `payments` is cannot be told"),
+    ],
+)
+def test_what_is_no_line_is_said(text: str, words: str, policyd: Policyd, shop: Path) -> None:
+    done = policyd("why", text, "--path", shop)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert words in done.stderr
+    assert "hint: " in done.stderr
+
+
+def test_one_line_on_standard_input(shop: Path) -> None:
+    def run(given: str) -> Result:
+        return CliRunner().invoke(build(), ["why", "--path", str(shop)], input=given)
+
+    assert run(line(rule=policy(shop, "checkout", "web-checks-out")) + "\n\n").exit_code == 0
+    assert "2 lines were given" in run(line() + "\n" + line()).stderr
+    assert "0 lines were given" in run("\n").stderr
+
+
+def test_a_controller_is_asked_about_what_the_node_ran(policyd: Policyd, address: str) -> None:
+    said = line(method="GET", path="/v1/items", rule="default/web-reads#abc", status=200)
+    told = json.loads(policyd("why", said, "--server", address, "-o", "json").stdout)
+    assert (told["judged"], told["logged_now"], told["rule"]) == (
+        "promoted",
+        "default/web-reads#abc",
+        "default/web-reads",
+    )
+    of_node = line(node="default/checkout/v1/10.0.0.1", method="GET", path="/v1/items")
+    lost = policyd("why", of_node, "--server", address)
+    assert (lost.exit_code, "there is no node `node:default/checkout/v1/10.0.0.1`" in lost.stderr) == (2, True)
+    assert json.loads(policyd("why", of_node, "--server", address, "--at", "head", "-o", "json").stdout)["live"]
+    assert "leave one of them out" in policyd("why", said, "--at", "head", "--path", ".").stderr
+
+
+def test_what_the_proxies_write_is_read() -> None:
+    haproxy = line(start="2026-11-25T15:00:00Z", rule="", observed="-", caller=WEB)
+    assert read_line(haproxy).start == datetime(2026, 11, 25, 15, tzinfo=UTC)
+    assert read_line(line(start="yesterday")).start is None
+    assert [read_line(line(status=status)).outcome for status in (200, 400, 401, 403)] == [
+        None, Outcome.REJECT, Outcome.DENY, Outcome.DENY,
+    ]  # fmt: skip
+    assert read_line(line(status=403, rule="default/r#1")).outcome is Outcome.ALLOW
