@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from policyd.intents.kind import Intent, Many, Part
-from policyd.intents.units import Label, Milliseconds, Reference, TrustDomain
+from policyd.intents.units import Label, Reference, Time, TrustDomain
 
 Port = Annotated[int, Field(ge=1, le=65_535)]
 
@@ -24,9 +24,9 @@ class DataPlane(Part):
 class Lifetimes(Part):
     """How long identities live."""
 
-    leaf: Milliseconds = 86_400_000
+    leaf: Time = 86_400_000
     """A workload's certificate; it is renewed at half its life. For example `24h`."""
-    root: Milliseconds = 31_536_000_000
+    root: Time = 31_536_000_000
     """The certificate authority's own certificate. For example `1y`."""
 
 
