@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Protocol
 
 from policyd.base.clock import Clock
 from policyd.base.diagnostics import Finding, Location, Severity, has_errors, in_order
+from policyd.base.leisure import leisurely
 from policyd.base.stopwatch import Stopwatch, untimed
 from policyd.daemon.planes import DataPlanes
 from policyd.intents import Bindings, Loaded, ParseCache, load
@@ -109,14 +110,14 @@ class Admission:
     async def self_check(self) -> tuple[Snapshot, tuple[str, ...]] | None:
         """The commit considered last, read and lowered once more from nothing, and what differs then.
 
-        Where something does, nothing that was remembered is used again. The rules' verdicts are not asked for again.
+        Where something does, nothing that was remembered is used again. The rules' verdicts are not asked for again:
+        their keys are the whole question (decision 041). Takes about four seconds for 1,000 services, in small steps.
         Raises `Retry` where the commit cannot be read.
         """
         if self._lowered is None:
             return None
         snapshot, before = self._lowered
-        after = await asyncio.to_thread(lambda: lower(load(snapshot, ParseCache()), LoweringMemo()))
-        drifted = tuple(_differing(before, after))
+        drifted = await asyncio.to_thread(_drift, snapshot, before)
         if drifted:
             built = self._memo.built
             self._cache, self._memo = ParseCache(), LoweringMemo()
@@ -126,6 +127,12 @@ class Admission:
     async def resume(self, snapshot: Snapshot) -> None:
         """Begin after a restart with the commit that was taken last: its rules judge the next one."""
         await self._judge.promote(snapshot)
+
+
+def _drift(snapshot: Snapshot, before: Lowered) -> tuple[str, ...]:
+    """What lowering the commit from nothing says otherwise than `before`."""
+    calmly = replace(snapshot, blob=leisurely(snapshot.blob))
+    return tuple(_differing(before, lower(load(calmly))))
 
 
 def _differing(before: Lowered, after: Lowered) -> Iterator[str]:
