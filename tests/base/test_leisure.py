@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from policyd.base import leisure
 from policyd.base.leisure import PAUSE_S, at_leisure, leisurely
 
 
@@ -12,7 +11,7 @@ from policyd.base.leisure import PAUSE_S, at_leisure, leisurely
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """What was slept."""
     slept: list[float] = []
-    monkeypatch.setattr(leisure.time, "sleep", slept.append)
+    monkeypatch.setattr("policyd.base.leisure.time.sleep", slept.append)
     return slept
 
 
