@@ -34,6 +34,7 @@ def application(control: ControlPlane, decisions: Decisions, metrics: Controller
             Route("/v1/releases/{id}", own.release),
             Route("/v1/releases/{id}/{verb}", own.command, methods=["POST"]),
             Route("/v1/clock/accept", own.accept_clock, methods=["POST"]),
+            Route("/v1/recover", own.recover, methods=["POST"]),
             Route("/v1/self-check", own.self_check, methods=["POST"]),
             Route("/v1/events", own.events),
             Route("/healthz", own.healthz),

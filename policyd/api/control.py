@@ -119,6 +119,13 @@ class SelfCheck:
 
 
 @dataclass(frozen=True, slots=True)
+class Recovered:
+    """What a controller goes on from whose store was lost: the commit that is taken for promoted."""
+
+    promoted: str
+
+
+@dataclass(frozen=True, slots=True)
 class Question:
     """May this request pass? `source` is a SPIFFE ID; `service` is `name` or `namespace/name`."""
 
@@ -172,6 +179,10 @@ class ControlPlane(Protocol):
 
     async def accept_clock(self) -> None:
         """Let rules that a clock which was ahead has ended hold again. Raises `Retry` or `Stalled`."""
+        ...
+
+    async def recover(self, promoted: str) -> Recovered:
+        """Take a commit (`HEAD`, or its id) for what was promoted before the store was lost."""
         ...
 
 

@@ -8,7 +8,7 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from policyd.api.bodies import BadRequest, answer, refusal
+from policyd.api.bodies import BadRequest, answer, read_object, refusal
 from policyd.api.control import ControlPlane
 from policyd.api.metrics import ControllerMetrics
 from policyd.base.errors import PolicydError
@@ -62,6 +62,20 @@ class ControlEndpoint:
         except PolicydError as error:
             return refusal(BadRequest(str(error), code="conflict", status=409, hint=error.hint))
         return answer({"accepted": True})
+
+    async def recover(self, request: Request) -> Response:
+        """`POST /v1/recover`: `{"promoted": COMMIT}` is what was promoted before the store was lost."""
+        if "origin" in request.headers:
+            return _from_a_browser()
+        try:
+            promoted = (await read_object(request)).get("promoted")
+            if not isinstance(promoted, str):
+                raise BadRequest("`promoted` is not a string", hint="`HEAD`, or the id of a commit")
+            return answer(await self._control.recover(promoted))
+        except BadRequest as error:
+            return refusal(error)
+        except PolicydError as error:
+            return refusal(BadRequest(str(error), code="conflict", status=409, hint=error.hint))
 
     async def self_check(self, request: Request) -> Response:
         """`POST /v1/self-check`: compare with a controller that remembers nothing, now."""

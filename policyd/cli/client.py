@@ -34,10 +34,10 @@ class Client:
         with self._in_words():
             return _body(self._http.get(path))
 
-    def post(self, path: str, body: object = None) -> Any:
+    def post(self, path: str, body: object = None, *, timeout_s: float = _TIMEOUT_S) -> Any:
         """What the controller answers to an order."""
         with self._in_words():
-            return _body(self._http.post(path, json=body))
+            return _body(self._http.post(path, json=body, timeout=timeout_s))
 
     @contextmanager
     def following(self) -> Iterator[Iterator[dict[str, Any]]]:

@@ -87,12 +87,23 @@ class Admission:
 
         Raises `Retry` or `Stalled` where the engine has no answer: nothing is known about the commit then.
         """
+        outcome, self._lowered = await self._verdict(snapshot, trust_domain)
+        if isinstance(outcome, Admitted):
+            await self._judge.promote(snapshot)
+        return outcome
+
+    async def judge_again(self, snapshot: Snapshot, trust_domain: str = "") -> Admitted | Rejected:
+        """Judge a commit of the past as `consider` would, and do not follow it. Raises the same."""
+        return (await self._verdict(snapshot, trust_domain))[0]
+
+    async def _verdict(
+        self, snapshot: Snapshot, trust_domain: str
+    ) -> tuple[Admitted | Rejected, tuple[Snapshot, Lowered]]:
         with self._stopwatch("load"):
             loaded = await asyncio.to_thread(load, snapshot, self._cache)
         self.parsed_files += loaded.parsed_files
         with self._stopwatch("lower"):
             lowered = await asyncio.to_thread(lower, loaded, self._memo)
-        self._lowered = snapshot, lowered
         findings = [*snapshot.findings, *lowered.findings]  # lowering hands the loader's on
         findings += self._bindings.findings(loaded.documents)
         with self._stopwatch("judge"):
@@ -103,9 +114,8 @@ class Admission:
             findings += self._planes.findings(lowered.mesh, lowered.provenance)
         ordered = in_order(findings)
         if lowered.mesh is None or has_errors(ordered):
-            return Rejected(snapshot, ordered)
-        await self._judge.promote(snapshot)
-        return Admitted(snapshot, lowered.mesh, lowered.provenance, ordered)
+            return Rejected(snapshot, ordered), (snapshot, lowered)
+        return Admitted(snapshot, lowered.mesh, lowered.provenance, ordered), (snapshot, lowered)
 
     async def self_check(self) -> tuple[Snapshot, tuple[str, ...]] | None:
         """The commit considered last, read and lowered once more from nothing, and what differs then.

@@ -18,7 +18,7 @@ from datetime import datetime
 
 import structlog
 
-from policyd.api.control import CommitStatus, FindingStatus, SelfCheck, Status
+from policyd.api.control import CommitStatus, FindingStatus, Recovered, SelfCheck, Status
 from policyd.api.metrics import ControllerMetrics
 from policyd.base.clock import Clock
 from policyd.base.diagnostics import Finding
@@ -26,7 +26,8 @@ from policyd.base.errors import PolicydError
 from policyd.daemon.admission import Admission, Admitted, Rejected
 from policyd.daemon.deciding import Promoted
 from policyd.daemon.patience import patience_s, until_known
-from policyd.daemon.picture import proxies, services
+from policyd.daemon.picture import held_proxies, held_services, proxies, services
+from policyd.daemon.recovery import Recovery
 from policyd.daemon.troubles import About, Troubles
 from policyd.daemon.wallet import Wallet
 from policyd.delivery.xds.server import XdsServer
@@ -64,6 +65,8 @@ class Controller:
         driver: Driver,
         xds: XdsServer,
         wallet: Wallet,
+        recovery: Recovery,
+        troubles: Troubles,
         metrics: ControllerMetrics,
         clock: Clock,
         engine_name: str,
@@ -76,6 +79,7 @@ class Controller:
         self._driver = driver
         self._xds = xds
         self._wallet = wallet
+        self._recovery = recovery
         self._metrics = metrics
         self._clock = clock
         self._engine_name = engine_name
@@ -84,7 +88,7 @@ class Controller:
         self._commit: CommitStatus | None = None
         self._head: Mesh | None = None
         self._provenance: Mapping[Key, Provenance] = {}
-        self._troubles = Troubles()
+        self._troubles = troubles
         self._considering = asyncio.Lock()
         self._log = structlog.get_logger("controller")
 
@@ -150,8 +154,20 @@ class Controller:
         said = self._driver.status()
         records = self._driver.records()
         promoted = self._driver.promoted
+        self._recovery.say()
         self._troubles.say(About.RELEASES, said.stalled)
         self._troubles.say(About.CLOCK, _behind(self._clock.now(), self._driver.floor))
+        found = self._recovery.found
+        if found is not None:
+            return Status(
+                mesh=self._head.settings.name if self._head is not None else "",
+                head=said.head,
+                commit=self._commit,
+                engine=self._engine_name,
+                troubles=self._troubles.all(),
+                services=held_services(found.splits, self._head),
+                nodes=held_proxies(found.nodes, self._xds),
+            )
         return Status(
             mesh=promoted.settings.name if promoted is not None else "",
             head=said.head,
@@ -166,6 +182,7 @@ class Controller:
     def ready(self) -> str:
         """Why proxies are not served yet; empty when they are."""
         if self._driver.promoted is None:
+            self._recovery.say()
             return str(self._troubles) or "no commit has been taken yet"
         return "" if self._driver.status().serving else "the last promoted mesh is being compiled"
 
@@ -208,6 +225,11 @@ class Controller:
         """Do what a person asks who knows that the clock was ahead and is right now."""
         self._log.warning("clock accepted", now=self._clock.now().isoformat(), floor=str(self._driver.floor))
         await self._driver.accept_clock()
+
+    async def recover(self, promoted: str) -> Recovered:
+        """Do what a person asks who knows what was promoted before the store was lost."""
+        async with self._considering:
+            return Recovered(await self._recovery.promoted(promoted))
 
     def measure(self) -> None:
         """Bring the gauges up to date, just before they are read."""

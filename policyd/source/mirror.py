@@ -16,6 +16,7 @@ HEAD = "refs/policyd/head"
 
 _URL = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)://[^\s\x00-\x1f]+")
 _SCP = re.compile(r"[A-Za-z0-9._-]+@[A-Za-z0-9.-]+:(?!:)[^\s\x00-\x1f]+")
+_COMMIT = re.compile(r"[0-9a-f]{7,40}")
 _BAD_IN_REF = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|\.lock(/|$)|/$|\.$|^[/.-]|/\.")
 RETRY_S = 5.0
 AT_ONCE_S = 0.1
@@ -82,6 +83,21 @@ class Mirror:
     def snapshot(self, commit: str) -> Snapshot:
         """The watched folder at a commit that was fetched."""
         return self._objects.snapshot(commit, self.subdirectory)
+
+    def resolve(self, revision: str) -> str:
+        """The commit that a person means: `HEAD` is the branch as it was fetched, all else begins a commit's id.
+
+        Raises `UsageError` for what is neither, `Retry` before anything was fetched.
+        """
+        if revision == "HEAD":
+            return self._objects.tip(HEAD)
+        if not _COMMIT.fullmatch(revision):
+            raise UsageError(f"`{revision}` is not a commit", hint="`HEAD`, or an id: `git log` shows them")
+        return self._objects.resolve(revision)
+
+    def history(self, last: int) -> tuple[str, ...]:
+        """The newest commits of the branch by their first parents, newest first. Raises `Retry`."""
+        return self._objects.history(self._objects.tip(HEAD), last)
 
     def is_ancestor(self, old: str, new: str) -> bool:
         """Whether the branch only grew from `old` to `new`."""

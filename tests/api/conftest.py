@@ -10,7 +10,7 @@ import pytest
 from starlette.applications import Starlette
 
 from policyd.api.app import application
-from policyd.api.control import Answer, NodeStatus, Question, SelfCheck, Status
+from policyd.api.control import Answer, NodeStatus, Question, Recovered, SelfCheck, Status
 from policyd.api.metrics import ControllerMetrics
 from policyd.base.errors import Retry, UsageError
 from policyd.rollout.event import Event, Kind
@@ -38,6 +38,7 @@ class OneController:
         self.why_not_ready = ""
         self.measured = 0
         self.clocks_accepted = 0
+        self.recovered: list[str] = []
         self.drifted: tuple[str, ...] = ()
 
     def status(self) -> Status:
@@ -65,6 +66,12 @@ class OneController:
 
     async def accept_clock(self) -> None:
         self.clocks_accepted += 1
+
+    async def recover(self, promoted: str) -> Recovered:
+        if promoted == "0000000":
+            raise UsageError("no commit `0000000`", hint="an id")
+        self.recovered.append(promoted)
+        return Recovered("c" * 40)
 
     async def events(self) -> AsyncIterator[Event]:
         at = datetime(2027, 1, 1, tzinfo=UTC)

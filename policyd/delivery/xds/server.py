@@ -75,6 +75,7 @@ class XdsServer:
         self._proxies: dict[str, Proxy] = {}
         self._deadlines = Deadlines(clock)
         self._connections = asyncio.Event()
+        self._withholding = False
         self._server: Any = None
         self._port = 0
         self.pushed = Pushed()
@@ -105,8 +106,27 @@ class XdsServer:
             self._server = None
 
     def connected(self) -> frozenset[str]:
-        """Ids of the nodes with an open stream, assigned or not."""
+        """Ids of the nodes with an open stream, assigned or not; strangers that are withheld are not among them."""
         return frozenset(node_id for node_id, proxy in self._proxies.items() if proxy.connected)
+
+    def present(self) -> frozenset[str]:
+        """Ids of all nodes with an open stream, whether anything may be sent to them or not."""
+        return frozenset(node_id for node_id, proxy in self._proxies.items() if proxy.present)
+
+    def withhold(self, strangers: bool) -> None:
+        """Whether proxies that return with configuration of which there is no record are sent nothing.
+
+        Those that were withheld are served from their next assignment on, once they are not any more.
+        """
+        self._withholding = strangers
+        if not strangers:
+            for proxy in self._proxies.values():
+                proxy.admit()
+
+    def holders(self) -> frozenset[str]:
+        """Nodes that hold what this process has not given them: strangers, and all that are recalled."""
+        recalled = {node_id for node_id, record in self._ledger.records.items() if record.recalled and record.whole}
+        return frozenset(recalled | {node_id for node_id, proxy in self._proxies.items() if proxy.stranger})
 
     def proxy_version(self, node_id: str) -> str:
         """The program that runs as that node, such as `envoy 1.40.0`; empty until it has said so."""
@@ -124,6 +144,13 @@ class XdsServer:
             while not wanted <= self.connected():
                 await self._connections.wait()
 
+    async def wait_present(self, node_ids: Iterable[str], timeout_s: float) -> None:
+        """The same, of nodes that are withheld, too."""
+        wanted = frozenset(node_ids)
+        async with asyncio.timeout(timeout_s):
+            while not wanted <= self.present():
+                await self._connections.wait()
+
     async def wait_disconnected(self, node_ids: Iterable[str]) -> None:
         """Return when none of these nodes has a stream."""
         for node_id in node_ids:
@@ -138,7 +165,14 @@ class XdsServer:
         """What is known of one node; begun if it is new."""
         known = self._proxies.get(node_id)
         if known is None:
-            known = self._proxies[node_id] = Proxy(node_id, self._clock, self._ledger, self._read, self._allow_time)
+            known = self._proxies[node_id] = Proxy(
+                node_id,
+                self._clock,
+                self._ledger,
+                self._read,
+                asked_again=self._allow_time,
+                withholding=lambda: self._withholding,
+            )
         return known
 
     async def apply(self, assignment: Mapping[str, NodeSnapshot], deadline_s: float) -> Applied | Refused:
