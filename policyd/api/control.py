@@ -120,9 +120,14 @@ class SelfCheck:
 
 @dataclass(frozen=True, slots=True)
 class Recovered:
-    """What a controller goes on from whose store was lost: the commit that is taken for promoted."""
+    """What a controller goes on from that had lost something."""
 
     promoted: str
+    """The commit that is taken for promoted; empty where none was named."""
+    new_root: bool = False
+    """Whether leaves are signed by a new root now."""
+    waits_for: tuple[str, ...] = ()
+    """Proxies that do not trust the new root yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,8 +186,11 @@ class ControlPlane(Protocol):
         """Let rules that a clock which was ahead has ended hold again. Raises `Retry` or `Stalled`."""
         ...
 
-    async def recover(self, promoted: str) -> Recovered:
-        """Take a commit (`HEAD`, or its id) for what was promoted before the store was lost."""
+    async def recover(self, promoted: str, *, new_root: bool) -> Recovered:
+        """Take a commit (`HEAD`, or its id) for what was promoted before the store was lost; empty: not asked for.
+
+        `new_root`: let a new root take the place of one that is gone.
+        """
         ...
 
 

@@ -64,14 +64,19 @@ class ControlEndpoint:
         return answer({"accepted": True})
 
     async def recover(self, request: Request) -> Response:
-        """`POST /v1/recover`: `{"promoted": COMMIT}` is what was promoted before the store was lost."""
+        """`POST /v1/recover`: what was promoted before the store was lost (`{"promoted": COMMIT}`), or a new root."""
         if "origin" in request.headers:
             return _from_a_browser()
         try:
-            promoted = (await read_object(request)).get("promoted")
+            asked = await read_object(request)
+            promoted, new_root = asked.get("promoted", ""), asked.get("new_root", False)
             if not isinstance(promoted, str):
                 raise BadRequest("`promoted` is not a string", hint="`HEAD`, or the id of a commit")
-            return answer(await self._control.recover(promoted))
+            if not isinstance(new_root, bool):
+                raise BadRequest("`new_root` is neither true nor false")
+            if not promoted and not new_root:
+                raise BadRequest("neither `promoted` nor `new_root` is asked for")
+            return answer(await self._control.recover(promoted, new_root=new_root))
         except BadRequest as error:
             return refusal(error)
         except PolicydError as error:

@@ -90,7 +90,9 @@ async def serve(settings: Settings, clock: Clock, stop: asyncio.Event) -> None:
         )
         admission = Admission(guarding, clock, metrics.stopwatch, bindings=settings.bindings)
         troubles = Troubles()
-        recovery = Recovery(driver, lost, mirror=mirror, admission=admission, wallet=wallet, troubles=troubles)
+        recovery = Recovery(
+            driver, lost, mirror=mirror, admission=admission, wallet=wallet, troubles=troubles, xds=xds, envoys=envoys
+        )
         controller = Controller(
             mirror=mirror,
             poll_s=settings.source.poll_s,

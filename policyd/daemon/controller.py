@@ -103,7 +103,7 @@ class Controller:
     async def drive(self, stop: asyncio.Event) -> None:
         """Move releases until `stop`. What was promoted before a restart is signed for again first."""
         if self._driver.promoted is not None:
-            self._wallet.follow(self._driver.promoted.settings)
+            self._wallet.follow(self._driver.promoted.settings, live=True)
         await self._driver.run(stop)
 
     async def renew(self) -> None:
@@ -115,7 +115,7 @@ class Controller:
                 self._say_trouble(About.SECRETS, "secrets not renewed", error)
                 await self._clock.sleep(patience_s(error))
                 continue
-            self._troubles.over(About.SECRETS)
+            self._troubles.say(About.SECRETS, self._recovery.about_root())
             if due:
                 self._log.info("renewed", services=[str(service) for service in due])
                 self._driver.runtime_changed()
@@ -226,10 +226,12 @@ class Controller:
         self._log.warning("clock accepted", now=self._clock.now().isoformat(), floor=str(self._driver.floor))
         await self._driver.accept_clock()
 
-    async def recover(self, promoted: str) -> Recovered:
-        """Do what a person asks who knows what was promoted before the store was lost."""
+    async def recover(self, promoted: str, *, new_root: bool) -> Recovered:
+        """Do what a person asks who knows what was promoted before the store was lost, or that the root is gone."""
         async with self._considering:
-            return Recovered(await self._recovery.promoted(promoted))
+            commit = await self._recovery.promoted(promoted) if promoted else ""
+            waits_for = await self._recovery.new_root() if new_root else ()
+            return Recovered(commit, new_root and not waits_for, waits_for)
 
     def measure(self) -> None:
         """Bring the gauges up to date, just before they are read."""
@@ -285,7 +287,7 @@ class Controller:
     async def _judge(self, snapshot: Snapshot) -> None:
         outcome = await self._admission.consider(snapshot, self._wallet.trust_domain)
         if isinstance(outcome, Admitted):
-            self._wallet.follow(outcome.mesh.settings)
+            self._wallet.follow(outcome.mesh.settings, live=self._driver.lost or self._driver.promoted is not None)
             self._head, self._provenance = outcome.mesh, outcome.provenance
             self._seen(outcome)
             await self._driver.accept(snapshot.commit, outcome.mesh, snapshot.author, seen_s=self._since(snapshot))

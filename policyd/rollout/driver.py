@@ -147,6 +147,14 @@ class Driver:
         self._stepper.runtime_due = True
         self._wake.set()
 
+    async def deliver_secrets(self) -> None:
+        """Secrets were exchanged: let nodes have them now, and wait until they have said what they think of them."""
+        async with self._lock:
+            if self._book.promoted is not None:
+                moved = await self._stepper.move()
+                self._stepper.runtime_due = bool(moved.faults)
+                self._reporter.runtime(moved, self._heads.since_commit(), resumed=False)
+
     @property
     def floor(self) -> datetime | None:
         """The last instant at which a rule was taken as expired; none is taken back before it."""

@@ -39,6 +39,7 @@ class OneController:
         self.measured = 0
         self.clocks_accepted = 0
         self.recovered: list[str] = []
+        self.new_roots = 0
         self.drifted: tuple[str, ...] = ()
 
     def status(self) -> Status:
@@ -67,11 +68,12 @@ class OneController:
     async def accept_clock(self) -> None:
         self.clocks_accepted += 1
 
-    async def recover(self, promoted: str) -> Recovered:
+    async def recover(self, promoted: str, *, new_root: bool) -> Recovered:
         if promoted == "0000000":
             raise UsageError("no commit `0000000`", hint="an id")
         self.recovered.append(promoted)
-        return Recovered("c" * 40)
+        self.new_roots += new_root
+        return Recovered("c" * 40 if promoted else "", new_root)
 
     async def events(self) -> AsyncIterator[Event]:
         at = datetime(2027, 1, 1, tzinfo=UTC)

@@ -23,6 +23,8 @@ from policyd.demo.world import World
 from policyd.model.names import Name
 from policyd.telemetry.running import RunningEnvoys
 
+from .conftest import answered
+
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 StartPair = Callable[..., Awaitable[World]]
@@ -77,7 +79,7 @@ async def test_a_canary_stays_where_it_is_though_the_store_is_lost(
         assert answer["code"] == "internal_error", answer  # no mesh is promoted: neither allowed nor denied
         assert seen == [AT_25]
 
-        code, words = await recover(world, base)
+        code, words = await recover(world, "--promoted", base)
         assert code == 0, words
         status = await world.client.until(
             "the canary again", lambda s: s["head"] == commit and at(s, 25) and all_in_sync(s), within_s=WITHIN_S
@@ -92,14 +94,71 @@ async def test_a_canary_stays_where_it_is_though_the_store_is_lost(
     assert load.tally.requests > 300
 
 
+async def test_all_goes_on_without_the_root_until_a_person_wants_a_new_one(
+    start_pair: StartPair, short_folder: Path
+) -> None:
+    world = await start_pair()
+    load = Load(world.proxy("front"), (Stream("GET", "http://back/v1/items", 100.0),), SystemClock())
+    load.start()
+    old = await trusted(world)
+    assert len(old) == 1
+
+    await world.kill_controller()
+    shutil.rmtree(short_folder / "state" / "identity")
+    await world.start_controller(tick_s=0.25)
+    status = await world.client.until(
+        "what to type", lambda s: "policyd recover --new-root" in said(s, "secrets"), within_s=WITHIN_S
+    )
+    await world.client.until(
+        "until when", lambda s: "first of which ends at" in said(s, "secrets"), within_s=WITHIN_S
+    )
+
+    # A canary runs to its end on the certificates that there are: v2 had none of front's connections before.
+    commit = world.repository.serve("back", "v2")
+    status = await world.client.until("v2 alone", lambda s: at(s, 100) and s["head"] == commit, within_s=WITHIN_S)
+    await world.client.until("everyone in sync", all_in_sync, within_s=WITHIN_S)
+    assert await trusted(world) == old
+
+    code, words = await recover(world, "--new-root")
+    assert code == 0, words
+    assert "signed by a new root" in words
+    both = await trusted(world)
+    assert len(both) == 2
+    assert both > old
+    status = await world.client.until("nothing wrong", lambda s: not said(s, "secrets"), within_s=WITHIN_S)
+    assert all_in_sync(status)
+
+    # New connections, by leaves of the new root alone: the revert begins some, and so does a proxy that starts anew.
+    back = world.repository.revert(commit)
+    await world.client.until("v1 again", lambda s: at(s, 0) and s["head"] == back, within_s=WITHIN_S)
+    await load.stop()
+    assert load.tally.lost == 0, load.tally.reasons
+    assert load.tally.requests > 300
+    await world.sidecars.kill(FRONT)
+    await world.start_sidecar(FRONT)
+    await answered(world, "/v1/items", 200)
+
+
+async def trusted(world: World) -> frozenset[str]:
+    """The serial numbers of the roots that all proxies of the pair trust; fails where they differ."""
+    envoys = RunningEnvoys(AdminAddresses(world.sidecars.admin_template))
+    try:
+        shown = await envoys.certificates([FRONT, "default/back/v1/127.0.7.21", "default/back/v2/127.0.7.22"])
+    finally:
+        await envoys.aclose()
+    assert len(shown) == 3
+    [roots] = {certificates.roots for certificates in shown.values()}
+    return roots
+
+
 def at(status: Json, share: float) -> bool:
     """Whether back's v2 has that share."""
     return weight_of(status, "back", "v2") == share
 
 
-def said(status: Json) -> str:
-    """The trouble about the store; empty if there is none."""
-    return "".join(trouble["said"] for trouble in status.get("troubles", ()) if trouble["about"] == "store")
+def said(status: Json, about: str = "store") -> str:
+    """The trouble about something; empty if there is none."""
+    return "".join(trouble["said"] for trouble in status.get("troubles", ()) if trouble["about"] == about)
 
 
 @contextlib.asynccontextmanager
@@ -129,10 +188,10 @@ async def watched(world: World) -> AsyncIterator[list[Weights]]:
     assert seen
 
 
-async def recover(world: World, commit: str) -> tuple[int | None, str]:
+async def recover(world: World, *words: str) -> tuple[int | None, str]:
     """The exit code of the verb, and all that it said."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "policyd", "recover", "--promoted", commit, "--server", world.api),
+        *(sys.executable, "-m", "policyd", "recover", *words, "--server", world.api),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
         env={**os.environ, "COLUMNS": "200"},
