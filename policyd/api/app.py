@@ -40,6 +40,7 @@ def application(
             Route("/v1/revocations", cuts.revoke, methods=["POST"]),
             Route("/v1/revocations/{namespace}/{name}/lift", cuts.lift, methods=["POST"]),
             Route("/v1/clock/accept", own.accept_clock, methods=["POST"]),
+            Route("/v1/recover", own.recover, methods=["POST"]),
             Route("/v1/self-check", own.self_check, methods=["POST"]),
             Route("/v1/events", own.events),
             Route("/healthz", own.healthz),

@@ -123,6 +123,18 @@ class SelfCheck:
     drifted: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """What a controller goes on from that had lost something."""
+
+    promoted: str
+    """The commit that is taken for promoted; empty where none was named."""
+    new_root: bool = False
+    """Whether leaves are signed by a new root now."""
+    waits_for: tuple[str, ...] = ()
+    """Proxies that do not trust the new root yet."""
+
+
 class ControlPlane(Protocol):
     """A running controller, as seen from outside."""
 
@@ -152,6 +164,13 @@ class ControlPlane(Protocol):
 
     async def accept_clock(self) -> None:
         """Let rules that a clock which was ahead has ended hold again. Raises `Retry` or `Stalled`."""
+        ...
+
+    async def recover(self, promoted: str, *, new_root: bool) -> Recovered:
+        """Take a commit (`HEAD`, or its id) for what was promoted before the store was lost; empty: not asked for.
+
+        `new_root`: let a new root take the place of one that is gone.
+        """
         ...
 
 

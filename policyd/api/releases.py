@@ -8,7 +8,7 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from policyd.api.bodies import BadRequest, answer, from_a_browser, refusal
+from policyd.api.bodies import BadRequest, answer, from_a_browser, read_object, refusal
 from policyd.api.control import ControlPlane
 from policyd.api.metrics import ControllerMetrics
 from policyd.base.errors import PolicydError
@@ -62,6 +62,25 @@ class ControlEndpoint:
         except PolicydError as error:
             return refusal(BadRequest(str(error), code="conflict", status=409, hint=error.hint))
         return answer({"accepted": True})
+
+    async def recover(self, request: Request) -> Response:
+        """`POST /v1/recover`: what was promoted before the store was lost (`{"promoted": COMMIT}`), or a new root."""
+        if "origin" in request.headers:
+            return from_a_browser()
+        try:
+            asked = await read_object(request)
+            promoted, new_root = asked.get("promoted", ""), asked.get("new_root", False)
+            if not isinstance(promoted, str):
+                raise BadRequest("`promoted` is not a string", hint="`HEAD`, or the id of a commit")
+            if not isinstance(new_root, bool):
+                raise BadRequest("`new_root` is neither true nor false")
+            if not promoted and not new_root:
+                raise BadRequest("neither `promoted` nor `new_root` is asked for")
+            return answer(await self._control.recover(promoted, new_root=new_root))
+        except BadRequest as error:
+            return refusal(error)
+        except PolicydError as error:
+            return refusal(BadRequest(str(error), code="conflict", status=409, hint=error.hint))
 
     async def self_check(self, request: Request) -> Response:
         """`POST /v1/self-check`: compare with a controller that remembers nothing, now."""

@@ -34,10 +34,17 @@ class Client:
         with self._in_words():
             return _body(self._http.get(path))
 
-    def post(self, path: str, body: object = None, params: Mapping[str, str] | None = None) -> Any:
+    def post(
+        self,
+        path: str,
+        body: object = None,
+        params: Mapping[str, str] | None = None,
+        *,
+        timeout_s: float = _TIMEOUT_S,
+    ) -> Any:
         """What the controller answers to an order, or to a question."""
         with self._in_words():
-            return _body(self._http.post(path, json=body, params=params))
+            return _body(self._http.post(path, json=body, params=params, timeout=timeout_s))
 
     @contextmanager
     def following(self) -> Iterator[Iterator[dict[str, Any]]]:

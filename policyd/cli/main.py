@@ -60,6 +60,7 @@ VERBS = (
     Verb("revocations", "revocations:revocations", _CONTROLLER),
     Verb("self-check", "self_check:self_check", _CONTROLLER),
     Verb("accept-clock", "accept_clock:accept_clock", _CONTROLLER),
+    Verb("recover", "recover:recover", _CONTROLLER),
     Verb("demo", "demo:demo", _MACHINE),
     Verb("doctor", "doctor:doctor", _MACHINE),
 )

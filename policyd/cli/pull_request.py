@@ -111,7 +111,7 @@ def _number(event: str) -> int:
     if not event:
         return 0
     try:
-        return int(orjson.loads(Path(event).read_bytes()).get("pull_request", {}).get("number", 0))
+        return int((orjson.loads(Path(event).read_bytes()).get("pull_request") or {}).get("number", 0))
     except (OSError, ValueError, AttributeError) as error:
         raise UsageError(f"`{event}` does not say which event this is: {error}") from error
 

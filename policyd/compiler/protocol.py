@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
@@ -10,7 +10,9 @@ from policyd.base.codes import Explanation
 from policyd.compiler.artifact import Artifact, Compiled, Loss
 from policyd.compiler.memo import Memo
 from policyd.model.mesh import Mesh
+from policyd.model.names import Name
 from policyd.model.node import Node
+from policyd.model.service import Split
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +117,15 @@ class Narrows(Protocol):
 
         The very same object where it lets nobody in, or cuts them all off already.
         """
+        ...
+
+
+@runtime_checkable
+class ReadsBack(Protocol):
+    """A compiler that can read what it has written: for a controller that finds proxies running and knows nothing."""
+
+    def splits(self, artifacts: Iterable[Artifact]) -> Mapping[Name, Split]:
+        """The split of every service that these artefacts of one node, or a part of them, lead requests to."""
         ...
 
 

@@ -22,8 +22,11 @@ from policyd.daemon.deciding import ControllerDecisions
 from policyd.daemon.elsewhere import Commits, Elsewhere, Fleet
 from policyd.daemon.judging import Guardrails
 from policyd.daemon.lock import only_controller
+from policyd.daemon.lost import LostStore
+from policyd.daemon.recovery import Recovery
 from policyd.daemon.revoking import MeshRevoking
 from policyd.daemon.settings import Settings
+from policyd.daemon.troubles import Troubles
 from policyd.daemon.wallet import Wallet
 from policyd.delivery.acknowledged import AcknowledgedSets
 from policyd.delivery.ledger import Ledger
@@ -38,6 +41,7 @@ from policyd.rollout.driver import Driver
 from policyd.rollout.store import Store
 from policyd.source import Mirror
 from policyd.telemetry.envoy import EnvoyStats
+from policyd.telemetry.running import RunningEnvoys
 
 
 async def serve(settings: Settings, clock: Clock, stop: asyncio.Event) -> None:
@@ -90,10 +94,17 @@ async def serve(settings: Settings, clock: Clock, stop: asyncio.Event) -> None:
             keys=lambda: key_sets.keys,
             stopwatch=metrics.stopwatch,
         )
+        envoys = RunningEnvoys(AdminAddresses(settings.admin))
+        stack.push_async_callback(envoys.aclose)
+        lost = LostStore(xds, ledger, mirror, envoys, compiler_of=registry.load, clock=clock)
         guarding = Guardrails(
             engine, shipped_bundle(), opa=find_opa(guardrails.opa_binary), vouched=guardrails.vouched
         )
         admission = Admission(guarding, clock, metrics.stopwatch, bindings=settings.bindings)
+        troubles = Troubles()
+        recovery = Recovery(
+            driver, lost, mirror=mirror, admission=admission, wallet=wallet, troubles=troubles, xds=xds, envoys=envoys
+        )
         controller = Controller(
             mirror=mirror,
             poll_s=settings.source.poll_s,
@@ -102,6 +113,8 @@ async def serve(settings: Settings, clock: Clock, stop: asyncio.Event) -> None:
             xds=xds,
             wallet=wallet,
             key_sets=key_sets,
+            recovery=recovery,
+            troubles=troubles,
             metrics=metrics,
             clock=clock,
             engine_name=engine.name,
@@ -117,7 +130,7 @@ async def serve(settings: Settings, clock: Clock, stop: asyncio.Event) -> None:
             xds.expect(node.id for node in nodes(driver.promoted))
         await xds.start()
         stack.push_async_callback(xds.stop)
-        await _together(controller, driver, api, stop, acknowledged.follow(ledger))
+        await _together(controller, driver, api, stop, acknowledged.follow(ledger), recovery.watch(clock))
 
 
 async def _together(
@@ -125,13 +138,13 @@ async def _together(
     driver: Driver,
     api: uvicorn.Server,
     stop: asyncio.Event,
-    keeping: Coroutine[None, None, None],
+    *others: Coroutine[None, None, None],
 ) -> None:
     """Run all tasks until `stop`; one that fails takes the others down with it, since half a controller misleads."""
     try:
         async with asyncio.TaskGroup() as group:
             forever = [
-                group.create_task(keeping, name="keep"),
+                *(group.create_task(other) for other in others),
                 group.create_task(controller.follow(), name="follow"),
                 group.create_task(controller.renew(), name="renew"),
                 group.create_task(controller.fetch_keys(), name="keys"),

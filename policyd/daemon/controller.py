@@ -18,7 +18,7 @@ from datetime import datetime
 
 import structlog
 
-from policyd.api.control import CommitStatus, FindingStatus, SelfCheck, Status
+from policyd.api.control import CommitStatus, FindingStatus, Recovered, SelfCheck, Status
 from policyd.api.metrics import ControllerMetrics
 from policyd.base.clock import Clock
 from policyd.base.diagnostics import Finding
@@ -27,7 +27,8 @@ from policyd.daemon.admission import Admission, Admitted, Rejected
 from policyd.daemon.deciding import Promoted
 from policyd.daemon.elsewhere import Standing
 from policyd.daemon.patience import patience_s, until_known
-from policyd.daemon.picture import proxies, services
+from policyd.daemon.picture import held_proxies, held_services, proxies, services
+from policyd.daemon.recovery import Recovery
 from policyd.daemon.troubles import About, Troubles
 from policyd.daemon.wallet import Wallet
 from policyd.delivery.xds.server import XdsServer
@@ -67,6 +68,8 @@ class Controller:
         xds: XdsServer,
         wallet: Wallet,
         key_sets: KeySets,
+        recovery: Recovery,
+        troubles: Troubles,
         metrics: ControllerMetrics,
         clock: Clock,
         engine_name: str,
@@ -80,6 +83,7 @@ class Controller:
         self._xds = xds
         self._wallet = wallet
         self._key_sets = key_sets
+        self._recovery = recovery
         self._metrics = metrics
         self._clock = clock
         self._engine_name = engine_name
@@ -88,7 +92,7 @@ class Controller:
         self._commit: CommitStatus | None = None
         self._head: Mesh | None = None
         self._provenance: Mapping[Key, Provenance] = {}
-        self._troubles = Troubles()
+        self._troubles = troubles
         self._considering = asyncio.Lock()
         self._log = structlog.get_logger("controller")
 
@@ -103,7 +107,7 @@ class Controller:
     async def drive(self, stop: asyncio.Event) -> None:
         """Move releases until `stop`. What was promoted before a restart is signed for again first."""
         if self._driver.promoted is not None:
-            self._wallet.follow(self._driver.promoted.settings)
+            self._wallet.follow(self._driver.promoted.settings, live=True)
         await self._driver.run(stop)
 
     async def renew(self) -> None:
@@ -115,7 +119,7 @@ class Controller:
                 self._say_trouble(About.SECRETS, "secrets not renewed", error)
                 await self._clock.sleep(patience_s(error))
                 continue
-            self._troubles.over(About.SECRETS)
+            self._troubles.say(About.SECRETS, self._recovery.about_root())
             if due:
                 self._log.info("renewed", services=[str(service) for service in due])
                 self._driver.runtime_changed()
@@ -169,8 +173,20 @@ class Controller:
         said = self._driver.status()
         records = self._driver.records()
         promoted = self._driver.promoted
+        self._recovery.say()
         self._troubles.say(About.RELEASES, said.stalled)
         self._troubles.say(About.CLOCK, _behind(self._clock.now(), self._driver.closing.ended))
+        found = self._recovery.found
+        if found is not None:
+            return Status(
+                mesh=self._head.settings.name if self._head is not None else "",
+                head=said.head,
+                commit=self._commit,
+                engine=self._engine_name,
+                troubles=self._troubles.all(),
+                services=held_services(found.splits, self._head),
+                nodes=held_proxies(found.nodes, self._xds),
+            )
         return Status(
             mesh=promoted.settings.name if promoted is not None else "",
             head=said.head,
@@ -187,6 +203,7 @@ class Controller:
     def ready(self) -> str:
         """Why proxies are not served yet; empty when they are."""
         if self._driver.promoted is None:
+            self._recovery.say()
             return str(self._troubles) or "no commit has been taken yet"
         return "" if self._driver.status().serving else "the last promoted mesh is being compiled"
 
@@ -237,6 +254,13 @@ class Controller:
         """Do what a person asks who knows that the clock was ahead and is right now."""
         self._log.warning("clock accepted", now=self._clock.now().isoformat(), floor=str(self._driver.closing.ended))
         await self._driver.closing.accept_clock()
+
+    async def recover(self, promoted: str, *, new_root: bool) -> Recovered:
+        """Do what a person asks who knows what was promoted before the store was lost, or that the root is gone."""
+        async with self._considering:
+            commit = await self._recovery.promoted(promoted) if promoted else ""
+            waits_for = await self._recovery.new_root() if new_root else ()
+            return Recovered(commit, new_root and not waits_for, waits_for)
 
     def measure(self) -> None:
         """Bring the gauges up to date, just before they are read."""
@@ -292,7 +316,7 @@ class Controller:
     async def _judge(self, snapshot: Snapshot) -> None:
         outcome = await self._admission.consider(snapshot, self._wallet.trust_domain)
         if isinstance(outcome, Admitted):
-            self._wallet.follow(outcome.mesh.settings)
+            self._wallet.follow(outcome.mesh.settings, live=self._driver.lost or self._driver.promoted is not None)
             self._head, self._provenance = outcome.mesh, outcome.provenance
             self._seen(outcome)
             await self._driver.accept(snapshot.commit, outcome.mesh, snapshot.author, seen_s=self._since(snapshot))

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from policyd.api.control import NodeStatus, ServiceStatus, VersionStatus
 from policyd.delivery.xds.server import XdsServer
 from policyd.model.mesh import Mesh
-from policyd.model.service import Service
+from policyd.model.names import Name
+from policyd.model.service import Service, Split
 from policyd.plan.effective import Effective
 from policyd.rollout.record import Phase, ReleaseRecord
 from policyd.telemetry.rates import Rate
@@ -28,6 +29,32 @@ def proxies(effective: Effective | None, xds: XdsServer, degraded: Mapping[str, 
                 in_sync=node.id in connected and proxy.converged and node.id not in degraded,
                 snapshot=proxy.assigned.digest if proxy.assigned is not None else "",
                 refused=degraded.get(node.id, ""),
+            )
+        )
+    return tuple(found)
+
+
+def held_proxies(nodes: Sequence[str], xds: XdsServer) -> tuple[NodeStatus, ...]:
+    """The proxies that keep what they run, since nobody knows what they should."""
+    there = xds.present()
+    return tuple(NodeStatus(node, node in there, False, "") for node in nodes)
+
+
+def held_services(splits: Mapping[Name, Split], head: Mesh | None) -> tuple[ServiceStatus, ...]:
+    """Every service as its callers were found to split requests for it, beside what Git asks for."""
+    found: list[ServiceStatus] = []
+    for name, split in splits.items():
+        wanted = head.services.get(name) if head is not None else None
+        shares = dict(split.weights)
+        versions = {version.name for version in wanted.versions} if wanted is not None else set()
+        found.append(
+            ServiceStatus(
+                service=str(name),
+                asked=wanted.serving if wanted is not None else "",
+                versions=tuple(
+                    _version(wanted, version, shares.get(version, 0), None)
+                    for version in sorted(versions | shares.keys())
+                ),
             )
         )
     return tuple(found)
@@ -59,8 +86,8 @@ def services(
     return tuple(found)
 
 
-def _version(service: Service, name: str, weight: int, rate: Rate | None) -> VersionStatus:
-    version = service.version(name)
+def _version(service: Service | None, name: str, weight: int, rate: Rate | None) -> VersionStatus:
+    version = service.version(name) if service is not None else None
     instances = len(version.endpoints) if version is not None else 0
     if rate is None:
         return VersionStatus(name, weight, instances)

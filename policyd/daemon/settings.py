@@ -45,6 +45,10 @@ ListenAddress = Annotated[str, PlainValidator(_address)]
 """`address:port`, an IP address; port 0 lets the kernel choose."""
 
 
+Seconds = Annotated[float, Field(ge=0.01, le=86_400)]
+"""What a process can wait for without spinning, and a person without wondering."""
+
+
 class _Section(Part):
     # Fields are written as they are called here.
     model_config = ConfigDict(alias_generator=None, validate_by_name=True)
@@ -58,7 +62,7 @@ class Source(_Section):
     branch: str = "main"
     subdirectory: str = ""
     """The folder inside the repository that holds the intents; empty for all of it."""
-    poll_s: float = Field(default=15.0, gt=0)
+    poll_s: Seconds = 15.0
     """Seconds between looks; local repositories are also watched and seen at once."""
 
 
@@ -69,7 +73,7 @@ class Guardrails(_Section):
     """`auto` takes OPA where there is one, else the embedded engine."""
     opa_url: str = ""
     opa_binary: str = ""
-    deadline_s: float = Field(default=10.0, gt=0)
+    deadline_s: Seconds = 10.0
     vouched: Many[str] = ()
     """Digests of team rules that the embedded engine may run (production judges team rules with OPA)."""
 
@@ -105,11 +109,11 @@ class Settings(_Section):
     """Where a sidecar's admin answers: `unix:` or `http:`; `{address}`, `{service}` and so on are filled in."""
     guardrails: Guardrails = Guardrails()
     fetch: Fetch = Fetch()
-    tick_s: float = Field(default=1.0, gt=0)
+    tick_s: Seconds = 1.0
     """Seconds between looks at the metrics while something is in flight."""
-    deadline_s: float = Field(default=DEADLINE_S, gt=0)
+    deadline_s: Seconds = DEADLINE_S
     """How long a proxy may take to acknowledge or refuse what it was sent."""
-    self_check_s: float = Field(default=600.0, gt=0)
+    self_check_s: Seconds = 600.0
     """Seconds between two comparisons with a controller that remembers nothing."""
     logs: Logs = Logs()
 

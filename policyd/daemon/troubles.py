@@ -16,6 +16,7 @@ from policyd.api.control import TroubleStatus
 class About(enum.StrEnum):
     """What can be in trouble, in the order in which it is shown."""
 
+    STORE = "store"
     REPOSITORY = "repository"
     COMMIT = "commit"
     SECRETS = "secrets"

@@ -87,6 +87,16 @@ class NodeRecord:
     recalled: bool = False
     """Whether `acknowledged` is what another process remembered, which is all but its secrets."""
 
+    @property
+    def whole(self) -> bool:
+        """Whether it has acknowledged a whole set of something."""
+        return self.acknowledged is not None and bool(self.acknowledged.resources)
+
+    @property
+    def accounted(self) -> bool:
+        """Whether what the node has came from here: from this process, or from one that left a record of it."""
+        return self.recalled or self.acknowledged is not None or bool(self.entries)
+
     def fallback(self, assigned: NodeSnapshot | None) -> NodeSnapshot:
         """What the node returns to after a refusal: the last whole set, else what it acknowledged so far."""
         if self.acknowledged is None:

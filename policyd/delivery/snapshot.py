@@ -19,6 +19,9 @@ from policyd.delivery.resource_types import CLUSTER, ENDPOINT, LISTENER, ROUTE, 
 
 ReadReferences = Callable[[Artifact], References]
 
+_KEPT = b"\0"
+"""No message begins so: there is no field 0."""
+
 
 @dataclass(frozen=True, slots=True)
 class NodeSnapshot:
@@ -53,6 +56,16 @@ class NodeSnapshot:
             yield from named.values()
 
 
+def kept(kind: str, name: str) -> Artifact:
+    """Stands in a snapshot for whatever the node has under that name, which is neither sent nor taken away."""
+    return Artifact(kind, name, _KEPT)
+
+
+def is_kept(artifact: Artifact) -> bool:
+    """Whether the artefact only says that the node keeps what it has under that name."""
+    return artifact.body == _KEPT
+
+
 def reference_reader(memo: Memo) -> ReadReferences:
     """A reader that opens each artefact once: `memo` remembers what it uses by type, name and content."""
 
@@ -74,6 +87,8 @@ def consistent(snapshot: NodeSnapshot, read: ReadReferences = read_references) -
     problems: list[str] = []
     holders: defaultdict[str, list[str]] = defaultdict(list)
     for artifact in snapshot:
+        if is_kept(artifact):
+            continue
         label = f"{short_name(artifact.kind)} `{artifact.name}`"
         used = read(artifact)
         problems.extend(f"{label} {fault}" for fault in used.faults)

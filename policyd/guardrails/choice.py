@@ -21,7 +21,7 @@ def find_opa(setting: str = "") -> Path | None:
     """
     found = shutil.which(setting or "opa")
     if setting and found is None:
-        raise UsageError(f"there is no `{setting}` to run", hint="correct `guardrails: {opaBinary: ...}`")
+        raise UsageError(f"there is no `{setting}` to run", hint="correct `guardrails: {opa_binary: ...}`")
     return Path(found) if found else None
 
 
@@ -43,7 +43,7 @@ def choose(wish: Wish, *, opa_url: str = "", opa_binary: str = "", deadline_s: f
 
         return ManagedOpa(binary, deadline_s=deadline_s)
     if wish == "opa":
-        raise UsageError("there is no `opa` on PATH", hint="install OPA, or set `guardrails: {opaUrl: ...}`")
+        raise UsageError("there is no `opa` on PATH", hint="install OPA, or set `guardrails: {opa_url: ...}`")
     return EmbeddedEngine(deadline_s=deadline_s)
 
 

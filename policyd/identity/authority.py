@@ -26,7 +26,7 @@ from policyd.model.names import Name, common_name, dns_name, spiffe_id
 ROOT_FILE = "root.pem"
 BACKDATE = timedelta(seconds=60)
 """How far before now a certificate begins, so that a peer whose clock is behind accepts it."""
-_HINT = "restore the folder from its backup; only if no proxy trusts the old root any more, empty it"
+_HINT = "restore the folder from its backup; if there is none, empty it: `policyd status` then says the way on"
 
 
 class CertificateAuthority:
@@ -51,6 +51,19 @@ class CertificateAuthority:
             return cls._load(folder / ROOT_FILE, trust_domain, at)
         except OSError as error:
             raise Stalled(f"cannot use `{folder}` for the root certificate: {error}", hint=_HINT) from error
+
+    @staticmethod
+    def discard(folder: Path) -> None:
+        """Throw away a root that was made in vain: proxies trust another one. Raises `Stalled`."""
+        try:
+            (folder / ROOT_FILE).unlink(missing_ok=True)
+        except OSError as error:
+            raise Stalled(f"`{folder / ROOT_FILE}` cannot be taken away: {error.strerror}") from error
+
+    @classmethod
+    def is_in(cls, folder: Path) -> bool:
+        """Whether the folder holds anything: `open` will not make a root then."""
+        return folder.is_dir() and bool(_visible(folder))
 
     @property
     def bundle_pem(self) -> bytes:

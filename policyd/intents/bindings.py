@@ -6,6 +6,7 @@ owners). Nothing that Git says can change a binding.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated
@@ -24,6 +25,7 @@ OTHERS = "*"
 """Stands for every namespace that is not listed."""
 PLACEHOLDER = "{namespace}"
 """In a folder: the namespace's own name."""
+_OTHER_FIELD = re.compile(r"\{(?!namespace\})[a-z_]*\}")
 
 
 def namespace_or_others(value: object) -> str:
@@ -35,6 +37,10 @@ def folder(value: object) -> str:
     """Read a folder of the watched tree as a prefix of paths: `teams/pay/`, empty for `/`. Raises `unreadable`."""
     if not isinstance(value, str) or not value.isprintable():
         raise unreadable(f"`{shown(value)}` is not a folder", hint="write it as `teams/pay`")
+    if _OTHER_FIELD.search(value):
+        raise unreadable(
+            f"`{shown(value)}` asks for more than a namespace", hint=f"all that is filled in is `{PLACEHOLDER}`"
+        )
     parts = value.removeprefix("/").removesuffix("/").split("/")
     if parts == [""] and value == "/":
         return ""

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from policyd.intents.http import HeaderName, HeaderValue
 from policyd.intents.kind import Intent, Many, Part
-from policyd.intents.units import Milliseconds, Reference, Step
+from policyd.intents.units import Milliseconds, Reference, Step, Time
 
 
 class First(Part):
@@ -38,7 +38,7 @@ class CanarySplitSpec(Part):
     """What a burning gate does: `abort` goes back to the stable version at once."""
     on_inconclusive: Literal["abort", "hold", "promote"] = "abort"
     """What happens when `deadline` passes without a verdict."""
-    deadline: Milliseconds = 1_800_000
+    deadline: Time = 1_800_000
     """How long a step may wait for a verdict, for example `30m`."""
     max_refused: Annotated[int, Field(ge=0, le=100_000)] = 0
     """How many proxies may refuse a change before it goes back. Those that did keep what they had, as `degraded`."""

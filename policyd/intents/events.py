@@ -146,7 +146,7 @@ class EventReader:
             self._refuse("PD1007", "merge keys are not read", span, _WRITE_OUT)
         elif text == "" and is_plain:
             self._refuse("PD1010", "a key is missing before `:`", span, "name the field")
-        elif INVISIBLE.search(text):
+        elif INVISIBLE.search(text) or "\n" in text or "\t" in text:
             self._refuse("PD1002", "the key holds an invisible character", span, "write the key plainly")
         elif text in keys:
             first = keys[text][0] + 1

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, ClassVar, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict
 from pydantic.alias_generators import to_camel
 
-from policyd.intents.units import Label
+from policyd.intents.units import Label, shown, unreadable
 from policyd.model.names import DEFAULT_NAMESPACE, Name
 
 POLICYD = "policyd.dev/v1alpha1"
@@ -51,6 +51,12 @@ class Part(BaseModel):
     """Hints for fields that people expect here and that are written differently."""
 
 
+def _one_line(value: str) -> str:
+    if not value.isprintable():
+        raise unreadable(f"`{shown(value)}` is not one line of text", hint="for example `owner: team-buy`")
+    return value
+
+
 class Metadata(Part):
     """What the intent is called and who answers for it."""
 
@@ -58,7 +64,7 @@ class Metadata(Part):
     """The name, unique among its kind in its namespace: a DNS label."""
     namespace: Label = DEFAULT_NAMESPACE
     """The team's namespace. Rules and splits may only target services of their own namespace."""
-    owner: Annotated[str, Field(min_length=1, max_length=200)] = ""
+    owner: Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_one_line)] = ""
     """Who answers for it: a team or a person. Shown wherever policyd reports about this intent."""
     labels: Mapping[str, str] = Field(default_factory=dict)
     """Free labels. `tier: critical` asks the guardrails to be strict."""

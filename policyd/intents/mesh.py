@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, PlainValidator, WithJsonSchema, model_validator
 
 from policyd.intents.kind import Intent, Many, Part
-from policyd.intents.units import HttpsUrl, Label, Milliseconds, Port, Reference, TrustDomain, unreadable
+from policyd.intents.units import HttpsUrl, Label, Port, Reference, Time, TrustDomain, unreadable
 from policyd.model.tokens import KeySetError, key_set
 
 
@@ -35,9 +35,9 @@ class DataPlane(Part):
 class Lifetimes(Part):
     """How long identities live."""
 
-    leaf: Milliseconds = 86_400_000
+    leaf: Time = 86_400_000
     """A workload's certificate; it is renewed at half its life. For example `24h`."""
-    root: Milliseconds = 31_536_000_000
+    root: Time = 31_536_000_000
     """The certificate authority's own certificate. For example `1y`."""
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, PlainValidator, WithJsonSchema
 
 from policyd.intents.kind import Intent, Many, OneOrMany, Part
-from policyd.intents.units import Milliseconds, Reference, share_bp, shown, unreadable
+from policyd.intents.units import Milliseconds, Reference, Time, share_bp, shown, unreadable
 
 TOUCHED = "touched"
 
@@ -50,7 +50,7 @@ class RolloutStrategySpec(Part):
     """What a burning gate does: `abort` returns every proxy to where the change began."""
     on_inconclusive: Literal["abort", "hold", "promote"] = "abort"
     """What happens when `deadline` passes without a verdict."""
-    deadline: Milliseconds = 1_800_000
+    deadline: Time = 1_800_000
     """How long a wave may wait for a verdict, for example `30m`."""
     max_refused: Annotated[int, Field(ge=0, le=100_000)] = 0
     """How many proxies may refuse a change before it goes back. Those that did keep what they had, as `degraded`."""

@@ -14,10 +14,10 @@ from policyd.intents.units import (
     Address,
     AppAddress,
     Label,
-    Milliseconds,
     Objective,
     Path,
     Share,
+    Time,
     shown,
     unreadable,
 )
@@ -85,9 +85,9 @@ class HealthCheck(Part):
 
     path: Path
     """The path that answers 200 when the instance can serve, for example `/healthz`."""
-    interval: Milliseconds = 5_000
+    interval: Time = 5_000
     """Time between two checks."""
-    timeout: Milliseconds = 1_000
+    timeout: Time = 1_000
     """How long an answer may take."""
     healthy: Annotated[int, Field(ge=1, le=100)] = 1
     """Good answers in a row until an instance gets traffic again."""
@@ -108,9 +108,9 @@ class ShortSlo(Part):
 
     availability: Objective | None = None
     """Per cent of requests that are answered below 500; becomes the SLO `<service>-availability`."""
-    latency: Mapping[Percentile, Milliseconds] = Field(default_factory=dict)
+    latency: Mapping[Percentile, Time] = Field(default_factory=dict)
     """Per cent of requests that are answered within a time: `{99: 300ms}` becomes `<service>-latency-99`."""
-    window: Milliseconds = 2_592_000_000
+    window: Time = 2_592_000_000
     """The rolling window over which the objectives hold, for example `30d`."""
 
     @model_validator(mode="after")
@@ -127,13 +127,13 @@ class ShortSlo(Part):
 class Timeout(Part):
     """Bounds of a call."""
 
-    request: Milliseconds = 15_000
+    request: Time = 15_000
     """The whole call, further tries included."""
-    per_try: Milliseconds | None = None
+    per_try: Time | None = None
     """Each try; only the whole call is bounded unless you say so."""
-    connect: Milliseconds = 1_000
+    connect: Time = 1_000
     """Opening a connection."""
-    idle: Milliseconds = 300_000
+    idle: Time = 300_000
     """A connection or stream without traffic."""
 
 

@@ -103,7 +103,7 @@ def _unknown(_error: ErrorDetails, path: tuple[Step, ...], model: type[BaseModel
     name, part = str(path[-1]), part_at(model, path[:-1])
     hint = part.unknown_hints.get(name, "") if part is not None else ""
     hint = hint or nearest(name, list(fields_at(model, path[:-1])))
-    return "PD1103", f"unknown field `{name}` in `{_named(path[:-1])}`", hint
+    return "PD1103", f"unknown field `{shown(name)}` in `{_named(path[:-1])}`", hint
 
 
 def _not_listed(error: ErrorDetails, path: tuple[Step, ...], model: type[BaseModel]) -> Words:
@@ -138,7 +138,7 @@ _BY_TYPE: Mapping[str, Callable[[ErrorDetails, tuple[Step, ...], type[BaseModel]
 
 def _named(path: tuple[Step, ...]) -> str:
     """What people call the value at `path`: an item of a list goes by the list's name."""
-    return next((step for step in reversed(path) if isinstance(step, str)), "document")
+    return shown(next((step for step in reversed(path) if isinstance(step, str)), "document"))
 
 
 def _teach(field: FieldInfo | None, name: str) -> str:

@@ -27,6 +27,9 @@ _OPENSLO_S = {"m": 60, "h": 3_600, "d": 86_400, "w": 604_800, "M": 2_592_000, "Q
 LONGEST_YEARS = 100
 """No duration is longer: what is meant to last for ever is left out."""
 
+_BROADCAST = ipaddress.IPv4Address("255.255.255.255")
+LONGEST_PATTERN = 1_024
+"""Characters of a path pattern."""
 _DURATION = re.compile(r"([0-9]{1,9})(ms|s|m|h|d|w|y)")
 _OPENSLO_DURATION = re.compile(r"([0-9]{1,6})([mhdwMQY])")
 _PERCENT = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,2})?)%")
@@ -60,6 +63,14 @@ def duration_ms(value: object) -> int:
             hint="write a whole number and its unit: `600ms`, `2s`, `5m`, `24h`, `30d`, `4w` or `1y`",
         )
     return _bounded(value, int(match[1]) * _MS[match[2]])
+
+
+def positive_ms(value: object) -> int:
+    """Read a duration above zero, which is "for ever" to one proxy and an error to the next."""
+    milliseconds = duration_ms(value)
+    if milliseconds == 0:
+        raise unreadable(f"`{shown(value)}` is no time at all", hint="the shortest is `1ms`", code="PD1109")
+    return milliseconds
 
 
 def _bounded(value: object, milliseconds: int) -> int:
@@ -135,15 +146,17 @@ def instant(value: object) -> datetime:
 
 
 def address(value: object) -> str:
-    """Read an IP address; returned in its canonical spelling."""
+    """Read the IP address of one instance; returned in its canonical spelling."""
+    hint = "static endpoints are addresses, such as `10.0.1.11`"
     try:
-        if isinstance(value, str):
-            return str(ipaddress.ip_address(value))
+        ip = ipaddress.ip_address(value) if isinstance(value, str) else None
     except ValueError:
-        pass
-    raise unreadable(
-        f"`{shown(value)}` is not an IP address", hint="static endpoints are addresses, such as `10.0.1.11`"
-    )
+        ip = None
+    if ip is None:
+        raise unreadable(f"`{shown(value)}` is not an IP address", hint=hint)
+    if ip.is_unspecified or ip.is_multicast or ip == _BROADCAST or getattr(ip, "scope_id", None):
+        raise unreadable(f"`{shown(value)}` is not the address of one host for all others", hint=hint, code="PD1109")
+    return str(ip)
 
 
 def ip_block(value: object) -> str:
@@ -264,6 +277,9 @@ def path_pattern(value: object) -> PathPattern:
     """Read a pattern of the one path grammar."""
     if not isinstance(value, str):
         raise unreadable(f"`{shown(value)}` is not a path", hint="for example `/v1/orders/{id}`", code="PD1110")
+    if len(value) > LONGEST_PATTERN:
+        said = f"path `{shown(value)}` has more than {LONGEST_PATTERN:,} characters"
+        raise unreadable(said, hint="a last `/**` stands for the rest", code="PD1110")
     try:
         return PathPattern.parse(value)
     except PathSyntaxError as problem:
@@ -279,6 +295,8 @@ def _text(pattern: str, **extra: Any) -> WithJsonSchema:
 
 
 Milliseconds = Annotated[int, PlainValidator(duration_ms), _text(r"^[0-9]+(ms|s|m|h|d|w|y)$")]
+Time = Annotated[int, PlainValidator(positive_ms), _text(r"^[0-9]*[1-9][0-9]*(ms|s|m|h|d|w|y)$")]
+"""A duration above zero."""
 OpensloSeconds = Annotated[int, PlainValidator(openslo_seconds), _text(r"^[0-9]+[mhdwMQY]$")]
 Share = Annotated[int, PlainValidator(share_bp), _text(r"^[0-9]{1,3}(\.[0-9]{1,2})?%$")]
 Step = Annotated[

@@ -42,6 +42,7 @@ class Book:
         self.promoted: Mesh | None = known.promoted
         self.head = known.head
         self.floor = known.floor
+        self.lost = known.lost
         self._floor_unsaved = False
         self.cuts = Cuts(store, known.cuts)
         self.quarantine: dict[str, str] = dict(known.quarantine)
@@ -127,7 +128,19 @@ class Book:
             **{(Unit.ACCESS, name): access for name, access in mesh.access.items()},
         }
         self._store.promote(values)
-        self.promoted = mesh
+        self.promoted, self.lost = mesh, False
+
+    def forget_promoted(self) -> None:
+        """What was taken for promoted is not: nor is there any release."""
+        self.promoted, self.head = None, ""
+        self.current.clear()
+        self.history.clear()
+        self._unsaved.clear()
+
+    def lose(self) -> None:
+        """Write down that what was promoted is not known, so that a restart does not forget it. Raises."""
+        self._store.lose()
+        self.lost = True
 
     def promote(self, release: Release) -> None:
         """Make the target of a release the promoted value."""

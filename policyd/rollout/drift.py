@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from policyd.base.leisure import at_leisure
 from policyd.compiler.artifact import Artifact
 from policyd.delivery.snapshot import NodeSnapshot
 from policyd.model.names import Name
@@ -28,11 +29,14 @@ class Served:
 
 
 def drift(served: Served, fresh: Assembly) -> tuple[str, ...]:
-    """Where `given` is not what `fresh`, which remembers nothing, makes of the same mesh; sorted. Takes seconds."""
-    made = fresh.snapshots(served.effective.nodes(), served.effective.mesh_for)
+    """Where `given` is not what `fresh`, which remembers nothing, makes of the same mesh; sorted.
+
+    Takes about four seconds of a thread for 2,000 proxies, in steps of milliseconds.
+    """
+    made = fresh.snapshots(at_leisure(served.effective.nodes()), served.effective.mesh_for)
     return tuple(
         f"`{node}`: {difference}"
-        for node in sorted(made)
+        for node in at_leisure(sorted(made))
         for difference in _differences(served.given.get(node), made[node])
     )
 

@@ -16,21 +16,19 @@ from policyd.base.stopwatch import Stopwatch, untimed
 from policyd.delivery.outcome import Refusal
 from policyd.model.mesh import Mesh
 from policyd.plan.change import WaveStage
-from policyd.plan.changes import changes
 from policyd.plan.effective import Effective
-from policyd.plan.runtime import refreshed
-from policyd.plan.stages import stages
 from policyd.rollout.assembly import Assembly
 from policyd.rollout.attendance import Attendance
 from policyd.rollout.book import Book
 from policyd.rollout.closing import Closing
 from policyd.rollout.commands import check
+from policyd.rollout.doubt import Doubt
 from policyd.rollout.event import EventLog
+from policyd.rollout.heads import Head, Heads
 from policyd.rollout.lineup import blocked
 from policyd.rollout.machine import Command, Observation
 from policyd.rollout.ports import Delivery
 from policyd.rollout.readings import Readings
-from policyd.rollout.reconcile import Reconciled, reconcile
 from policyd.rollout.record import Phase, ReleaseRecord
 from policyd.rollout.release import Release, record_of, title_of
 from policyd.rollout.reporter import Reporter
@@ -39,7 +37,6 @@ from policyd.rollout.status import Status
 from policyd.rollout.stepper import Stepper
 from policyd.rollout.store import SeenCommit, Store
 from policyd.rollout.watching import Watch, watch
-from policyd.rollout.way import way_of
 from policyd.telemetry.counters import Tick
 from policyd.telemetry.source import MetricSource
 
@@ -72,10 +69,9 @@ class Driver:
         self._tick_s = tick_s
         self._book = Book(store)
         self._serving = Serving(assembly, delivery, deadline_s, stopwatch=stopwatch)
-        self._commit = self._book.head
-        self._seen_at = clock.monotonic()
+        self._doubt = Doubt(self._book, delivery, clock)
         self._readings = Readings(metrics, clock, tick_s)
-        fresh = self._book.promoted is None
+        fresh = self._book.promoted is None and not self._doubt.lost
         self._attendance = Attendance(delivery, clock, self._serving.nodes, fresh=fresh)
         self._stalled = ""
         self._lock = asyncio.Lock()
@@ -94,6 +90,16 @@ class Driver:
             self._book, self._stepper, self._reporter, assembly, clock=clock, lock=self._lock, wake=self._wake.set
         )
         """What is closed at once and stays closed, whatever is released."""
+        self._heads = Heads(
+            store,
+            self._book,
+            self._stepper,
+            doubt=self._doubt,
+            reporter=self._reporter,
+            clock=clock,
+            close=self.closing.follow,
+            begin=self._begin,
+        )
 
     # What others call.
 
@@ -105,20 +111,27 @@ class Driver:
     async def accept(self, commit: str, mesh: Mesh, author: str = "", *, seen_s: float = 0.0) -> None:
         """Take a new head that passed every check and was seen `seen_s` seconds ago.
 
-        Raises `Retry` or `Stalled` where it cannot be written.
+        While the store is lost it is kept until a person has said what is promoted. Raises `Retry` or `Stalled`
+        where it cannot be written.
         """
-        seen_at = self._clock.monotonic() - seen_s
+        head = Head(commit, mesh, author, self._clock.monotonic() - seen_s)
         async with self._lock:
-            self._stepper.head, self._commit = mesh, commit
-            self._seen_at = seen_at
-            self._stepper.runtime_due = True
-            await self.closing.follow(mesh.revocations.values())
-            seen = SeenCommit(commit, author, taken=True, at=self._clock.now())
-            if self._book.promoted is None:
-                self._store.add_commit(seen)
-                await self._serve_first(mesh)
-            else:
-                await self._reconcile(mesh, refreshed(self._book.promoted, mesh), seen)
+            await self._heads.take(head)
+        self._wake.set()
+
+    @property
+    def lost(self) -> bool:
+        """Whether the store was lost: proxies keep what they run, until a person says what was promoted."""
+        return self._doubt.lost
+
+    async def recover(self, commit: str, promoted: Mesh) -> None:
+        """A person says that `promoted`, the mesh of `commit`, is what was promoted before the store was lost.
+
+        Proxies are led there, and from there to the head by releases. Raises `UsageError` where nothing is lost,
+        `Retry` or `Stalled` where it cannot be written.
+        """
+        async with self._lock:
+            await self._heads.recover(commit, promoted)
         self._wake.set()
 
     def refuse(self, commit: str, author: str, findings: tuple[str, ...]) -> None:
@@ -140,6 +153,14 @@ class Driver:
         """Secrets were renewed: let nodes have them with the next tick, which begins at once."""
         self._stepper.runtime_due = True
         self._wake.set()
+
+    async def deliver_secrets(self) -> None:
+        """Secrets were exchanged: let nodes have them now, and wait until they have said what they think of them."""
+        async with self._lock:
+            if self._book.promoted is not None:
+                moved = await self._stepper.move()
+                self._stepper.runtime_due = bool(moved.faults)
+                self._reporter.runtime(moved, self._heads.since_commit(), resumed=False)
 
     async def self_check(self) -> tuple[str, ...] | None:
         """Compile what nodes run once more from nothing; what differs is sent anew with the next tick, which begins.
@@ -167,7 +188,7 @@ class Driver:
         current = self._book.current.values()
         nodes = self._serving.nodes()
         return Status(
-            head=self._commit,
+            head=self._heads.commit,
             serving=self._serving.effective is not None,
             settled=not current,
             nodes=len(nodes),
@@ -207,8 +228,9 @@ class Driver:
 
     async def tick(self) -> None:
         """One round. Raises `Retry` or `Stalled` where the store cannot be written; what goes back does so."""
-        if self._book.promoted is None:
-            return
+        async with self._lock:
+            if self._heads.held_up() or self._book.promoted is None:
+                return
         before = frozenset(self._stepper.unsettled)
         tick = await self._readings.tick(self._watched())
         async with self._lock:
@@ -221,36 +243,8 @@ class Driver:
             await self._begin()
             self._stalled = ""
 
-    # A new head.
-
-    async def _serve_first(self, mesh: Mesh) -> None:
-        self._book.serve_first(mesh)
-        moved = await self._stepper.move()
-        self._stepper.runtime_due = bool(moved.faults)
-        self._reporter.served(self._commit, len(mesh.services), moved, self._since_commit())
-
-    async def _reconcile(self, mesh: Mesh, promoted: Mesh, seen: SeenCommit) -> None:
-        found = reconcile(tuple(self._book.current.values()), changes(promoted, mesh), seen.commit)
-        await self._take_back(found)
-        self._store.add_commit(seen)
-        self._book.refresh(promoted)
-        for release in found.kept:
-            self._book.current[release.number] = release
-        for change in found.fresh:
-            way = way_of(change, stages(change, mesh.releases), mesh.releases)
-            self._book.begin(change, way, seen.commit, seen.author, self._clock.now())
-        await self._begin()
-
-    async def _take_back(self, found: Reconciled) -> None:
-        """What Git asks for no more goes back first: even if nothing can be written."""
-        in_flight = any(release.phase.in_flight for release in found.ended)
-        self._book.supersede(found.ended, self._clock.now())
-        self._reporter.superseded(found.ended)
-        if in_flight:
-            await self._stepper.move()
-
     def _try_again(self, release: Release) -> Release:
-        fresh = self._book.try_again(release, self._commit, self._clock.now())
+        fresh = self._book.try_again(release, self._heads.commit, self._clock.now())
         self._reporter.commanded(fresh, Command.RESUME)
         self._wake.set()
         return fresh
@@ -279,7 +273,7 @@ class Driver:
         if moved.changed:
             # Memberships may have changed for anyone: nobody's next tick counts.
             self._stepper.unsettled |= self._book.current.keys()
-            self._reporter.runtime(moved, self._since_commit(), resumed=first)
+            self._reporter.runtime(moved, self._heads.since_commit(), resumed=first)
         if first:
             await self._hear_again(moved)
         else:
@@ -379,7 +373,7 @@ class Driver:
         return self._book.current[number]
 
     def _since_commit(self) -> float:
-        return self._clock.monotonic() - self._seen_at
+        return self._heads.since_commit()
 
     async def _rest(self, stop: asyncio.Event) -> None:
         """Until the next tick is due: time, a new head, a renewal, or the end."""

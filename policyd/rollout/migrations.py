@@ -38,6 +38,10 @@ MIGRATIONS = (
     """
     CREATE TABLE revocation (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
     """,
+    # A row: what was promoted is not known, and a person has to say it.
+    """
+    CREATE TABLE lost (one INTEGER PRIMARY KEY CHECK (one = 1));
+    """,
 )
 
 
@@ -47,7 +51,7 @@ def migrate(db: sqlite3.Connection) -> None:
     if version > len(MIGRATIONS):
         raise Stalled(
             f"the store was written by a newer policyd (schema {version}, known: {len(MIGRATIONS)})",
-            hint="install that version again, or start with an empty store",
+            hint="install that version again, or move the file away: `policyd recover` then says what was promoted",
         )
     for number, script in enumerate(MIGRATIONS[version:], start=version + 1):
         db.executescript(f"BEGIN IMMEDIATE; {script}; PRAGMA user_version = {number}; COMMIT;")

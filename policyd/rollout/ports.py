@@ -28,6 +28,14 @@ class Delivery(Protocol):
         """The program that runs as that node; empty where it did not say."""
         ...
 
+    def withhold(self, strangers: bool) -> None:
+        """Whether proxies that hold configuration of which there is no record are sent nothing."""
+        ...
+
+    def holders(self) -> frozenset[str]:
+        """Nodes that hold configuration which this process has not given them."""
+        ...
+
     def forget(self, node_id: str) -> None:
         """A node has left the mesh for good."""
         ...

@@ -37,6 +37,16 @@ class Reporter:
         )
         self.refused(None, moved)
 
+    def lost(self) -> None:
+        """The store says nothing, and proxies run something."""
+        self._add(Kind.STALLED, None, "the store was lost while proxies run: nothing is sent to them", {})
+
+    def recovered(self, commit: str, moved: Moved) -> None:
+        """A person has said what was promoted."""
+        text = f"a person says that {commit[:10]} was promoted last"
+        self._add(Kind.COMMAND, None, text, {"commit": commit, "nodes": len(moved.changed)})
+        self.refused(None, moved)
+
     def runtime(self, moved: Moved, since_commit_s: float, *, resumed: bool) -> None:
         """Nodes got something that is no release."""
         text = "serving what was promoted" if resumed else "endpoints, secrets or an expiry reached the nodes"

@@ -125,6 +125,11 @@ class Serving:
         """Trust nothing that was compiled before."""
         self._assembly.forget()
 
+    def stand_still(self) -> None:
+        """Nothing is known of what nodes should run: whatever comes next is given to all of them anew."""
+        self.effective = None
+        self._given.clear()
+
     async def _barrier(self, stop: Effective, ill: frozenset[str]) -> Moved:
         # In a thread: a cold compilation takes seconds, in which acknowledgements and renewals must go on.
         with self._stopwatch("assemble"):

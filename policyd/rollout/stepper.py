@@ -69,6 +69,13 @@ class Stepper:
         """Whether a rule has expired since nodes were last moved."""
         return self._expiry is not None and self._clock.now() >= self._expiry
 
+    def stand_still(self) -> None:
+        """It is not known what nodes should run."""
+        self.head, self._expiry = None, None
+        self.unsettled.clear()
+        self._clocked.clear()
+        self._serving.stand_still()
+
     def elapsed(self, number: int) -> float:
         """Seconds since this was last asked of a release, or since it moved."""
         now = self._clock.monotonic()

@@ -96,6 +96,8 @@ class Remembered:
     """The last instant at which a rule was taken as expired."""
     cuts: tuple[Cut, ...] = ()
     """Every revocation that was not lifted."""
+    lost: bool = False
+    """Whether what was promoted has been forgotten, and nobody has said it since."""
 
 
 class Store:
@@ -128,6 +130,7 @@ class Store:
             head = self._db.execute("SELECT id FROM commits WHERE taken ORDER BY seq DESC LIMIT 1").fetchone()
             floor = self._db.execute("SELECT at FROM floor").fetchone()
             cuts = self._db.execute("SELECT value FROM revocation ORDER BY key").fetchall()
+            lost = self._db.execute("SELECT 1 FROM lost").fetchone() is not None
             return Remembered(
                 promoted=self._promoted(),
                 releases=tuple(_RELEASE.validate_json(value) for (value,) in releases),
@@ -136,7 +139,16 @@ class Store:
                 head=head[0] if head else "",
                 floor=datetime.fromisoformat(floor[0]) if floor else None,
                 cuts=tuple(_CUT.validate_json(value) for (value,) in cuts),
+                lost=lost,
             )
+
+    def lose(self) -> None:
+        """Remember that what was promoted is not known, and forget what was taken for it."""
+        with self._transaction():
+            self._db.execute("DELETE FROM promoted")
+            self._db.execute("DELETE FROM known_good")
+            self._db.execute("DELETE FROM release")
+            self._db.execute("INSERT OR IGNORE INTO lost VALUES (1)")
 
     def set_floor(self, at: datetime | None) -> None:
         """Remember the last instant at which a rule was taken as expired; `None` forgets it."""
@@ -183,6 +195,7 @@ class Store:
     def promote(self, values: Mapping[UnitKey, Value], releases: Sequence[Release] = ()) -> None:
         """Make `values` the promoted ones (`None` = gone) and write the releases that did it, together."""
         with self._transaction():
+            self._db.execute("DELETE FROM lost")
             for (unit, name), value in values.items():
                 self._put(unit, name, value)
                 self._remember_good(unit, name, value)
@@ -345,7 +358,8 @@ class Store:
     def _damaged(self, what: str) -> Stalled:
         return Stalled(
             f"the store `{self._path}` is damaged: {what}",
-            hint="move the file away; the head of Git is then served as it is, without a memory of quarantines",
+            hint="restore the file from a backup, or move it away: proxies then keep what they run until"
+            " `policyd recover` says what was promoted; quarantines are forgotten",
         )
 
 

@@ -16,10 +16,10 @@ HEAD = "refs/policyd/head"
 
 _URL = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)://[^\s\x00-\x1f]+")
 _SCP = re.compile(r"[A-Za-z0-9._-]+@[A-Za-z0-9.-]+:(?!:)[^\s\x00-\x1f]+")
+_COMMIT = re.compile(r"[0-9a-f]{7,40}")
 _BAD_IN_REF = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|\.lock(/|$)|/$|\.$|^[/.-]|/\.")
 RETRY_S = 5.0
 AT_ONCE_S = 0.1
-_COMMIT = re.compile(r"[0-9a-f]{7,40}")
 LOOSE_OBJECTS = 2_000
 """How many of them make packing worth its time; a commit brings three or more."""
 
@@ -84,16 +84,27 @@ class Mirror:
         """The watched folder at a commit that was fetched."""
         return self._objects.snapshot(commit, self.subdirectory)
 
-    def resolve(self, commit: str) -> str:
-        """The whole id of a commit that was fetched, from how it begins (hex). Raises `UsageError` for none."""
-        if not _COMMIT.fullmatch(commit):
-            raise UsageError(f"`{commit}` is not the id of a commit", hint="seven hex digits of it at least")
+    def resolve(self, revision: str) -> str:
+        """The commit that a person means: `HEAD` is the branch as it was fetched, all else begins a commit's id.
+
+        Raises `UsageError` for what is neither, `Retry` before anything was fetched.
+        """
+        if revision == "HEAD":
+            return self._objects.tip(HEAD)
+        if not _COMMIT.fullmatch(revision):
+            raise UsageError(
+                f"`{revision}` is not the id of a commit", hint="`HEAD`, or seven hex digits at least: `git log`"
+            )
         try:
-            return self._objects.resolve(commit)
+            return self._objects.resolve(revision)
         except UsageError as error:
             raise UsageError(
-                f"no commit `{commit}` has been fetched", hint=f"one of branch `{self.branch}` is meant"
+                f"no commit `{revision}` has been fetched", hint=f"one of branch `{self.branch}` is meant"
             ) from error
+
+    def history(self, last: int) -> tuple[str, ...]:
+        """The newest commits of the branch by their first parents, newest first. Raises `Retry`."""
+        return self._objects.history(self._objects.tip(HEAD), last)
 
     def is_ancestor(self, old: str, new: str) -> bool:
         """Whether the branch only grew from `old` to `new`."""

@@ -130,6 +130,14 @@ class Objects:
             ) from error
         return parents[0].hexsha
 
+    def history(self, commit: str, last: int) -> tuple[str, ...]:
+        """A commit and those before it by first parents, newest first, `last` at the most. Raises `Retry`."""
+        try:
+            out = self.run("rev-list", "--first-parent", f"--max-count={last}", "--end-of-options", commit)
+        except Failed as error:
+            raise Retry(f"the history of {commit[:12]} cannot be read: {error.words}", after=RETRY_S) from error
+        return tuple(out.decode().split())
+
     def is_ancestor(self, old: str, new: str) -> bool:
         """Whether `old` is in the history of `new`; False also for a commit that is not there any more."""
         try:

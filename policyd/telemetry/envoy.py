@@ -16,7 +16,6 @@ from __future__ import annotations
 import asyncio
 import math
 import re
-import ssl
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -26,6 +25,7 @@ import structlog
 
 from policyd.base.clock import Clock
 from policyd.compiler.naming import INBOUND
+from policyd.telemetry.admin import Admins
 from policyd.telemetry.source import Buckets, ClusterCounters, NodeCounters, Reading
 
 DEADLINE_S = 0.8
@@ -48,52 +48,32 @@ class EnvoyStats:
     """
 
     def __init__(self, admins: Mapping[str, str], clock: Clock, deadline_s: float = DEADLINE_S) -> None:
-        self._admins = admins
+        self._admins = Admins(admins, deadline_s)
         self._clock = clock
         self._deadline_s = deadline_s
-        # Admins speak plain HTTP: one context that trusts nobody, where each client would load all public roots.
-        self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         self._slots = asyncio.Semaphore(AT_ONCE)
-        self._clients: dict[str, httpx.AsyncClient] = {}
         self._log = structlog.get_logger("telemetry")
 
     async def read(self, nodes: Sequence[str]) -> Reading:
         """The counters of those nodes that have a known admin address and answered in time."""
         known = [node for node in nodes if node in self._admins]
-        answers = await asyncio.gather(*(self._read_node(node, self._admins[node]) for node in known))
+        answers = await asyncio.gather(*(self._read_node(node) for node in known))
         found = {node: counters for node, counters in zip(known, answers, strict=True) if counters is not None}
         return Reading(self._clock.monotonic(), found)
 
     async def aclose(self) -> None:
         """Close every connection."""
-        clients = list(self._clients.values())
-        self._clients.clear()
-        for client in clients:
-            await client.aclose()
+        await self._admins.aclose()
 
-    async def _read_node(self, node: str, address: str) -> NodeCounters | None:
+    async def _read_node(self, node: str) -> NodeCounters | None:
         try:
             async with self._slots, asyncio.timeout(self._deadline_s):
-                response = await self._client(address).get("/stats", params=_QUERY)
+                response = await self._admins.client(node).get("/stats", params=_QUERY)
                 response.raise_for_status()
             return parse_stats(response.content)
         except (httpx.HTTPError, TimeoutError, ValueError) as error:
-            self._log.debug("stats not read", node=node, address=address, error=repr(error))
+            self._log.debug("stats not read", node=node, error=repr(error))
             return None
-
-    def _client(self, address: str) -> httpx.AsyncClient:
-        if address not in self._clients:
-            unix = address.startswith("unix:")
-            # trust_env off: a proxy from the environment must never stand between us and a sidecar.
-            self._clients[address] = httpx.AsyncClient(
-                base_url="http://admin" if unix else address,
-                transport=httpx.AsyncHTTPTransport(
-                    verify=self._tls, uds=address.removeprefix("unix:") if unix else None
-                ),
-                timeout=self._deadline_s,
-                trust_env=False,
-            )
-        return self._clients[address]
 
 
 def parse_stats(body: bytes) -> NodeCounters:

@@ -20,7 +20,8 @@ class FakeDelivery:
     """Every node in `assigned` is connected save those in `away`; `judge` decides for all of them.
 
     `assigned` is what each node was given last, `live` what it acknowledged last, `barriers` every call in order,
-    `versions` the proxies' own, by node id.
+    `versions` the proxies' own, by node id. `holding` are the nodes that say to have configuration from somebody
+    else, and `withheld` whether these are sent nothing.
     """
 
     def __init__(self, judge: Judge = accept_all) -> None:
@@ -30,6 +31,8 @@ class FakeDelivery:
         self.live: dict[str, NodeSnapshot] = {}
         self.barriers: list[dict[str, NodeSnapshot]] = []
         self.versions: dict[str, str] = {}
+        self.holding: set[str] = set()
+        self.withheld = False
         self._refusals: dict[str, Refusal] = {}
 
     async def apply(self, assignment: Mapping[str, NodeSnapshot], deadline_s: float) -> Applied | Refused:
@@ -37,9 +40,10 @@ class FakeDelivery:
         self.barriers.append(dict(assignment))
         self.assigned.update(assignment)
         refusals: list[Refusal] = []
+        absent = frozenset(assignment.keys() & (self.away | (self.holding if self.withheld else set())))
         acknowledged: set[str] = set()
         for node_id, snapshot in sorted(assignment.items()):
-            if node_id in self.away:
+            if node_id in absent:
                 continue
             said = self.judge(snapshot)
             self._refusals.pop(node_id, None)
@@ -50,7 +54,6 @@ class FakeDelivery:
             else:
                 self.live[node_id] = snapshot
                 acknowledged.add(node_id)
-        absent = frozenset(assignment.keys() & self.away)
         if refusals:
             return Refused(tuple(refusals), frozenset(acknowledged), absent)
         return Applied(frozenset(acknowledged), absent)
@@ -66,6 +69,14 @@ class FakeDelivery:
     def proxy_version(self, node_id: str) -> str:
         """As `versions` says, else all the same."""
         return self.versions.get(node_id, "fake 1.0.0")
+
+    def withhold(self, strangers: bool) -> None:
+        """Whether `holding` nodes are sent nothing."""
+        self.withheld = strangers
+
+    def holders(self) -> frozenset[str]:
+        """The nodes that hold something of somebody else's."""
+        return frozenset(self.holding)
 
     def forget(self, node_id: str) -> None:
         """Drop what is known of a node."""

@@ -11,7 +11,7 @@ import pytest
 from starlette.applications import Starlette
 
 from policyd.api.app import application
-from policyd.api.control import NodeStatus, SelfCheck, Status
+from policyd.api.control import NodeStatus, Recovered, SelfCheck, Status
 from policyd.api.metrics import ControllerMetrics
 from policyd.api.revocations import Order, RevocationStatus
 from policyd.base.errors import Retry, UsageError
@@ -41,6 +41,8 @@ class OneController:
         self.why_not_ready = ""
         self.measured = 0
         self.clocks_accepted = 0
+        self.recovered: list[str] = []
+        self.new_roots = 0
         self.drifted: tuple[str, ...] = ()
 
     def status(self) -> Status:
@@ -69,6 +71,13 @@ class OneController:
 
     async def accept_clock(self) -> None:
         self.clocks_accepted += 1
+
+    async def recover(self, promoted: str, *, new_root: bool) -> Recovered:
+        if promoted == "0000000":
+            raise UsageError("no commit `0000000`", hint="an id")
+        self.recovered.append(promoted)
+        self.new_roots += new_root
+        return Recovered("c" * 40 if promoted else "", new_root)
 
     async def events(self) -> AsyncIterator[Event]:
         at = datetime(2027, 1, 1, tzinfo=UTC)

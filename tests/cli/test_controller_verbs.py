@@ -46,6 +46,25 @@ def test_a_clock_is_accepted_by_a_person_and_not_by_a_page(
     assert "as it is now" in done.stdout
 
 
+def test_what_was_promoted_is_said_by_a_person_and_not_by_a_page(
+    policyd: Policyd, address: str, controller: OneController
+) -> None:
+    asked = {"promoted": "HEAD"}
+    sent = httpx.post(f"{address}/v1/recover", json=asked, headers={"origin": "http://elsewhere.example"})
+    assert (sent.status_code, controller.recovered) == (403, [])
+    for odd in ({"promoted": 7}, {"new_root": "yes"}, {}):
+        assert httpx.post(f"{address}/v1/recover", json=odd).status_code == 400
+    assert policyd("recover", "--server", address).exit_code == 2
+    done = policyd("recover", "--promoted", "HEAD", "--server", address)
+    assert (done.exit_code, controller.recovered) == (0, ["HEAD"])
+    assert "cccccccccc is taken for promoted" in done.stdout
+    refused = policyd("recover", "--promoted", "0000000", "--server", address)
+    assert (refused.exit_code, controller.new_roots) == (2, 0)
+    exchanged = policyd("recover", "--new-root", "--server", address)
+    assert (exchanged.exit_code, controller.new_roots) == (0, 1)
+    assert "signed by a new root" in exchanged.stdout
+
+
 def test_a_self_check_says_what_had_drifted(policyd: Policyd, address: str, controller: OneController) -> None:
     well = policyd("self-check", "--server", address)
     assert (well.exit_code, "as a controller without memory would have it" in well.stdout) == (0, True)

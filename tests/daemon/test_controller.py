@@ -10,7 +10,7 @@ from policyd.api.control import TroubleStatus
 from policyd.api.metrics import ControllerMetrics
 from policyd.base.errors import Stalled
 from policyd.daemon.controller import Controller, Counts
-from policyd.daemon.troubles import About
+from policyd.daemon.troubles import About, Troubles
 from policyd.source import SourceEvent
 from policyd.source.watch import BranchRewritten, Reachable, Unreachable
 from policyd.testing.clock import FakeClock
@@ -26,6 +26,8 @@ def controller() -> Controller:
         xds=none,
         wallet=none,
         key_sets=none,
+        recovery=none,
+        troubles=Troubles(),
         metrics=ControllerMetrics(),
         clock=FakeClock(),
         engine_name="",

@@ -48,7 +48,7 @@ def test_every_mistake_is_named(tmp_path: Path) -> None:
         f"`{path}` is not in order",
         f"  {path}:1:26: PD1103: unknown field `brnach` in `source`; {nearest('brnach', list(Source.model_fields))}",
         f"  {path}:2:6: PD1108: `somewhere` is not `address:port`; for example `127.0.0.1:15010`",
-        f"  {path}:3:9: PD1109: `tick_s` must be above 0.0",
+        f"  {path}:3:9: PD1109: `tick_s` must be at least 0.01",
     ]
 
 
@@ -66,6 +66,9 @@ HOSTILE = {
     "no repository": ("source: {}\n", ":1:1: PD1104"),
     "a number as a path": ("source: {repository: /x}\nstate: 8\n", ":2:8: PD1108"),
     "a folder outside": ("source: {repository: /x}\nnamespaces: {pay: ../x}\n", ":2:19: PD1108"),
+    "a folder of something else": ("source: {repository: /x}\nnamespaces: {pay: 'x/{team}'}\n", ":2:19: PD1108"),
+    "looking all the time": ("source: {repository: /x, poll_s: 1e-300}\n", ":1:34: PD1109"),
+    "waiting for ever": ("source: {repository: /x}\nguardrails: {deadline_s: 1e300}\n", ":2:26: PD1109"),
     "no namespace": ("source: {repository: /x}\nnamespaces: {Pay: pay}\n", ":2:14: PD1107"),
 }
 
@@ -98,6 +101,10 @@ def test_admin_addresses_are_filled_in_from_the_node() -> None:
     assert "not a node" not in admins
 
 
-def test_a_template_with_an_unknown_field_is_refused() -> None:
-    with pytest.raises(UsageError, match="port"):
-        AdminAddresses("http://{address}:{port}")
+@pytest.mark.parametrize(
+    "template",
+    ["http://{address}:{port}", "unix:/{service.__class__}", "unix:/{0}", "unix:/{", "unix:/{service!r}", "", "/x"],
+)
+def test_a_template_that_no_node_can_fill_in_is_refused(template: str) -> None:
+    with pytest.raises(UsageError, match=r"`admin: .*` (has a field|cannot be filled in|is no address)"):
+        AdminAddresses(template)

@@ -87,7 +87,8 @@ async def answered(
     seen = 0
     async with httpx.AsyncClient(proxy=world.proxy(caller), trust_env=False) as client:
         while clock.monotonic() < end:
-            seen = (await client.get(f"http://{host}{path}")).status_code
+            with contextlib.suppress(httpx.ConnectError):  # a sidecar that is still starting
+                seen = (await client.get(f"http://{host}{path}")).status_code
             if seen == status:
                 return
             await clock.sleep(0.05)

@@ -55,6 +55,21 @@ CASES: dict[str, tuple[str | bytes, str]] = {
         "1:1: error PD1012",
     ),
     "an age of the universe": (SERVICE + "  slo: {availability: 99, window: 999999999y}\n", "8:35: error PD1109"),
+    "a call that may take no time": (SERVICE + "  resilience: {timeout: {request: 0s}}\n", "8:35: error PD1109"),
+    "a check without a pause": (SERVICE + "  healthCheck: {path: /, interval: 0ms}\n", "8:36: error PD1109"),
+    "an instance everywhere": (SERVICE.replace("127.0.0.1", "0.0.0.0"), "6:31: error PD1109"),
+    "an instance for a crowd": (SERVICE.replace("127.0.0.1", "224.0.0.1"), "6:31: error PD1109"),
+    "an instance behind one interface": (SERVICE.replace("127.0.0.1", "fe80::1%eth0"), "6:31: error PD1109"),
+    "a key of two lines": (SERVICE.replace("owner: a", 'labels: {"a\\nb": c}'), "3:32: error PD1002"),
+    "an owner of two lines": (SERVICE.replace("owner: a", 'owner: "a\\nmesh.yaml:1:1: error"'), "3:30: error PD1108"),
+    "a path without an end": (SERVICE + "---\n" + RULE.replace("[/]", f"[{'/a' * 513}]"), "15:36: error PD1110"),
+    "a name without an end": (SERVICE + f"  {'k' * 1_000}: 1\n", "8:3: error PD1103"),
+    "a pair of surrogates": (SERVICE.replace("owner: a", 'owner: "\\ud83d\\ude00"'), "3:33: error PD1005"),
+    "a list as a key": (SERVICE + "  ? [a, b]\n  : c\n", "8:5: error PD1010"),
+    "65 lists in each other": (SERVICE + f"  x: {'[' * 63}{']' * 63}\n", "8:68: error PD1004"),
+    "another YAML": (f"%YAML 9.9\n---\n{SERVICE}", "1:1: error PD1005"),
+    "one key, spelled twice": (SERVICE + '  "p\\x6frt": 1\n', "8:3: error PD1009"),
+    "a port that is none": (SERVICE.replace("8080", "65535.0"), "5:9: error PD1105"),
     "a caller that does not exist": (SERVICE + "---\n" + RULE.replace("[web]", "[wbe]"), "14:10: error PD1203"),
     "two services with one name": (SERVICE + "---\n" + SERVICE, "11:18: error PD1112"),
     "a version that does not exist": (SERVICE.replace("version: v1", "version: v9"), "7:12: error PD1204"),
@@ -71,6 +86,7 @@ def test_each_is_a_finding_with_its_place(what: str, policyd: Policyd, tmp_path:
     assert done.exit_code == 1, done.output
     assert f"{tmp_path}/bad.yaml:{said}".replace("::", ":") in done.stdout
     assert "Traceback" not in done.output
+    assert len(done.stdout) < 50_000
 
 
 def test_an_empty_repository_has_no_mesh(policyd: Policyd, tmp_path: Path) -> None:

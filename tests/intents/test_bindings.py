@@ -113,7 +113,9 @@ def test_folders_are_read_as_prefixes(text: str, prefix: str) -> None:
     assert folder(text) == prefix
 
 
-@pytest.mark.parametrize("text", ["", ".", "..", "a/../b", "a//b", "//", "./a", "a\\b", "a\nb", 7, None])
+@pytest.mark.parametrize(
+    "text", ["", ".", "..", "a/../b", "a//b", "//", "./a", "a\\b", "a\nb", "teams/{name}", 7, None]
+)
 def test_what_is_no_folder_is_refused(text: object) -> None:
     with pytest.raises(PydanticCustomError):
         folder(text)

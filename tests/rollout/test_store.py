@@ -121,7 +121,7 @@ def test_a_file_that_is_no_store_says_so(path: Path) -> None:
     path.write_bytes(b"not a database, but long enough to be looked at" * 100)
     with pytest.raises(Stalled, match="is damaged") as caught:
         Store(path)
-    assert "move the file away" in caught.value.hint
+    assert "`policyd recover`" in caught.value.hint
 
 
 def test_a_store_in_a_folder_that_is_not_there_says_so(tmp_path: Path) -> None:

@@ -352,3 +352,34 @@ def test_a_mirror_with_a_damaged_object_is_waited_for(
         file.write_bytes(b"damaged")
     with pytest.raises(Retry, match="cannot be read"):
         mirror.snapshot(commit)
+
+
+def test_a_person_names_a_commit_by_head_or_by_its_id(
+    author: Author, tmp_path: Path, open_mirror: OpenMirror
+) -> None:
+    first, second = author.commit(a="one"), author.commit(a="two")
+    mirror = open_mirror(tmp_path / "mirror", str(author.folder))
+    mirror.fetch()
+    assert mirror.resolve("HEAD") == second
+    assert mirror.resolve(first[:10]) == first
+    for odd in ("main", "HEAD~1", "--all", "", "f" * 40):
+        with pytest.raises(UsageError):
+            mirror.resolve(odd)
+
+
+def test_the_history_is_that_of_the_branch_newest_first(
+    author: Author, tmp_path: Path, open_mirror: OpenMirror
+) -> None:
+    first = author.commit(a="one")
+    author.git("checkout", "--quiet", "-b", "side")
+    author.commit(b="aside")
+    author.git("checkout", "--quiet", "main")
+    second = author.commit(a="two")
+    author.git("merge", "--quiet", "--no-ff", "--no-edit", "side")
+    merge = author.git("rev-parse", "HEAD")
+    mirror = open_mirror(tmp_path / "mirror", str(author.folder))
+    with pytest.raises(Retry):
+        mirror.history(3)
+    mirror.fetch()
+    assert mirror.history(20) == (merge, second, first)
+    assert mirror.history(2) == (merge, second)

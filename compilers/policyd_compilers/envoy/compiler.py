@@ -8,7 +8,7 @@ an unrelated change costs two look-ups and returns the very same object.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from types import MappingProxyType
@@ -24,9 +24,9 @@ from policyd.model.access import Access
 from policyd.model.mesh import Mesh, Settings
 from policyd.model.names import Name
 from policyd.model.node import Node
-from policyd.model.service import Endpoint, Protocol, Service, Version
+from policyd.model.service import Endpoint, Protocol, Service, Split, Version
 from policyd_compilers.envoy import bootstrap as bootstraps
-from policyd_compilers.envoy import clusters, endpoints, inbound, losses, narrowing, outbound, proto, rbac
+from policyd_compilers.envoy import clusters, endpoints, inbound, losses, narrowing, outbound, proto, rbac, readback
 from policyd_compilers.envoy import render as rendering
 from policyd_compilers.envoy import validation as validating
 
@@ -76,6 +76,10 @@ class EnvoyCompiler:
     def validation(self, compiled: Compiled, node: Node, secrets: Secrets) -> Validation:
         """A static bootstrap with the same resources, for `envoy --mode validate`."""
         return validating.validation(compiled, node, secrets)
+
+    def splits(self, artifacts: Iterable[Artifact]) -> Mapping[Name, Split]:
+        """Where the outbound routes among `artifacts` lead requests to."""
+        return readback.splits(artifacts)
 
     def bootstrap(self, node: Node, xds: ListenAddress, admin: ListenAddress) -> bytes:
         """What the proxy itself is started with; everything else comes from `xds`."""

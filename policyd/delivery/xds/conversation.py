@@ -28,7 +28,7 @@ from policyd.delivery.resource_types import (
     SECRET,
     WILDCARD_TYPES,
 )
-from policyd.delivery.snapshot import NodeSnapshot, ReadReferences, uses
+from policyd.delivery.snapshot import NodeSnapshot, ReadReferences, is_kept, uses
 from policyd.delivery.xds.subscriptions import Answer, Push, Request, Subscription
 
 
@@ -110,6 +110,14 @@ class Conversation:
             return False
         return next(self._lacking(), None) is None
 
+    def held(self) -> Mapping[tuple[str, str], str]:
+        """The version of everything that the proxy has, by type and name."""
+        return {
+            (type_url, name): version
+            for type_url, subscription in self._subscriptions.items()
+            for name, version in subscription.held.items()
+        }
+
     def lacking(self) -> tuple[tuple[str, str], ...]:
         """Type and name of what the proxy should use and was not sent, or refused."""
         return tuple(sorted(self._lacking()))
@@ -132,9 +140,11 @@ class Conversation:
         if self._target is None:
             return
         for type_url, name in self._uses:
+            artifact = self._target.resources[type_url][name]
+            if is_kept(artifact):
+                continue
             subscription = self._subscriptions.get(type_url)
-            version = self._target.resources[type_url][name].version
-            if subscription is None or not subscription.holds(name, version):
+            if subscription is None or not subscription.holds(name, artifact.version):
                 yield type_url, name
 
     def _send(self, type_url: str) -> tuple[str, Push] | None:

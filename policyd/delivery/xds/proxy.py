@@ -4,13 +4,16 @@
 proxy back to its last acknowledged set at once; that holds until another snapshot is assigned. A proxy that does not
 answer the way back in time either has hung: its silence said nothing about the content, so it is asked again as soon
 as it answers anything, or returns.
+
+A stranger is a proxy that holds configuration of which nobody here has a record. As long as strangers are withheld it
+is sent nothing, and counts as one that is away.
 """
 
 from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import structlog
 
@@ -37,10 +40,12 @@ class Proxy:
         *,
         asked_again: Callable[[Proxy], None] | None = None,
         floor: Callable[[NodeSnapshot], NodeSnapshot] | None = None,
+        withholding: Callable[[], bool] = lambda: False,
     ) -> None:
         """`asked_again` is called when what is assigned is laid out anew, so that it gets a deadline.
 
-        `floor` takes out of a set of before what must not be served any more.
+        `floor` takes out of a set of before what must not be served any more. `withholding` says whether strangers
+        are sent nothing now.
         """
         self.node_id = node_id
         self._clock = clock
@@ -55,11 +60,15 @@ class Proxy:
         self._hangs = False
         self._asked_again = asked_again
         self._floor = floor if floor is not None else _as_it_is
+        self._withholding = withholding
+        self._withheld = False
         self._begun_at = 0.0
         self._sent_at: dict[str, float] = {}
         self._changed = asyncio.Event()
         self.version = ""
         """The program at the other end, such as `envoy 1.40.0`."""
+        self.stranger = False
+        """Whether it holds configuration that came from nobody who is remembered here."""
         self.epoch = 0
         """Counts assignments and connections, so that a deadline knows whether it is still about the same thing."""
 
@@ -75,6 +84,11 @@ class Proxy:
 
     @property
     def connected(self) -> bool:
+        """Whether a stream of this proxy is open, and anything may be sent on it."""
+        return self._conversation is not None and not self._withheld
+
+    @property
+    def present(self) -> bool:
         """Whether a stream of this proxy is open."""
         return self._conversation is not None
 
@@ -90,8 +104,18 @@ class Proxy:
 
     async def gone(self) -> None:
         """Return when no stream of the proxy is open."""
-        while self.connected:
+        while self._conversation is not None:
             await self._changed.wait()
+
+    def reported(self) -> Mapping[tuple[str, str], str]:
+        """The version of everything that the connected proxy has, by type and name; empty while it is away."""
+        return self._conversation.held() if self._conversation is not None else {}
+
+    def admit(self) -> None:
+        """It is no stranger any more: what it is assigned next is sent."""
+        if self._withheld:
+            self._withheld, self._assigned = False, None
+        self.stranger = False
 
     def assign(self, snapshot: NodeSnapshot) -> None:
         """Make `snapshot` what the proxy shall have. The same content again changes nothing, refusal included."""
@@ -115,6 +139,10 @@ class Proxy:
             log.warning("two streams with one node id, closing the older", node=self.node_id)
             self._close()
         record = self._ledger.record(self.node_id)
+        self.stranger = not fresh and not record.accounted
+        self._withheld = self.stranger and self._withholding()
+        if self._withheld:
+            log.warning("a proxy returns with configuration that nobody remembers, and keeps it", node=self.node_id)
         if fresh:
             self._ledger.trust(self.node_id)
         if fresh or self._hangs:
@@ -239,7 +267,7 @@ class Proxy:
         self.epoch += 1
         self._converged = False
         self._begun_at = self._clock.monotonic()
-        if self._conversation is not None:
+        if self._conversation is not None and not self._withheld:
             self._conversation.assign(snapshot)
             self._wake()
         self._tell()

@@ -78,6 +78,7 @@ class XdsServer:
         self._proxies: dict[str, Proxy] = {}
         self._deadlines = Deadlines(clock)
         self._connections = asyncio.Event()
+        self._withholding = False
         self._server: Any = None
         self._port = 0
         self.pushed = Pushed()
@@ -108,13 +109,32 @@ class XdsServer:
             self._server = None
 
     def connected(self) -> frozenset[str]:
-        """Ids of the nodes with an open stream, assigned or not."""
+        """Ids of the nodes with an open stream, assigned or not; strangers that are withheld are not among them."""
         return frozenset(node_id for node_id, proxy in self._proxies.items() if proxy.connected)
 
     def in_sync(self, node_id: str) -> bool:
         """Whether a node is connected and has acknowledged what it is assigned."""
         known = self._proxies.get(node_id)
         return known is not None and known.connected and known.converged and known.refusal is None
+
+    def present(self) -> frozenset[str]:
+        """Ids of all nodes with an open stream, whether anything may be sent to them or not."""
+        return frozenset(node_id for node_id, proxy in self._proxies.items() if proxy.present)
+
+    def withhold(self, strangers: bool) -> None:
+        """Whether proxies that return with configuration of which there is no record are sent nothing.
+
+        Those that were withheld are served from their next assignment on, once they are not any more.
+        """
+        self._withholding = strangers
+        if not strangers:
+            for proxy in self._proxies.values():
+                proxy.admit()
+
+    def holders(self) -> frozenset[str]:
+        """Nodes that hold what this process has not given them: strangers, and all that are recalled."""
+        recalled = {node_id for node_id, record in self._ledger.records.items() if record.recalled and record.whole}
+        return frozenset(recalled | {node_id for node_id, proxy in self._proxies.items() if proxy.stranger})
 
     def proxy_version(self, node_id: str) -> str:
         """The program that runs as that node, such as `envoy 1.40.0`; empty until it has said so."""
@@ -130,6 +150,13 @@ class XdsServer:
         wanted = frozenset(node_ids)
         async with asyncio.timeout(timeout_s):
             while not wanted <= self.connected():
+                await self._connections.wait()
+
+    async def wait_present(self, node_ids: Iterable[str], timeout_s: float) -> None:
+        """The same, of nodes that are withheld, too."""
+        wanted = frozenset(node_ids)
+        async with asyncio.timeout(timeout_s):
+            while not wanted <= self.present():
                 await self._connections.wait()
 
     async def wait_disconnected(self, node_ids: Iterable[str]) -> None:
@@ -153,6 +180,7 @@ class XdsServer:
                 self._read,
                 asked_again=self._allow_time,
                 floor=self._floor,
+                withholding=lambda: self._withholding,
             )
         return known
 

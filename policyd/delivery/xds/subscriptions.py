@@ -10,6 +10,7 @@ from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from policyd.compiler.artifact import Artifact
+from policyd.delivery.snapshot import is_kept
 
 WILDCARD = "*"
 _UNCERTAIN = ""
@@ -92,6 +93,11 @@ class Subscription:
         """Whether the proxy was sent, or reported, exactly this content and did not refuse it since."""
         return self._held.get(name) == version
 
+    @property
+    def held(self) -> Mapping[str, str]:
+        """The versions that the proxy has, by name: as it reported them, and what it was sent since."""
+        return self._held
+
     def receive(self, request: Request) -> Answer | None:
         """Take a request in; returns what it says about an earlier push, if anything.
 
@@ -117,14 +123,15 @@ class Subscription:
         Equal content is not sent again, except where it is owed: a name that was asked for is always answered,
         with the resource or with its removal. Other removals wait until `removals` are allowed, but for what was
         refused or never answered: nothing that works can depend on it, and it may block what comes after. Names that
-        are `coming` are offered in a later step: a removal now would break what the proxy still has.
+        are `coming` are offered in a later step: a removal now would break what the proxy still has. What is offered
+        as `kept` is neither sent nor removed.
         """
         wanted = offered.keys() | self._names if self._wildcard else self._names
         resources: list[Artifact] = []
         removed = {name for name in self._owed if name not in offered and name not in coming}
         for name in sorted(wanted):
             artifact = offered.get(name)
-            if artifact is None:
+            if artifact is None or is_kept(artifact):
                 continue
             if self._owes_all or name in self._owed or self._held.get(name) != artifact.version:
                 resources.append(artifact)

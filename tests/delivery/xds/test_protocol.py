@@ -19,6 +19,7 @@ from policyd.delivery.acknowledged import AcknowledgedSets
 from policyd.delivery.ledger import Answered, Converged, Ledger, Standing
 from policyd.delivery.outcome import NO_ANSWER, Applied, Refusal, Refused
 from policyd.delivery.resource_types import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET
+from policyd.delivery.snapshot import NodeSnapshot, kept
 from policyd.delivery.xds.conversation import empty_assignment
 from policyd.delivery.xds.server import OPTIONS, XdsServer
 from policyd.testing.clock import FakeClock
@@ -637,3 +638,78 @@ async def test_a_node_that_left_the_mesh_is_forgotten(world: World) -> None:
     await world.give(A1)
     world.server.forget(NODE)
     assert NODE not in world.ledger.records
+
+
+# --- strangers, and what a proxy keeps ---------------------------------------------------------------------------
+
+
+async def test_a_proxy_with_configuration_that_nobody_remembers_is_sent_nothing(world: World) -> None:
+    world.server.withhold(True)
+    await world.give(A1)
+    async with world.client() as client:
+        await client.send(CLUSTER, initial={"a": A2.version, "old": "0123"})
+        await world.server.wait_present([NODE], PATIENCE_S)
+        assert (world.server.connected(), world.server.holders()) == (frozenset(), frozenset({NODE}))
+        # It counts as away: nobody waits for it, and no deadline turns it back.
+        assert await world.applying(B1) == Applied(frozenset(), absent=frozenset({NODE}))
+        await client.silence()
+        assert world.server.proxy(NODE).reported() == {(CLUSTER, "a"): A2.version, (CLUSTER, "old"): "0123"}
+
+
+async def test_a_stranger_that_is_admitted_is_served_from_its_next_assignment_on(world: World) -> None:
+    world.server.withhold(True)
+    await world.give(A1)
+    async with world.client() as client:
+        await client.send(CLUSTER, initial={"a": A2.version, "old": "0123"})
+        await world.server.wait_present([NODE], PATIENCE_S)
+        world.server.withhold(False)
+        assert (world.server.connected(), world.server.holders()) == (frozenset({NODE}), frozenset())
+        task = world.applying(A1)
+        assert (await client.receive_and_ack()).versions == {"a": A1.version}
+        assert (await client.receive_and_ack()).removed == ["old"]
+        assert await task == Applied(frozenset({NODE}))
+
+
+async def test_who_holds_nothing_or_is_remembered_is_no_stranger(world: World) -> None:
+    world.server.withhold(True)
+    await world.give(A1)
+    async with world.client() as client:  # holds nothing
+        await begin(world, client, CLUSTER)
+    await world.server.wait_disconnected([NODE])
+    async with world.client() as client:  # holds what it got here
+        await client.send(CLUSTER, initial={"a": A1.version})
+        await world.server.wait_connected([NODE], PATIENCE_S)
+        assert world.server.holders() == frozenset()
+
+
+async def test_what_another_process_remembers_is_held(world: World) -> None:
+    world.ledger.recall(NODE, NodeSnapshot.of(NODE, [A1]), ())
+    world.ledger.recall("shop/new/v1/127.0.0.2", NodeSnapshot.of("shop/new/v1/127.0.0.2", []), ())
+    assert world.server.holders() == {NODE}
+    async with world.client() as client:
+        await client.send(CLUSTER, initial={"a": A1.version})
+        await world.server.wait_connected([NODE], PATIENCE_S)  # nothing is withheld from it
+        task = world.applying(A1)
+        assert await task == Applied(frozenset({NODE}))
+    assert world.server.holders() == frozenset()
+
+
+async def test_what_a_proxy_keeps_is_neither_sent_nor_removed(world: World) -> None:
+    await world.give(A1, kept(SECRET, "key"))
+    async with world.client() as client:
+        await client.send(CLUSTER, initial={"a": A2.version})
+        await client.send(SECRET, subscribe=["key"], initial={"key": KEY.version})
+        assert (await client.receive_and_ack()).versions == {"a": A1.version}
+        await acknowledged(world)
+        await client.silence()
+
+
+async def test_what_was_kept_is_replaced_once_there_is_something_to_send(world: World) -> None:
+    await world.give(kept(SECRET, "key"))
+    async with world.client() as client:
+        await client.send(CLUSTER, initial={"a": A1.version})
+        assert (await client.receive_and_ack()).removed == ["a"]
+        await client.send(SECRET, subscribe=["key"], initial={"key": "0123"})
+        task = world.applying(KEY)
+        assert (await client.receive_and_ack()).versions == {"key": KEY.version}
+        assert isinstance(await task, Applied)
