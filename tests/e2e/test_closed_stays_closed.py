@@ -1,0 +1,163 @@
+"""Going back never opens again what was closed: each way back, after a rule has ended and after a revocation.
+
+One mesh for all of it. `front` may read `back` for good, and `/v1/short` for some seconds only; `other` may read it
+until it is cut off. Every way back is taken with real proxies, and requests are sent after each.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import pytest_asyncio
+
+from policyd.base.clock import SystemClock
+from policyd.demo.acts import all_in_sync, phase_of_settings, taken
+from policyd.demo.client import weight_of
+from policyd.demo.world import World
+from tests.e2e import intents
+from tests.e2e.conftest import MESH, answered, command, running
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
+
+BACK_V1 = "127.0.7.21"
+BACK = f"default/back/v1/{BACK_V1}"
+OTHER = "spiffe://pair.example/ns/default/svc/other"
+OTHER_READS = """\
+---
+apiVersion: policyd.dev/v1alpha1
+kind: AccessRule
+metadata: {name: other-reads-back, owner: test}
+spec: {to: back, from: [other], allow: [{methods: [GET], paths: [/v1/items]}]}
+"""
+FOR_A_WHILE = """\
+apiVersion: policyd.dev/v1alpha1
+kind: AccessRule
+metadata: {{name: for-a-while, owner: test}}
+spec: {{to: back, from: [front], allow: [{{methods: [GET], paths: [/v1/short]}}], expires: "{}"}}
+"""
+LEAK = """\
+apiVersion: policyd.dev/v1alpha1
+kind: Revocation
+metadata: {name: leak, owner: test}
+spec: {cut: {identity: other}, reason: key in a log}
+"""
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def world(envoy_binary: Path) -> AsyncIterator[World]:
+    back = intents.called("back", {"v1": BACK_V1, "v2": "127.0.7.22"}, "1h") + OTHER_READS
+    files = {
+        "mesh": MESH.replace("LEAF", "24h"),
+        "services/front": intents.service("front", {"v1": "127.0.7.11"}),
+        "services/other": intents.service("other", {"v1": "127.0.7.12"}),
+        "services/back": back,
+    }
+    with tempfile.TemporaryDirectory(prefix="pd-") as folder:
+        async with running(Path(folder), files, envoy_binary) as world:
+            await answered(world, "/v1/items", 200)
+            await answered(world, "/v1/items", 200, caller="other")
+            await _let_a_rule_end(world)
+            await _cut_off(world)
+            yield world
+
+
+async def _let_a_rule_end(world: World) -> None:
+    ends = SystemClock().now() + timedelta(seconds=6)
+    (world.repository.path / "short.yaml").write_text(FOR_A_WHILE.format(f"{ends:%Y-%m-%dT%H:%M:%SZ}"))
+    await live(world, world.repository.commit("back: open for a while"))
+    await answered(world, "/v1/short", 200)
+    await answered(world, "/v1/short", 403)
+
+
+async def _cut_off(world: World) -> None:
+    (world.repository.path / "leak.yaml").write_text(LEAK)
+    await live(world, world.repository.commit("cut other off"))
+
+
+async def live(world: World, commit: str) -> dict[str, Any]:
+    return await world.client.until(
+        "the commit everywhere", lambda s: s["head"] == commit and all_in_sync(s), within_s=60
+    )
+
+
+async def closed(world: World) -> None:
+    """What has ended and who is cut off is denied; what is allowed is answered."""
+    await answered(world, "/v1/items", 200)
+    for caller, path in (("front", "/v1/short"), ("other", "/v1/items")):
+        async with httpx.AsyncClient(proxy=world.proxy(caller), trust_env=False) as client:
+            for _ in range(20):
+                assert (await client.get(f"http://back{path}")).status_code == 403, (caller, path)
+    decided = await world.client.explain(OTHER, "back", "GET", "/v1/items")
+    assert (decided["allow"], "cut off" in str(decided) or "revoked" in str(decided)) == (False, True)
+
+
+async def an_abort(world: World) -> None:
+    world.repository.serve("back", "v2")
+    await world.client.until(
+        "the first stage", lambda s: weight_of(s, "back", "v2") == 10 and all_in_sync(s), within_s=60
+    )
+    await command(world, "back", "abort")
+    await world.client.until("back at its base", lambda s: weight_of(s, "back", "v2") == 0, within_s=60)
+    await live(world, world.repository.serve("back", "v1"))
+
+
+async def a_refusal(world: World) -> None:
+    with taken(BACK_V1, 15_007):
+        commit = world.repository.listen(15_007)
+        await world.client.until(
+            "the port taken back",
+            lambda s: phase_of_settings(s, commit) == "aborted" and all_in_sync(s),
+            within_s=60,
+        )
+        await live(world, world.repository.revert(commit))
+
+
+async def reverts(world: World) -> None:
+    """Git goes back to before the cut, then the rule that has ended is written down once more."""
+    (world.repository.path / "leak.yaml").unlink()
+    await live(world, world.repository.commit("back to before the cut"))
+    await closed(world)
+    short = world.repository.path / "short.yaml"
+    text = short.read_text()
+    short.unlink()
+    await live(world, world.repository.commit("no short way"))
+    short.write_text(text)
+    await live(world, world.repository.commit("the short way as it was"))
+
+
+async def a_new_controller(world: World) -> None:
+    await world.kill_controller()
+    await closed_at_the_proxies(world)
+    await world.start_controller(tick_s=0.25)
+    await live(world, world.repository.head)
+
+
+async def closed_at_the_proxies(world: World) -> None:
+    async with httpx.AsyncClient(proxy=world.proxy("other"), trust_env=False) as client:
+        assert (await client.get("http://back/v1/items")).status_code == 403
+
+
+async def a_new_proxy(world: World) -> None:
+    await world.sidecars.kill(BACK)
+    await world.start_sidecar(BACK)
+    await live(world, world.repository.head)
+
+
+@pytest.mark.parametrize("goes_back", [an_abort, a_refusal, reverts, a_new_controller, a_new_proxy])
+async def test_going_back_never_opens_again(world: World, goes_back: Callable[[World], Awaitable[None]]) -> None:
+    await goes_back(world)
+    await closed(world)
+
+
+async def test_only_a_persons_word_lets_a_revoked_caller_in_again(world: World) -> None:
+    async with httpx.AsyncClient(base_url=world.api, trust_env=False) as api:
+        (held,) = (await api.get("/v1/revocations")).json()["revocations"]
+        assert (held["identity"], held["asked_for"], held["missing"]) == (OTHER, False, [])
+        assert (await api.post("/v1/revocations/default/leak/lift")).status_code == 200
+    await answered(world, "/v1/items", 200, caller="other")
