@@ -31,14 +31,19 @@ def finding_text(finding: Finding) -> Text:
             (f"{printable(str(finding.location))}: ", "bold"),
             (f"{finding.severity} {finding.code}", style),
             ": ",
-            words(finding.message),
+            words(_indented(finding.message)),
         )
     ]
     if finding.excerpt and finding.location.line:
         lines += _excerpt(finding, style)
     if finding.hint:
-        lines.append(Text.assemble(("  hint: ", "cyan"), words(finding.hint)))
+        lines.append(Text.assemble(("  hint: ", "cyan"), words(_indented(finding.hint))))
     return Text("\n").join(lines)
+
+
+def _indented(text: str) -> str:
+    """The text with its further lines set in: a line that begins at the margin is a finding of its own."""
+    return text.replace("\n", "\n    ")
 
 
 def findings_text(findings: Sequence[Finding]) -> Text:

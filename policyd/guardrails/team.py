@@ -28,7 +28,10 @@ FORBIDDEN = frozenset({"http.send", "opa.runtime", "net.lookup_ip_addr"})
 """What no team rule may call: the network, and the environment of the process that judges."""
 _PACKAGE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*")
 _NUMBERED = re.compile(r"[0-9]{5}\.rego")
-_PLACE = re.compile(r"^(?:1 error occurred: )?(?P<name>[0-9]{5}\.rego):(?P<line>[0-9]+): (?P<said>.*)", re.MULTILINE)
+_PLACE = re.compile(
+    r"^(?:1 error occurred(?: during loading)?: )?(?P<name>[0-9]{5}\.rego):(?P<line>[0-9]+): (?P<said>.*)",
+    re.MULTILINE,
+)
 _CHECK_S = 30.0
 
 

@@ -14,6 +14,8 @@ from policyd.guardrails.engine import Json
 FAILING = frozenset({"deny", "violation"})
 WARNING = frozenset({"warn"})
 Step = str | int
+LONGEST = 1_000
+"""Characters of a message or a hint that are kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +49,19 @@ def _in_tree(package: str, tree: Any) -> Iterator[Report]:
 
 def _report(package: str, warns: bool, said: Any) -> Report:
     if isinstance(said, str):
-        return Report(package, warns, said)
+        return Report(package, warns, _short(said))
     if not isinstance(said, Mapping) or not isinstance(said.get("msg"), str):
         return Report(package, warns, f"`{package}` objects, and does not say why")
     document, path, hint = said.get("document", -1), said.get("path", []), said.get("hint", "")
     return Report(
         package,
         warns,
-        said["msg"],
+        _short(said["msg"]),
         document if isinstance(document, int) and not isinstance(document, bool) else -1,
         tuple(path) if isinstance(path, list) and all(isinstance(step, str | int) for step in path) else (),
-        hint if isinstance(hint, str) else "",
+        _short(hint) if isinstance(hint, str) else "",
     )
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."

@@ -49,9 +49,12 @@ def unreadable(message: str, *, hint: str = "", code: str = "PD1108") -> Pydanti
 
 
 def shown(value: object) -> str:
-    """A value as the user wrote it, shortened to fit a message."""
+    """A value as the user wrote it, shortened to fit a message; what cannot be seen, line ends too, as its escape."""
     text = json.dumps(value, ensure_ascii=False) if isinstance(value, bool | list | dict) else str(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+    text = text if len(text) <= 60 else text[:57] + "..."
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
+    )
 
 
 def duration_ms(value: object) -> int:

@@ -24,6 +24,14 @@ def test_a_finding_reads_as_documented() -> None:
     )
 
 
+def test_no_message_can_pretend_to_be_a_finding() -> None:
+    finding = Finding(
+        "PD2900", Severity.WARNING, "x\na.yaml:1:1: error PD1001: no", Location("a.yaml"), "y\nb.yaml: z"
+    )
+    lines = finding_text(finding).plain.splitlines()
+    assert [line for line in lines if not line.startswith("  ")] == ["a.yaml: warning PD2900: x"]
+
+
 def test_a_whole_file_has_no_caret() -> None:
     finding = Finding("PD3001", Severity.WARNING, "a link", Location("a.yaml"))
     assert finding_text(finding).plain == "a.yaml: warning PD3001: a link"

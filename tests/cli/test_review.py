@@ -249,7 +249,7 @@ def test_strangers_words_are_neither_commands_nor_markdown(runner: Runner, mesh:
     done = runner.run()
     assert done.returncode == 1
     lines = done.stdout.splitlines()
-    assert "%0A::error::forged%0A" in lines[0]
+    assert r"\n::error::forged\n" in lines[0]
     assert not any(line.startswith(("::error::", "::add-mask")) for line in lines)
     mesh.git("revert", "--no-edit", "HEAD")
     edit(mesh, "services/api.yaml", "version: v1 ", "version: v2 ")

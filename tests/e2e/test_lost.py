@@ -22,8 +22,7 @@ from policyd.demo.load import Load, Stream
 from policyd.demo.world import World
 from policyd.model.names import Name
 from policyd.telemetry.running import RunningEnvoys
-
-from .conftest import answered
+from tests.e2e.conftest import answered
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -51,6 +50,10 @@ def all_but_the_identity(state: Path) -> None:
             entry.unlink()
 
 
+def connected(status: Json) -> set[str]:
+    return {node["node"] for node in status["nodes"] if node["connected"]}
+
+
 @pytest.mark.parametrize("lose", [only_the_store, all_but_the_identity])
 async def test_a_canary_stays_where_it_is_though_the_store_is_lost(
     start_pair: StartPair, short_folder: Path, lose: Callable[[Path], None]
@@ -74,7 +77,7 @@ async def test_a_canary_stays_where_it_is_though_the_store_is_lost(
         assert "default/back v1 75 % v2 25 %" in said(status)
         assert weight_of(status, "back", "v2") == 25
         assert (status["head"], status["releases"]) == ("", [])
-        assert {node["node"] for node in status["nodes"] if node["connected"]} >= {FRONT}
+        await world.client.until("front back", lambda s: FRONT in connected(s), within_s=WITHIN_S)
         answer = await world.client.explain("spiffe://pair.example/ns/default/svc/front", "back", "GET", "/v1/items")
         assert answer["code"] == "internal_error", answer  # no mesh is promoted: neither allowed nor denied
         assert seen == [AT_25]

@@ -142,6 +142,24 @@ async def test_what_opa_refuses(shipped: Bundle, opa_binary: Path, body: str, wo
     assert findings[0].location.line >= 3
 
 
+async def test_metadata_that_cannot_be_read_is_refused_at_its_line(shipped: Bundle, opa_binary: Path) -> None:
+    rule = "# METADATA\n# title: [\n# custom: {code: PD2950}\npackage shop\n\ndeny contains 1\n"
+    _, (finding,) = await with_team_rules(shipped, tree(rule), opa=opa_binary)
+    assert (finding.code, str(finding.location)) == ("PD2013", "rego/shop/payments.rego:3:1")
+    assert "did not find expected" in finding.message
+
+
+async def test_what_a_rule_says_is_bounded(managed: ManagedOpa, shipped: Bundle, opa_binary: Path) -> None:
+    many = 'deny contains msg if {\n\tsome i in numbers.range(1, 500)\n\tmsg := sprintf("%d", [i])\n}\n'
+    long = 'deny contains concat("", [x | some i in numbers.range(1, 100000); x := "long"])\n'
+    bundle, findings = await with_team_rules(shipped, tree(f"package shop\n\n{many}\n{long}"), opa=opa_binary)
+    assert findings == ()
+    said = await check(load(tree()), managed, AT, [bundle])
+    assert len(said) == 101
+    assert sum(one.more or 1 for one in said) == 501
+    assert max(len(one.message) for one in said) <= 1_000
+
+
 async def test_a_file_that_is_not_text(shipped: Bundle) -> None:
     bad = MemoryTree({"rego/bad.rego": b"\xff\xfe"})
     _, (finding,) = await with_team_rules(shipped, bad, opa=None)

@@ -62,6 +62,7 @@ CASES: dict[str, tuple[str | bytes, str]] = {
     "an instance behind one interface": (SERVICE.replace("127.0.0.1", "fe80::1%eth0"), "6:31: error PD1109"),
     "a key of two lines": (SERVICE.replace("owner: a", 'labels: {"a\\nb": c}'), "3:32: error PD1002"),
     "an owner of two lines": (SERVICE.replace("owner: a", 'owner: "a\\nmesh.yaml:1:1: error"'), "3:30: error PD1108"),
+    "a value of two lines": (SERVICE.replace("version: v1", 'version: "v1\\nx:1:1: error"'), "7:12: error PD1107"),
     "a path without an end": (SERVICE + "---\n" + RULE.replace("[/]", f"[{'/a' * 513}]"), "15:36: error PD1110"),
     "a name without an end": (SERVICE + f"  {'k' * 1_000}: 1\n", "8:3: error PD1103"),
     "a pair of surrogates": (SERVICE.replace("owner: a", 'owner: "\\ud83d\\ude00"'), "3:33: error PD1005"),
@@ -87,6 +88,8 @@ def test_each_is_a_finding_with_its_place(what: str, policyd: Policyd, tmp_path:
     assert f"{tmp_path}/bad.yaml:{said}".replace("::", ":") in done.stdout
     assert "Traceback" not in done.output
     assert len(done.stdout) < 50_000
+    said_of = [line.partition(":")[0] for line in done.stdout.splitlines() if ": error PD" in line]
+    assert set(said_of) <= {f"{tmp_path}/bad.yaml"}, "nothing in a file makes up a finding of another"
 
 
 def test_an_empty_repository_has_no_mesh(policyd: Policyd, tmp_path: Path) -> None:
