@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import TypeVar
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from policyd.decisions import Index, Obstacle, Request, Token, TokenState
+from policyd.decisions import NO_TOKEN, Index, Obstacle, Request, Token, TokenState
 from policyd.model.access import ANY_METHOD, Access, Mode, Permit, Rule, Source
 from policyd.model.mesh import Mesh, Settings
 from policyd.model.methods import METHODS
@@ -35,15 +37,33 @@ ADDRESSES = [
     "", "10.0.0.0", "10.255.255.255", "11.0.0.0", "10.0.0.9", "::ffff:10.1.0.0", "::ffff:9.255.255.255", "2001:db8::",
     "2001:db8:0:1::", "::10.0.0.9", "0.0.0.0", "255.255.255.255", "nonsense",
 ]  # fmt: skip
+ADMINS = TokenCondition("login", (("role", ("admin", "ops")),))
+T = TypeVar("T")
 URLS = {"login": "https://login.example/", "other": "https://other.example/"}
 
+WEB, PARTNER = Name("default", "web"), "spiffe://partner.example/ns/ops/svc/probe"
+
 names = st.integers(0, 5).map(lambda number: Name("default", f"r{number}"))
-patterns = st.builds(
+
+
+def mostly(*usual: T) -> st.SearchStrategy[T]:
+    """Values that come up again and again, so that requests and rules meet."""
+    return st.sampled_from(usual)
+
+
+patterns = mostly(*map(PathPattern.parse, ("/**", "/v1/**", "/v1/{id}", "/v1/charges"))) | st.builds(
     lambda parts, rest: PathPattern(tuple(parts) if parts or rest else ("",), rest),
     st.lists(st.sampled_from([*SEGMENTS, None]), max_size=3),
     st.booleans(),
 )
-sources = st.builds(
+sources = mostly(
+    Source(services=(WEB,)),
+    Source(services=(WEB,), ip_blocks=("10.0.0.0/8",)),
+    Source(namespaces=("ops",)),
+    Source(identities=(PARTNER,)),
+    Source(anyone=True),
+    Source(ip_blocks=("10.0.0.0/8", "2001:db8::/64")),
+) | st.builds(
     Source,
     services=st.lists(st.sampled_from(SERVICES), max_size=2).map(tuple),
     namespaces=st.lists(st.sampled_from(["ops", "default", "elsewhere"]), max_size=1).map(tuple),
@@ -53,49 +73,42 @@ sources = st.builds(
 )
 permits = st.builds(
     Permit,
-    methods=st.lists(st.sampled_from([*METHODS, ANY_METHOD]), min_size=1, max_size=2).map(tuple),
+    methods=mostly((ANY_METHOD,), ("GET",), ("GET", "POST"))
+    | st.lists(st.sampled_from(METHODS), max_size=2).map(tuple),
     paths=st.lists(patterns, min_size=1, max_size=2).map(tuple),
-    ports=st.sampled_from([(), (build.PORT,), (9_090,), (build.PORT, 9_090)]),
+    ports=mostly(*[()] * 6, (build.PORT,), (9_090,), (build.PORT, 9_090)),
 )
-wanted_tokens = st.none() | st.builds(
+wanted_tokens = st.builds(
     TokenCondition,
-    issuer=st.sampled_from([*URLS, "gone"]),
-    claims=st.sampled_from([(), (("role", ("admin", "ops")),), (("role", ("admin",)), ("team", ("pay",)))]),
+    issuer=mostly(*URLS, "login", "gone"),
+    claims=mostly((), (("role", ("admin", "ops")),), (("role", ("admin",)), ("team", ("pay",)))),
 )
 
 
 @st.composite
 def rules(draw: st.DrawFn) -> Rule:
-    mode = draw(st.sampled_from(Mode))
+    mode = draw(mostly(Mode.ENFORCE, Mode.ENFORCE, Mode.OBSERVE))
     return Rule(
         name=draw(names),
         sources=tuple(draw(st.lists(sources, min_size=1, max_size=2))),
         permits=tuple(draw(st.lists(permits, min_size=1, max_size=2))),
         mode=mode,
-        expires=draw(st.sampled_from([None, AT - TICK, AT, AT + TICK])),
-        token=draw(wanted_tokens),
+        expires=draw(mostly(*[None] * 6, AT - TICK, AT, AT + TICK)),
+        token=draw(mostly(*[None] * 6, ADMINS) | wanted_tokens),
         replaces=tuple(draw(st.lists(names, max_size=2))) if mode is Mode.OBSERVE else (),
     )
 
 
 @st.composite
 def meshes(draw: st.DrawFn) -> Mesh:
-    said = draw(st.lists(rules(), max_size=5, unique_by=lambda rule: rule.name))
-    opaque = draw(st.integers(0, 9)) == 0
+    said = draw(st.lists(rules(), min_size=draw(mostly(4, 4, 1)), max_size=6, unique_by=lambda rule: rule.name))
+    opaque = draw(mostly(*[False] * 7, True))
     if opaque:  # as lowering has it: a service with opaque paths has no rule about them
         said = [
-            Rule(
-                rule.name,
-                rule.sources,
-                tuple(Permit(permit.methods, (EVERYTHING,), permit.ports) for permit in rule.permits),
-                rule.mode,
-                rule.expires,
-                rule.token,
-                rule.replaces,
-            )
+            replace(rule, permits=tuple(replace(permit, paths=(EVERYTHING,)) for permit in rule.permits))
             for rule in said
         ]
-    revoked = draw(st.lists(st.sampled_from(IDENTITIES), max_size=1).map(tuple))
+    revoked = draw(mostly(*[()] * 8, (IDENTITIES[0],), (PARTNER,)))
     access = Access(PAYMENTS, tuple(sorted(said, key=lambda rule: rule.name)), revoked)
     services = [
         build.service("payments", {"v1": ["10.0.0.3"]}, opaque_paths=opaque),
@@ -105,24 +118,31 @@ def meshes(draw: st.DrawFn) -> Mesh:
     return build.mesh(services, [access], settings=Settings("test", DOMAIN, issuers=issuers))
 
 
-paths = st.lists(st.sampled_from(SEGMENTS), max_size=3) | st.lists(st.sampled_from([*SEGMENTS, *ODD]), max_size=4)
+odd_paths = st.builds(
+    lambda parts, query: "/" + "/".join(parts) + query,
+    st.lists(st.sampled_from([*SEGMENTS, *ODD]), max_size=4),
+    st.sampled_from(["", "?a=/../b"]),
+)
 claims = st.dictionaries(
     st.sampled_from(["role", "team"]),
     st.sampled_from(["admin", "dev", "pay", "", 1, None, True, ["admin"], ["dev", "ops"], [], [1], {"admin": 1}]),
 )
+tokens = mostly(
+    NO_TOKEN, NO_TOKEN, Token(TokenState.VALID, URLS["login"], {"role": "admin", "team": ["pay"]})
+) | st.builds(Token, st.sampled_from(TokenState), st.sampled_from([*URLS.values(), "login", ""]), claims)
 requests = st.builds(
     Request,
-    source=st.sampled_from([*IDENTITIES, "web"]),
-    destination=st.sampled_from([PAYMENTS] * 8 + [CLOSED, Name("default", "nowhere")]),
-    method=st.sampled_from([*METHODS, *METHODS, "get", "TRACE", "CONNECT", ""]),
-    path=st.builds(lambda parts, query: "/" + "/".join(parts) + query, paths, st.sampled_from(["", "", "?a=/../b"])),
-    host=st.sampled_from(["", "payments", "PAYMENTS.default.:80"]),
-    ip=st.sampled_from(ADDRESSES),
-    port=st.sampled_from([None, None, build.PORT, 9_090]),
-    token=st.builds(
-        Token, st.sampled_from(TokenState), st.sampled_from([*URLS.values(), "login", ""]), claims
-    ),
-)  # fmt: skip
+    source=mostly(*IDENTITIES[:1] * 8, PARTNER, *IDENTITIES, "web"),
+    destination=mostly(*[PAYMENTS] * 16, CLOSED, Name("default", "nowhere")),
+    method=mostly(*["GET"] * 16, *METHODS, "get", "TRACE"),
+    path=mostly("/v1/charges", "/v1/7", "/v1/charges/7?a", "/", "/v1/", "/v1")
+    | mostly("/v1/charges", "/v1/7")
+    | odd_paths,
+    host=mostly("", "payments", "PAYMENTS.default.:80"),
+    ip=mostly("10.0.0.9", "10.0.0.9", "2001:db8::1", *ADDRESSES),
+    port=mostly(*[None] * 10, build.PORT, 9_090),
+    token=tokens,
+)
 
 
 @given(mesh=meshes(), some=st.lists(requests, min_size=1, max_size=5))
