@@ -12,7 +12,7 @@ from policyd.model.methods import is_canonical_method
 from policyd.model.names import Name
 from policyd.model.paths import is_canonical_path
 
-_HOST = re.compile(r"(?:[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\])(?::[0-9]{0,5})?")
+_HOST = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
 
 
 class TokenState(enum.StrEnum):
@@ -70,8 +70,11 @@ def fault(request: Request, *, opaque_paths: bool) -> str:
 
 
 def _normal(host: str) -> str:
-    """Lower case, one trailing dot (before the port) removed, as the proxies do it."""
-    name, colon, port = host.lower().rpartition(":")
+    """One trailing dot (before the port) removed, as the proxies do it.
+
+    The case stays: to `lower`, the Kelvin sign is a `k`.
+    """
+    name, colon, port = host.rpartition(":")
     if not colon or not port.isdigit():
-        return host.lower().removesuffix(".")
+        return host.removesuffix(".")
     return name.removesuffix(".") + ":" + port

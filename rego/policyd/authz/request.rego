@@ -4,7 +4,7 @@ package policyd.authz
 # METADATA
 # description: Whether every part that must be there is there, and a string where a string is needed.
 well_formed(request) if {
-	startswith(request.source.spiffe, "spiffe://")
+	is_string(request.source.spiffe)
 	is_string(request.destination.service)
 	is_string(request.method)
 	is_string(object.get(request, "host", ""))

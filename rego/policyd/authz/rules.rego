@@ -16,12 +16,13 @@ enforced(candidate) if candidate.mode == "enforce"
 # METADATA
 # description: |
 #   Whether some rule would allow the request if the observed ones were enforced: they decide beside the others, in the
-#   place of those that they name.
+#   place of those that they name. One that has expired stands for nothing any more.
 would_be_allowed(request) if {
 	rules := destination(request).rules
 	gone := {name |
 		some observed in rules
 		observed.mode == "observe"
+		in_force(observed)
 		some name in observed.replaces
 	}
 	some candidate in rules
@@ -63,11 +64,12 @@ floor_before(instant_us) if {
 
 # METADATA
 # description: |
-#   Whether the caller is one of those that the source means. A source that says nothing means nobody; one that says
-#   only where from means every verified identity there.
+#   Whether the caller is one of those that the source means. A source that says nothing means nobody; one that only
+#   says where from means every verified identity there, of whatever trust domain.
 source_fits(source, request) if {
 	says_something(source)
 	identity := request.source.spiffe
+	regex.match(`^spiffe://[^/]`, identity)
 	one_of(identity, source.services)
 	one_of(identity, source.identities)
 	begins_with_one_of(identity, source.namespaces)
@@ -97,7 +99,8 @@ comes_from_one_of(blocks, request) if {
 	count(blocks) > 0
 	peer := address(request.source.ip)
 	some block in blocks
-	in_block(peer, block)
+	block[0] <= peer
+	peer <= block[1]
 }
 
 # METADATA
@@ -151,6 +154,7 @@ token_fits(candidate, _) if candidate.jwt == null
 token_fits(candidate, request) if {
 	candidate.jwt != null
 	token_is_valid(request)
+	candidate.jwt.issuer != ""
 	request.jwt.issuer == candidate.jwt.issuer
 	every name, values in candidate.jwt.claims {
 		claim_fits(request.jwt.claims[name], values)
