@@ -8,7 +8,7 @@ address(text) := concat("", ["00000000000000000000ffff", ipv4_digits(text)])
 
 address(text) := concat("", [digits |
 	some group in groups
-	digits := substring(concat("", ["000", group]), count(group) - 1, 4)
+	digits := substring(concat("", ["0000", group]), count(group), 4)
 ]) if {
 	contains(text, ":")
 	groups := ipv6_groups(split(without_dots(lower(text)), "::"))
