@@ -29,7 +29,7 @@ ODD_PIECES = (
     "*", "**", "V1", "v1x", "a#b",
     "-_", "a%2Fb", "a b",
 )  # fmt: skip
-QUERIES = ("?", "?a", "?/../x", "?a=//&b=%2F", "?a?b", "?%zz")
+QUERIES = ("?", "?a", "?/../x", "?a=//&b=%2F", "?a?b", "?%zz", "?a#b", "?é", '?"<>\\^`{|}', "?;")
 ODD_TARGETS = (
     "*",
     "v1",
@@ -65,8 +65,9 @@ GOOD_HOSTS = (
 )
 ODD_HOSTS = (
     "a..", "-a", "a-", "a_b", "a b", "a@b", "u@a:80", "a/b", "a,b", "[::1", "a:80:80", "a:x", ":80", ".",
-    "a:123456", "a%20", "a:80.", "a:.",
-    "a.:", "[g]", "*", "a?b", "a#b", "[::1].", "[::1]x", "::1", "[]", "a:+1", "a;b", "(a)", "a\\b", "%61",
+    "a:123456", "a:12345678901", "a%20", "a:80.", "a:.",
+    "a.:", "[g]", "*", "a?b", "a#b", "[::1].", "[::1]x", "::1", "[]", "a:+1", "a.:+1", "a:-1",
+    "a: 1", "a:0x1", "a;b", "(a)", "a\\b", "%61",
     "\u212aey", "é",
 )  # fmt: skip
 UNHEEDED = (
@@ -210,6 +211,10 @@ def _headers(choose: Random, sent: Sent, _: Pools) -> Sent:
     return replace(sent, headers=tuple(choose.sample(UNHEEDED, choose.randint(1, 3))))
 
 
+def _nobody(choose: Random, sent: Sent, _: Pools) -> Sent:
+    return replace(sent, source=choose.choice(("", "web", "SPIFFE://shop.example/ns/default/svc/web", "spiffe:/x/y")))
+
+
 def _token(choose: Random, sent: Sent, pools: Pools) -> Sent:
     """Another token, a bad one, or none."""
     state = choose.choice((TokenState.ABSENT, TokenState.INVALID, TokenState.VALID))
@@ -230,6 +235,6 @@ def _other_issuer(choose: Random, sent: Sent, _: Pools) -> Sent:
 BENDS: tuple[Bend, ...] = (
     _path, _path, _path, _target, _query, _method, _method, _odd_method, _host, _odd_host, _source, _source, _token,
     _token, _other_issuer, _ip,
-    _ip, _port, _to, _headers,
+    _ip, _port, _to, _nobody, _headers,
 )  # fmt: skip
 """Every way to bend a request, the more telling ones more often."""

@@ -3,6 +3,18 @@
 package policyd.authz
 
 # METADATA
+# description: |
+#   Whether an address is in a block, both as hex digits. An IPv4 address is in blocks of IPv4 only, however large a
+#   block of IPv6 is: `::/0` means everybody who comes by IPv6.
+in_block(peer, [low, high]) if {
+	low <= peer
+	peer <= high
+	is_ipv4(peer) == is_ipv4(low)
+}
+
+is_ipv4(digits) := startswith(digits, "00000000000000000000ffff")
+
+# METADATA
 # description: The hex digits of an address in text; undefined where the text is none, zones of IPv6 among them.
 address(text) := concat("", ["00000000000000000000ffff", ipv4_digits(text)])
 

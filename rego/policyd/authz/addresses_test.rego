@@ -37,3 +37,9 @@ test_every_ipv4_address_is_itself_only if {
 		authz.address(sprintf("1.%d.3.4", [number])) == sprintf("00000000000000000000ffff01%02x0304", [number])
 	}
 }
+
+test_a_block_of_ipv6_holds_no_ipv4 if {
+	everything := ["00000000000000000000000000000000", "ffffffffffffffffffffffffffffffff"]
+	authz.in_block(authz.address("2001:db8::1"), everything)
+	not authz.in_block(authz.address("10.0.0.1"), everything)
+}

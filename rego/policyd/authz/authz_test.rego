@@ -156,11 +156,6 @@ test_observed_in_the_place_of_another if {
 	authz.would == "" with input as request_with({"method": "POST"}) with data.mesh as mesh
 }
 
-test_an_observed_rule_that_has_expired_stands_for_nothing if {
-	rules := [rule_with({"name": "default/a"}), rule_with({"name": "default/b", "mode": "observe", "replaces": ["default/a"], "expires_us": 1})]
-	authz.would == "" with input as request_with({}) with data.mesh as mesh_with(rules, {})
-}
-
 test_an_enforced_rule_replaces_nothing if {
 	rules := [rule_with({"name": "default/a"}), rule_with({"name": "default/b", "replaces": ["default/a"]})]
 	authz.would == "" with input as request_with({}) with data.mesh as mesh_with(rules, {})
@@ -169,7 +164,7 @@ test_an_enforced_rule_replaces_nothing if {
 test_whatever_comes_in_is_refused if {
 	every odd in [
 		null, true, 5, "allow", [], {}, {"source": web},
-		request_with({"source": {"spiffe": null}}), request_with({"source": {"spiffe": 5}}),
+		request_with({"source": {"spiffe": null}}), request_with({"source": {"spiffe": 5}}), request_with({"source": {"spiffe": ""}}), request_with({"source": {"spiffe": "web"}}),
 		request_with({"source": {"spiffe": [web]}}), request_with({"destination": "checkout"}), request_with({"destination": {"service": null}}),
 		request_with({"method": null}), request_with({"method": ["GET"]}), request_with({"path": null}), request_with({"path": ["/v1"]}),
 		request_with({"host": null}), request_with({"host": ["checkout"]}), json.remove(request_with({}), ["path"]),

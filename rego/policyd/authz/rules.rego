@@ -16,13 +16,12 @@ enforced(candidate) if candidate.mode == "enforce"
 # METADATA
 # description: |
 #   Whether some rule would allow the request if the observed ones were enforced: they decide beside the others, in the
-#   place of those that they name. One that has expired stands for nothing any more.
+#   place of those that they name.
 would_be_allowed(request) if {
 	rules := destination(request).rules
 	gone := {name |
 		some observed in rules
 		observed.mode == "observe"
-		in_force(observed)
 		some name in observed.replaces
 	}
 	some candidate in rules
@@ -99,8 +98,7 @@ comes_from_one_of(blocks, request) if {
 	count(blocks) > 0
 	peer := address(request.source.ip)
 	some block in blocks
-	block[0] <= peer
-	peer <= block[1]
+	in_block(peer, block)
 }
 
 # METADATA

@@ -97,7 +97,7 @@ test_blocks if {
 	lets({"ip": [ten]}, web, "10.0.0.1")
 	lets({"ip": [ten]}, "spiffe://other.example/anybody", "10.255.255.255")
 	lets({"ip": [ten], "services": [web]}, web, "::ffff:10.0.0.1")
-	lets({"ip": [["00000000000000000000000000000000", "ffffffffffffffffffffffffffffffff"]]}, web, "10.0.0.1")
+	not lets({"ip": [["00000000000000000000000000000000", "ffffffffffffffffffffffffffffffff"]]}, web, "10.0.0.1")
 	not lets({"ip": [ten]}, web, "11.0.0.0")
 	not lets({"ip": [ten]}, web, "9.255.255.255")
 	not lets({"ip": [ten], "services": ["spiffe://x/a"]}, web, "10.0.0.1")
