@@ -29,6 +29,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Flags of this suite."""
     parser.addoption("--soak-seconds", type=float, default=60.0, help="how long `tests/soak` goes on")
     parser.addoption("--soak-seed", type=int, help="repeat the soak that printed this seed")
+    parser.addoption("--conformance-seed", type=int, default=1, help="what `tests/conformance` draws from")
+    parser.addoption(
+        "--conformance-requests", type=int, default=10_000, help="how many requests `tests/conformance` compares"
+    )
     parser.addoption("--sim-histories", type=int, default=40, help="how many histories `tests/sim` draws")
     parser.addoption(
         "--fuzz-examples", type=int, default=60, help="how many files each test of `tests/hostile` draws"

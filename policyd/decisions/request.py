@@ -10,9 +10,10 @@ from typing import NamedTuple
 
 from policyd.model.methods import is_canonical_method
 from policyd.model.names import Name
-from policyd.model.paths import is_canonical_path
+from policyd.model.paths import is_canonical_path, is_canonical_query, is_opaque_path
 
-_HOST = re.compile(r"(?:[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\])(?::[0-9]{0,5})?")
+_HOST = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::\+?[0-9]{1,9})?")
+"""A name or an address. A port is no part of it: proxies take away what they read as a number, whatever its value."""
 
 
 class TokenState(enum.StrEnum):
@@ -62,16 +63,22 @@ def fault(request: Request, *, opaque_paths: bool) -> str:
     if not is_canonical_method(request.method):
         return f"`{request.method}` is not a method that a request may have"
     host = request.host
-    if host and not _HOST.fullmatch(host) and not (host.isascii() and _HOST.fullmatch(_normal(host))):
+    if host and not _HOST.fullmatch(host) and not _HOST.fullmatch(_normal(host)):
         return f"`{host}` is not a host"
-    if not opaque_paths and not is_canonical_path(path := request.path.partition("?")[0]):
+    path, _, query = request.path.partition("?")
+    if not (is_opaque_path(path) if opaque_paths else is_canonical_path(path)):
         return f"path `{path}` is not canonical: two parsers could read it differently"
+    if query and not is_canonical_query(query):
+        return f"query `{query}` is not canonical: it has bytes that no query has"
     return ""
 
 
 def _normal(host: str) -> str:
-    """Lower case, one trailing dot (before the port) removed, as the proxies do it."""
-    name, colon, port = host.lower().rpartition(":")
-    if not colon or not port.isdigit():
-        return host.lower().removesuffix(".")
+    """One trailing dot (before the port) removed, as the proxies do it.
+
+    The case stays: to `lower`, the Kelvin sign is a `k`.
+    """
+    name, colon, port = host.rpartition(":")
+    if not colon or not port.removeprefix("+").isdigit():
+        return host.removesuffix(".")
     return name.removesuffix(".") + ":" + port

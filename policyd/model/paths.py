@@ -20,6 +20,7 @@ _CANONICAL = re.compile(
     r"/(?:[A-Za-z0-9._~!$&'()*+,=:@-]|"
     r"%(?:0[1-9A-F]|1[0-9A-F]|2[0235]|3[BCEF]|5[BDE]|60|7[BCDF]|[89A-F][0-9A-F])|/)*"
 )
+_VISIBLE = re.compile(r"[!\"$-~]*")
 
 
 class PathSyntaxError(ValueError):
@@ -100,6 +101,16 @@ def is_canonical_path(path: str) -> bool:
     if not _CANONICAL.fullmatch(path) or "//" in path:
         return False
     return "/." not in path or not any(part in {".", ".."} for part in path.split("/"))
+
+
+def is_opaque_path(path: str) -> bool:
+    """Whether a request path (without query) can be carried where paths are opaque: it is not looked into."""
+    return path.startswith("/") and is_canonical_query(path)
+
+
+def is_canonical_query(query: str) -> bool:
+    """Whether a query is visible ASCII without `#`. No rule looks at it; a proxy that meets the rest refuses it."""
+    return _VISIBLE.fullmatch(query) is not None
 
 
 EVERYTHING = PathPattern((), rest=True)

@@ -148,7 +148,10 @@ class Connection:
     ) -> Reply:
         """One request, once more on a new connection if the last one had been closed."""
         lines = [f"{method} {target} HTTP/1.1", f"host: {host}", *(f"{k}: {v}" for k, v in (headers or {}).items())]
-        raw = ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+        return self.send_as_it_is(method, ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1"))
+
+    def send_as_it_is(self, method: str, raw: bytes) -> Reply:
+        """One request, byte for byte; `method` tells whether the reply can have a body."""
         if self._socket is not None:
             try:
                 return self._exchange(self._socket, method, raw)
@@ -184,6 +187,8 @@ class Connection:
 
     def _open(self) -> socket.socket:
         plain = socket.create_connection(self._address, timeout=10, source_address=self._coming_from)
+        # Else a request waits for the acknowledgement of the handshake's last part, which is delayed.
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._socket = self._tls.wrap_socket(plain, session=self._offered) if self._tls else plain
         return self._socket
 
@@ -312,13 +317,20 @@ def running(mesh: Mesh, sidecars: Sidecars, only: set[Name] | None = None) -> It
         chosen = [node for node in nodes(mesh) if only is None or node.service in only]
         for node in chosen:
             application = world.applications[node.id] = stack.enter_context(ExitStack())
-            application.enter_context(_serving(_application(node, world.delayed.setdefault(node.service, []))))
+            application.enter_context(serving_application(node, world.delayed.setdefault(node.service, [])))
             process = world.processes[node.id] = sidecars.start(world, node, memo)
             stack.callback(_end, process)
         for node in chosen:
             _wait_for(node.endpoint.address, mesh.settings.outbound_port, world.processes[node.id])
         world.until(lambda: all(sidecars.content(world, node) for node in chosen))
         yield world
+
+
+@contextmanager
+def serving_application(node: Node, waiting: list[str] | None = None) -> Iterator[None]:
+    """The application of an instance, which answers with what arrived; `waiting` are the paths that it delays."""
+    with _serving(_application(node, [] if waiting is None else waiting)):
+        yield
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -5,7 +5,7 @@ package policyd.authz
 # METADATA
 # description: |
 #   Whether an address is in a block, both as hex digits. An IPv4 address is in blocks of IPv4 only, however large a
-#   block of IPv6 is: so do the proxies see it.
+#   block of IPv6 is: `::/0` means everybody who comes by IPv6.
 in_block(peer, [low, high]) if {
 	low <= peer
 	peer <= high
@@ -20,7 +20,7 @@ address(text) := concat("", ["00000000000000000000ffff", ipv4_digits(text)])
 
 address(text) := concat("", [digits |
 	some group in groups
-	digits := substring(concat("", ["000", group]), count(group) - 1, 4)
+	digits := substring(concat("", ["0000", group]), count(group), 4)
 ]) if {
 	contains(text, ":")
 	groups := ipv6_groups(split(without_dots(lower(text)), "::"))

@@ -164,7 +164,7 @@ test_an_enforced_rule_replaces_nothing if {
 test_whatever_comes_in_is_refused if {
 	every odd in [
 		null, true, 5, "allow", [], {}, {"source": web},
-		request_with({"source": {"spiffe": null}}), request_with({"source": {"spiffe": 5}}), request_with({"source": {"spiffe": ""}}),
+		request_with({"source": {"spiffe": null}}), request_with({"source": {"spiffe": 5}}), request_with({"source": {"spiffe": ""}}), request_with({"source": {"spiffe": "web"}}),
 		request_with({"source": {"spiffe": [web]}}), request_with({"destination": "checkout"}), request_with({"destination": {"service": null}}),
 		request_with({"method": null}), request_with({"method": ["GET"]}), request_with({"path": null}), request_with({"path": ["/v1"]}),
 		request_with({"host": null}), request_with({"host": ["checkout"]}), json.remove(request_with({}), ["path"]),

@@ -14,18 +14,21 @@ well_formed(request) if {
 # METADATA
 # description: |
 #   Whether the request has one meaning. Methods: RFC 9110 and RFC 5789 without TRACE, which reflects credentials, and
-#   CONNECT, which opens tunnels. Paths are never normalised: they are matched as they came, or refused.
+#   CONNECT, which opens tunnels. Paths are never normalised: they are matched as they came, or refused. Path and query
+#   together are visible ASCII without `#`; more is asked of paths that rules may look at.
 canonical(request) if {
 	request.method in {"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"}
 	canonical_host(object.get(request, "host", ""))
+	regex.match(`^/[!"$-~]*$`, request.path)
 	canonical_path(bare_path(request), request)
 }
 
-# A name or an address; a port, or one dot at the end, is no part of it. A host that is not known is taken for a good one.
+# A name or an address. One dot at its end is no part of it, nor is a port: proxies take away what they read as a number,
+# whatever its value. A host that is not known is taken for a good one.
 canonical_host("")
 
 canonical_host(host) if {
-	regex.match(`^(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?:\.?(?::[0-9]{1,5})?|:[0-9]{0,5}\.?)$`, host)
+	regex.match(`^(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?:\.?(?::\+?[0-9]{1,9})?|:\+?[0-9]{1,9}\.)$`, host)
 }
 
 # What a service with opaque paths carries is its own affair: no rule can tell its paths apart.

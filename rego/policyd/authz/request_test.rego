@@ -13,14 +13,14 @@ test_methods if {
 
 test_hosts if {
 	every host in [
-		"", "checkout", "CheckOut", "checkout.", "checkout:80", "checkout.:80", "checkout:", "checkout:80.", "checkout.default",
+		"", "checkout", "CheckOut", "checkout.", "checkout:80", "checkout.:80", "checkout:80.", "checkout:+80", "checkout:99999", "checkout.default",
 		"a..b", "a-b", "10.0.1.1", "[::1]", "[::1]:80", "[::FFFF:1.2.3.4]",
 	] {
 		authz.canonical_host(host)
 	}
 	every host in [
-		" ", ".", "..", "a..", "a.:", ":80", "-a", "a-", "a b", "a,b", "a@b", "a/b", "a_b", "a:80:80", "a:123456", "a:x", "::1",
-		"[::1", "[::1]x", "[g]", "[]", "é", "a\n", "\u212aey", "a%20b", "a:-1", "a:+1",
+		" ", ".", "..", "a..", "a:", "a.:", "a:.", ":80", "-a", "a-", "a b", "a,b", "a@b", "a/b", "a_b", "a:80:80", "a:1234567890", "a:x", "::1",
+		"[::1", "[::1]x", "[g]", "[]", "é", "a\n", "\u212aey", "a%20b", "a:-1", "a:++1", "a: 1",
 	] {
 		not authz.canonical_host(host)
 	}
@@ -51,6 +51,9 @@ test_a_query_is_no_part_of_the_path if {
 	decision({}, {"path": "/v1?"}).allow
 	decision({}, {"path": "/v1??x"}).allow
 	decision({}, {"path": "/v1%3Fx"}).reason == "no-rule"
+	every query in ["a#b", "a b", "é", "a\n", "\u0000", "\u007f"] {
+		decision({}, {"path": concat("?", ["/v1", query])}).reason == "not-canonical"
+	}
 }
 
 test_opaque_paths_are_not_looked_at if {
@@ -59,7 +62,9 @@ test_opaque_paths_are_not_looked_at if {
 	every path in ["/", "/a%2Fb", "/a//b", "/../x"] {
 		authz.allow with input as request_with({"path": path}) with data.mesh as mesh
 	}
-	authz.reason == "no-rule" with input as request_with({"path": "v1"}) with data.mesh as mesh
+	every path in ["", "v1", "*", "/a#b", "/a b", "/é", "http://checkout/"] {
+		authz.reason == "not-canonical" with input as request_with({"path": path}) with data.mesh as mesh
+	}
 	authz.reason == "not-canonical" with input as request_with({"method": "TRACE"}) with data.mesh as mesh
 }
 

@@ -63,11 +63,12 @@ floor_before(instant_us) if {
 
 # METADATA
 # description: |
-#   Whether the caller is one of those that the source means. A source that says nothing means nobody; one that says
-#   only where from means every verified identity there.
+#   Whether the caller is one of those that the source means. A source that says nothing means nobody; one that only
+#   says where from means every verified identity there, of whatever trust domain.
 source_fits(source, request) if {
 	says_something(source)
 	identity := request.source.spiffe
+	regex.match(`^spiffe://[^/]`, identity)
 	one_of(identity, source.services)
 	one_of(identity, source.identities)
 	begins_with_one_of(identity, source.namespaces)
@@ -151,6 +152,7 @@ token_fits(candidate, _) if candidate.jwt == null
 token_fits(candidate, request) if {
 	candidate.jwt != null
 	token_is_valid(request)
+	candidate.jwt.issuer != ""
 	request.jwt.issuer == candidate.jwt.issuer
 	every name, values in candidate.jwt.claims {
 		claim_fits(request.jwt.claims[name], values)

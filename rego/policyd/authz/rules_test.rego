@@ -97,9 +97,13 @@ test_blocks if {
 	lets({"ip": [ten]}, web, "10.0.0.1")
 	lets({"ip": [ten]}, "spiffe://other.example/anybody", "10.255.255.255")
 	lets({"ip": [ten], "services": [web]}, web, "::ffff:10.0.0.1")
+	not lets({"ip": [["00000000000000000000000000000000", "ffffffffffffffffffffffffffffffff"]]}, web, "10.0.0.1")
 	not lets({"ip": [ten]}, web, "11.0.0.0")
 	not lets({"ip": [ten]}, web, "9.255.255.255")
 	not lets({"ip": [ten], "services": ["spiffe://x/a"]}, web, "10.0.0.1")
+	every nobody in ["", "web", "spiffe://", "spiffe:///x", "SPIFFE://x/y"] {
+		not lets({"ip": [ten]}, nobody, "10.0.0.1")
+	}
 	every odd in ["", "10.0.0", "10.0.0.01", "a", null, 167772161, ["10.0.0.1"]] {
 		not lets({"ip": [ten]}, web, odd)
 	}
@@ -145,6 +149,11 @@ test_all_claims_each_with_one_value if {
 	with_claims({"role": {"x": "admin"}, "team": "buy"}) == 403
 	with_claims({"role": true, "team": "buy"}) == 403
 	with_claims(null) == 403
+}
+
+test_nobodys_tokens_are_good_where_the_issuer_is_not_known if {
+	unknown := {"jwt": {"issuer": "", "audiences": [], "claims": {}}}
+	decision(unknown, {"jwt": {"state": "valid", "issuer": "", "claims": {}}}).status == 403
 }
 
 test_only_valid_tokens_of_the_issuer if {
