@@ -38,6 +38,7 @@ from policyd.rollout.stepper import Stepper
 from policyd.rollout.store import SeenCommit, Store
 from policyd.rollout.watching import Watch, watch
 from policyd.telemetry.counters import Tick
+from policyd.telemetry.observed import Outcome
 from policyd.telemetry.source import MetricSource
 
 TICK_S = 1.0
@@ -202,6 +203,10 @@ class Driver:
             stalled=self._stalled,
             rates=self._readings.rates.table(),
         )
+
+    def observed(self) -> Mapping[Outcome, int]:
+        """How often observed rules would have decided otherwise, by service, since the start."""
+        return self._readings.observed.totals
 
     def serving(self) -> Effective | None:
         """What nodes run now; `None` before anything does."""
