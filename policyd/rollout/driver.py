@@ -38,7 +38,6 @@ from policyd.rollout.stepper import Stepper
 from policyd.rollout.store import SeenCommit, Store
 from policyd.rollout.watching import Watch, watch
 from policyd.telemetry.counters import Tick
-from policyd.telemetry.observed import Outcome
 from policyd.telemetry.source import MetricSource
 
 TICK_S = 1.0
@@ -72,6 +71,7 @@ class Driver:
         self._serving = Serving(assembly, delivery, deadline_s, stopwatch=stopwatch)
         self._doubt = Doubt(self._book, delivery, clock)
         self._readings = Readings(metrics, clock, tick_s)
+        self.observed = self._readings.observed
         fresh = self._book.promoted is None and not self._doubt.lost
         self._attendance = Attendance(delivery, clock, self._serving.nodes, fresh=fresh)
         self._stalled = ""
@@ -203,10 +203,6 @@ class Driver:
             stalled=self._stalled,
             rates=self._readings.rates.table(),
         )
-
-    def observed(self) -> Mapping[Outcome, int]:
-        """How often observed rules would have decided otherwise, by service, since the start."""
-        return self._readings.observed.totals
 
     def serving(self) -> Effective | None:
         """What nodes run now; `None` before anything does."""
