@@ -1,7 +1,8 @@
 """Blocks of addresses as proxies compare them: each family with its own.
 
-An IPv4 peer is its IPv4-mapped address (RFC 4291, section 2.5.5.2) to a rule, so `::/0` means everybody. Proxies do
-not agree on that, nor on what an IPv6 address that holds an IPv4 one (6to4) is: so it is written out here.
+An IPv4 address is in blocks of IPv4 only, however large a block of IPv6 is; one of IPv4-mapped addresses (RFC 4291,
+section 2.5.5.2) is a block of IPv4. Proxies do not agree on that, nor on what an IPv6 address that holds an IPv4 one
+(6to4) is: so it is written out here.
 """
 
 from __future__ import annotations
@@ -32,5 +33,4 @@ class Blocks:
                 v4.add(IPv4Network((IPv4Address(int(block.network_address) & 0xFFFF_FFFF), block.prefixlen - 96)))
             else:
                 v6.add(block)
-                v4 |= {IPv4Network("0.0.0.0/0")} if block.supernet_of(_MAPPED) else set()
         return cls(tuple(sorted(v4)), tuple(sorted(v6)))
