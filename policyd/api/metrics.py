@@ -6,11 +6,32 @@ waits for a change feels.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 _LATENCY_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
+
+
+class _Would(Collector):
+    """Counters that somebody else adds up."""
+
+    def __init__(self) -> None:
+        self.totals: Mapping[tuple[str, str], int] = {}
+
+    def collect(self) -> Iterator[Metric]:
+        """The totals as they are now."""
+        family = CounterMetricFamily(
+            "policyd_would",
+            "Requests of which observed rules would have decided otherwise, by service, since the start",
+            labels=("service", "would"),
+        )
+        for labels, count in sorted(self.totals.items()):
+            family.add_metric(labels, count)
+        yield family
 
 
 class ControllerMetrics:
@@ -18,6 +39,8 @@ class ControllerMetrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self.would = _Would()
+        self.registry.register(self.would)
         self.commit_to_acknowledged = Histogram(
             "policyd_commit_to_acknowledged_seconds",
             "From a commit being seen to the last connected proxy having acknowledged the first thing it brought",

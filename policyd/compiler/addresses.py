@@ -1,8 +1,8 @@
 """Blocks of addresses as proxies compare them: each family with its own.
 
-A block of IPv4 may be written as IPv4-mapped IPv6 (RFC 4291, section 2.5.5.2). Any other block of IPv6 holds no IPv4
-peer, however large it is: `::/0` means everybody who comes by IPv6. Proxies do not agree on that, nor on what an IPv6
-address that holds an IPv4 one (6to4) is: so it is written out here.
+An IPv4 address is in blocks of IPv4 only, however large a block of IPv6 is; one of IPv4-mapped addresses (RFC 4291,
+section 2.5.5.2) is a block of IPv4. Proxies do not agree on that, nor on what an IPv6 address that holds an IPv4 one
+(6to4) is: so it is written out here.
 """
 
 from __future__ import annotations

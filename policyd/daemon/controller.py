@@ -272,6 +272,7 @@ class Controller:
         self._metrics.parsed_files.set(counts.parsed_files)
         self._metrics.lowered_values.set(counts.lowered_values)
         self._metrics.judged_documents.set(counts.judged_documents)
+        self._metrics.would.totals = self._driver.observed.totals
         phases = Counter(record.phase for record in self._driver.records())
         for phase in Phase:
             self._metrics.releases.labels(phase.value).set(phases[phase])

@@ -71,6 +71,7 @@ class Driver:
         self._serving = Serving(assembly, delivery, deadline_s, stopwatch=stopwatch)
         self._doubt = Doubt(self._book, delivery, clock)
         self._readings = Readings(metrics, clock, tick_s)
+        self.observed = self._readings.observed
         fresh = self._book.promoted is None and not self._doubt.lost
         self._attendance = Attendance(delivery, clock, self._serving.nodes, fresh=fresh)
         self._stalled = ""

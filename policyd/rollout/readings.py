@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from policyd.base.clock import Clock
 from policyd.telemetry.counters import Tick, difference
+from policyd.telemetry.observed import Observed
 from policyd.telemetry.rates import Rates
 from policyd.telemetry.source import MetricSource, NodeCounters, Reading
 
@@ -26,6 +27,7 @@ class Readings:
         self._tick_s = tick_s
         self._last: Reading | None = None
         self.rates = Rates()
+        self.observed = Observed()
 
     async def tick(self, watched: tuple[str, ...]) -> Tick | None:
         """What happened at these nodes since the tick before; `None` where nobody is watched."""
@@ -52,5 +54,7 @@ class Readings:
                 await self._clock.sleep(self._tick_s)
             reading = Reading(self._clock.monotonic(), counted)
             if before is not None:
-                self.rates.add(difference(before, reading))
+                tick = difference(before, reading)
+                self.rates.add(tick)
+                self.observed.add(tick)
             before = reading

@@ -29,6 +29,8 @@ class NodeTick:
 
     clusters: Mapping[str, Outcomes] = field(default_factory=dict)
     inbound: Outcomes | None = None
+    would: Mapping[str, int] = field(default_factory=dict)
+    """As in `NodeCounters`, without what did not move."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,12 @@ def _node_difference(before: NodeCounters, after: NodeCounters) -> NodeTick:
         outcomes = _outcomes(before.clusters.get(name, ClusterCounters()), counters)
         if outcomes is not None:
             clusters[name] = outcomes
-    return NodeTick(clusters, _inbound(before, after))
+    return NodeTick(clusters, _inbound(before, after), _would(before.would, after.would))
+
+
+def _would(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, int]:
+    moved = {name: count - before.get(name, 0) for name, count in after.items()}
+    return {name: more for name, more in moved.items() if more > 0}
 
 
 def _outcomes(before: ClusterCounters, after: ClusterCounters) -> Outcomes | None:

@@ -6,6 +6,8 @@ Which counters say what, as seen on Envoy 1.40 (`tests/telemetry/test_envoy.py` 
 - `upstream_rq_time` times final answers of the upstream, in milliseconds; its buckets move at the stats flush.
 - `http.inbound.rbac.denied` counts denials of the access rules, on every inbound listener; requests refused for
   not being canonical are counted under a prefix of their own.
+- `http.inbound.rbac.policy.would-allow RULE.shadow_allowed` and `...would-deny RULE.shadow_denied` count requests of
+  which the would-be rules say something else than the decision, by the rule that makes the difference.
 
 Values are read as JSON, in which they are whole integers, and only those that were used and are asked for: the
 cost follows the traffic of a sidecar, not the size of its configuration.
@@ -25,6 +27,7 @@ import structlog
 
 from policyd.base.clock import Clock
 from policyd.compiler.naming import INBOUND
+from policyd.compiler.rules import WOULD_ALLOW, WOULD_DENY
 from policyd.telemetry.admin import Admins
 from policyd.telemetry.source import Buckets, ClusterCounters, NodeCounters, Reading
 
@@ -35,9 +38,12 @@ AT_ONCE = 64
 
 _FILTER = (
     r"^(cluster\.[^.]+\.upstream_rq_(completed|5xx|time)"
-    rf"|http\.{INBOUND}\.(downstream_rq_completed|rbac\.denied))$"
+    rf"|http\.{INBOUND}\.(downstream_rq_completed|rbac\.(denied|policy\.would-[^.]+\.shadow_(allowed|denied))))$"
 )
 _STAT = re.compile(r"cluster\.(?P<cluster>[^.]+)\.upstream_rq_(?P<what>completed|5xx|time)")
+_WOULD = re.compile(
+    rf"http\.{INBOUND}\.rbac\.policy\.(?P<would>({WOULD_ALLOW}|{WOULD_DENY}) [^.]+)\.shadow_(allowed|denied)"
+)
 _QUERY = {"format": "json", "usedonly": "", "histogram_buckets": "cumulative", "filter": _FILTER}
 
 
@@ -98,6 +104,7 @@ def parse_stats(body: bytes) -> NodeCounters:
         clusters=clusters,
         inbound_requests=values.get(f"http.{INBOUND}.downstream_rq_completed", 0),
         inbound_denied=values.get(f"http.{INBOUND}.rbac.denied", 0),
+        would={match["would"]: values[match.string] for match in map(_WOULD.fullmatch, values) if match},
     )
 
 

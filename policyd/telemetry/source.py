@@ -47,6 +47,8 @@ class NodeCounters:
     inbound_requests: int = 0
     inbound_denied: int = 0
     """Requests that the access rules refused (not those refused for being malformed)."""
+    would: Mapping[str, int] = field(default_factory=dict)
+    """Requests of which observed rules would have decided otherwise: by `would-allow RULE` and `would-deny RULE`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,13 +52,14 @@ def scenario(name: str) -> Scenario:
     head, findings = lowered(HERE / name / "intents")
     if head is None:
         return Scenario(findings, None)
+    floor = Floor(AT, tuple(head.revocations.values()))
     if not (HERE / name / "promoted").is_dir():
-        return Scenario(findings, effective(head, [], head, Floor(AT)))
+        return Scenario(findings, effective(head, [], head, floor))
     promoted, _ = lowered(HERE / name / "promoted")
     assert promoted is not None
     stage = read(HERE / name / "case.yaml")["stage"]
     positions = [Position(change, stages(change, head.releases)[stage - 1]) for change in changes(promoted, head)]
-    return Scenario(findings, effective(promoted, positions, head, Floor(AT)))
+    return Scenario(findings, effective(promoted, positions, head, floor))
 
 
 def read(path: Path) -> Any:

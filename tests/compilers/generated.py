@@ -12,6 +12,7 @@ from policyd.model.names import Name
 from policyd.model.paths import PathPattern
 from policyd.model.resilience import Resilience, Retries, Timeouts
 from policyd.model.service import HeaderMatch, HealthCheck, Protocol, Split
+from policyd.model.tokens import TokenCondition
 from tests.compilers.meshes import PAYMENTS, WEB, service
 
 SEGMENTS = st.text("abz09._~!$&'()*+,=:@-", min_size=1, max_size=6).filter(
@@ -26,9 +27,13 @@ SOURCES = st.builds(
     namespaces=st.sampled_from([(), ("shop",), ("shop", "ops")]),
     identities=st.sampled_from([(), ("spiffe://partner.example/a",)]),
     anyone=st.booleans(),
+    ip_blocks=st.sampled_from([(), (), ("10.0.0.0/8", "fd00::/8"), ("192.0.2.1/32",), ("::/0",)]),
 )
 PERMITS = st.builds(
-    Permit, st.sampled_from([("*",), ("GET",), ("GET", "POST")]), st.lists(PATHS, min_size=1, max_size=3).map(tuple)
+    Permit,
+    st.sampled_from([("*",), ("GET",), ("GET", "POST")]),
+    st.lists(PATHS, min_size=1, max_size=3).map(tuple),
+    st.sampled_from([(), (), (8080,), (8081,), (80, 8080)]),
 )
 RULES = st.builds(
     Rule,
@@ -37,6 +42,8 @@ RULES = st.builds(
     st.lists(PERMITS, min_size=1, max_size=2).map(tuple),
     st.sampled_from(Mode),
     st.sampled_from([None, datetime(2030, 1, 1, tzinfo=UTC)]),
+    st.sampled_from([None, None, TokenCondition("people", (("role", ("admin", 'it\'s "root"')),))]),
+    st.sampled_from([(), (), (Name("pay", "a"),)]),
 )
 SERVICES = st.builds(
     replace,

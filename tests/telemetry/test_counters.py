@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from policyd.model.names import Name
 from policyd.telemetry.buckets import add, quantile, slower_than, subtract
 from policyd.telemetry.counters import NodeTick, Outcomes, Tick, difference
+from policyd.telemetry.observed import Observed
 from policyd.telemetry.rates import Rates
 from policyd.telemetry.source import Buckets, ClusterCounters, NodeCounters, Reading
 from policyd.telemetry.windows import Stratum, by_version, by_wave, calls_to, denials
@@ -147,3 +149,20 @@ def test_rates_are_those_of_the_window() -> None:
     (rate,) = rates.table()
     assert (rate.service, rate.version) == (Name("default", "checkout"), "v1")
     assert (rate.requests_per_s, rate.error_share, rate.p99_ms) == (20.0, 0.1, None)
+
+
+def test_what_observed_rules_would_change_is_added_up_by_service_and_no_restart_takes_it_back() -> None:
+    node = "pay/payments/v1/10.0.0.1"
+    cumulative = [
+        {node: NodeCounters(would={"would-allow pay/a#1": 2})},
+        {node: NodeCounters(would={"would-allow pay/a#1": 5, "would-allow pay/b#1": 1, "would-deny pay/c#1": 4})},
+        {node: NodeCounters(would={"would-allow pay/a#1": 1})},  # it has begun anew
+        {},
+        {node: NodeCounters(would={"would-allow pay/a#1": 9}), "not a node": NodeCounters(would={"would-deny x": 1})},
+        {node: NodeCounters(would={"would-allow pay/a#1": 10})},
+    ]
+    readings = [Reading(float(at), nodes) for at, nodes in enumerate(cumulative)]
+    observed = Observed()
+    for before, after in pairwise(readings):
+        observed.add(difference(before, after))
+    assert observed.totals == {("pay/payments", "would-allow"): 5, ("pay/payments", "would-deny"): 4}

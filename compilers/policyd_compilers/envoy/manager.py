@@ -42,7 +42,7 @@ def base(stat_prefix: str, route_config: str, *, idle_ms: int, stream_idle_ms: i
         preserve_external_request_id=True,
         use_remote_address=boolean(True),
         internal_address_config=_Manager.InternalAddressConfig(cidr_ranges=[NOBODY]),
-        early_header_mutation_extensions=[_without_envoy_headers()],
+        early_header_mutation_extensions=[_without_claims()],
         common_http_protocol_options=protocol_pb2.HttpProtocolOptions(
             idle_timeout=milliseconds(idle_ms), max_headers_count=uint32(MAX_HEADERS)
         ),
@@ -71,14 +71,20 @@ def add_router(manager: Any) -> None:
 
 
 @cache
-def _without_envoy_headers() -> Any:
-    """Removes `x-envoy-*` from requests first of all: they could set timeouts, retries and even the path."""
-    mutation = mutation_rules_pb2.HeaderMutation(
-        remove_on_match=mutation_rules_pb2.HeaderMutation.RemoveOnMatch(
-            key_matcher=string_pb2.StringMatcher(prefix="x-envoy-", ignore_case=True)
+def _without_claims() -> Any:
+    """Removes `x-envoy-*` and `client-cert*` from requests first of all.
+
+    The ones could set timeouts, retries and even the path, the others (RFC 9440) claim an identity.
+    """
+    mutations = [
+        mutation_rules_pb2.HeaderMutation(
+            remove_on_match=mutation_rules_pb2.HeaderMutation.RemoveOnMatch(
+                key_matcher=string_pb2.StringMatcher(prefix=prefix, ignore_case=True)
+            )
         )
-    )
+        for prefix in ("x-envoy-", "client-cert")
+    ]
     return extension_pb2.TypedExtensionConfig(
         name="envoy.http.early_header_mutation.header_mutation",
-        typed_config=pack(header_mutation_pb2.HeaderMutation(mutations=[mutation])),
+        typed_config=pack(header_mutation_pb2.HeaderMutation(mutations=mutations)),
     )

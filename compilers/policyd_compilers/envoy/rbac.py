@@ -84,6 +84,7 @@ class _Judge:
         self._trust_domain = settings.trust_domain
         self._tokens = tokens.Judge(settings.issuers)
         self._revoked = revoked
+        self._known: dict[tuple[str, bool], list[tuple[Callers, Any]]] = {}
 
     def decision(self, sets: RuleSets) -> Any:
         """The matcher that allows what some rule allows, and denies by name everything else."""
@@ -116,7 +117,7 @@ class _Judge:
 
     def _tree(self, rules: Iterable[Judged], branch: Callable[[_Means], Any], *, revoked: Any, otherwise: Any) -> Any:
         """The matcher that finds the caller: by his whole identity, else by the longest prefix of it."""
-        everyone = [who for each in rules for who in callers(each.rule, self._trust_domain)]
+        everyone = [who for each in rules for who, _ in self._asks(each, challenge=False)]
         identities = sorted({identity for who in everyone for identity in who.exact})
         prefixes = sorted({prefix for who in everyone for prefix in who.prefixes})
         if prefixes:
@@ -133,11 +134,21 @@ class _Judge:
     ) -> _Entries:
         """Of each rule that means the callers of a branch: what it asks for, and what becomes of what fits."""
         return [
-            (self._fits(each.rule, who, challenge=challenge), becomes(each))
+            (fits, becomes(each))
             for each in rules
-            for who in callers(each.rule, self._trust_domain)
+            for who, fits in self._asks(each, challenge=challenge)
             if means(who)
         ]
+
+    def _asks(self, rule: Judged, *, challenge: bool) -> Sequence[tuple[Callers, Any]]:
+        """Whom a rule means and what it asks of them; worked out once for all branches."""
+        key = (rule.name, challenge)
+        if key not in self._known:
+            self._known[key] = [
+                (who, self._fits(rule.rule, who, challenge=challenge))
+                for who in callers(rule.rule, self._trust_domain)
+            ]
+        return self._known[key]
 
     def _fits(self, rule: Rule, who: Callers, *, challenge: bool) -> Any:
         """All that the rule asks for besides the identity; with `challenge`, all but its token, and no good token."""

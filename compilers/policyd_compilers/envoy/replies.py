@@ -36,6 +36,8 @@ def inbound() -> Any:
     """
     mappers = [
         _denial(NOT_CANONICAL, status=400),
+        # `OPTIONS *`, which Envoy turns down before any filter, with 404.
+        _mapper("absolute_path_rejected", _body(NOT_CANONICAL, message=MESSAGES[NOT_CANONICAL]), 400),
         _denial(REVOKED),
         _denial(NO_VALID_TOKEN, status=401, headers={"www-authenticate": "Bearer"}),
         _denial(NO_RULE_FOR_CALLER),

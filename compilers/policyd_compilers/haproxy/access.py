@@ -84,11 +84,12 @@ def rules(settings: Settings, service: Service, access: Access) -> Iterator[str]
 
 
 def _revoked(identities: Sequence[str]) -> Iterator[str]:
-    """Who is cut off is denied before any rule is looked at, and his connection ends."""
+    """Who is cut off is denied before any rule is looked at, by whichever name his certificate shows."""
     if not identities:
         return
     for each in identities:
-        yield f"acl {REVOKED} var(txn.name) -m str -- {common_name(each)}{remark(each)}"
+        yield f"acl {REVOKED} var(txn.name) -m str -- {common_name(each)}"
+        yield f"acl {REVOKED} var(txn.caller) -m str -- {word(each)}"
     yield f"http-request set-var(txn.reason) str({REVOKED}) if {REVOKED}"
     yield f"http-request track-sc0 var(txn.reason) table {DECISIONS} if {REVOKED}"
     yield replies.deny(403, REVOKED, f"if {REVOKED}")

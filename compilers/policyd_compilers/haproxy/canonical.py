@@ -23,6 +23,9 @@ PATH = (
 HOST = r"(?i)\A(?:[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?\.?|\[[0-9a-f:.]+\]\.?)(?::[0-9]*)?\z"
 """One host name or address, one trailing dot and a port if need be."""
 
+CONTROL = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]"
+"""What no header may hold; HAProxy itself lets it pass."""
+
 
 def rules(*, opaque_paths: bool) -> Iterator[str]:
     """The lines that refuse, and those that leave the one spelling of the host for the rules and the application."""
@@ -34,7 +37,9 @@ def rules(*, opaque_paths: bool) -> Iterator[str]:
     yield f"acl canonical-host req.fhdr(host) -m reg -- {regex(HOST)}"
     yield r"acl has-fragment url -m sub -- \#"
     yield "acl has-underscore req.hdr_names(:) -m sub -- _"
-    needs = ["canonical-method", *path, "one-host", "canonical-host", "!has-fragment", "!has-underscore"]
+    yield f"acl has-control req.hdrs -m reg -- {regex(CONTROL)}"
+    wrong = ["!has-fragment", "!has-underscore", "!has-control"]
+    needs = ["canonical-method", *path, "one-host", "canonical-host", *wrong]
     yield f"http-request set-var(txn.canonical) bool(true) if {' '.join(needs)}"
     yield "acl canonical var(txn.canonical) -m found"
     yield f"http-request track-sc0 str({NOT_CANONICAL}) table {DECISIONS} unless canonical"

@@ -61,9 +61,10 @@ def _rules(sources: Sources) -> Iterator[str]:
 
 
 def forward() -> Iterator[str]:
-    """What is passed on: the plain form of the request, without headers that would steer another proxy."""
+    """What is passed on: the plain form of the request, without headers that steer a proxy or claim an identity."""
     yield "http-request set-uri %[pathq] unless { url -m beg -- / }"
     yield "http-request del-header x-envoy- -m beg"
+    yield "http-request del-header client-cert -m beg"
 
 
 def _application(service: Service, endpoint: Endpoint) -> Iterator[str]:
