@@ -33,7 +33,7 @@ def line(**said: Any) -> str:
         "listener": "inbound", "start": "2026-11-25T15:00:00.123Z", "method": "POST", "host": "checkout",
         "path": "/v1/orders?draft=1", "status": 201, "details": "via_upstream", "flags": "-", "route": None,
         "request_id": "5a9c", "duration_ms": 3, "bytes_in": 0, "bytes_out": 2, "caller": WEB, "rule": None,
-        "observed": None, "observed_rule": None,
+        "ip": "127.0.7.11", "would": None,
     }  # fmt: skip
     return json.dumps({**whole, **said})
 
@@ -147,7 +147,7 @@ def test_a_controller_is_asked_about_what_the_node_ran(policyd: Policyd, address
 
 
 def test_what_the_proxies_write_is_read() -> None:
-    haproxy = line(start="2026-11-25T15:00:00Z", rule="", observed="-", caller=WEB)
+    haproxy = line(start="2026-11-25T15:00:00Z", rule="", would="", caller=WEB)
     assert read_line(haproxy).start == datetime(2026, 11, 25, 15, tzinfo=UTC)
     assert read_line(line(start="yesterday")).start is None
     assert [read_line(line(status=status)).outcome for status in (200, 400, 401, 403)] == [

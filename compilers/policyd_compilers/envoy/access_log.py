@@ -28,6 +28,7 @@ _COMMON: dict[str, object] = {
 }
 _INBOUND: dict[str, object] = {
     "caller": "%DOWNSTREAM_PEER_URI_SAN%",
+    "ip": "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%",
     "rule": f"%DYNAMIC_METADATA({FILTER}:{STAT_PREFIX}enforced_effective_policy_id)%",
     "would": f"%DYNAMIC_METADATA({FILTER}:{SHADOW_PREFIX}shadow_effective_policy_id)%",
 }

@@ -19,6 +19,7 @@ _NUMBERS = {"status": "%ST", "duration_ms": "%Ta", "bytes_in": "%U", "bytes_out"
 _INBOUND = {
     "details": "%[var(txn.reason)]",
     "caller": "%[var(txn.caller),json(utf8s)]",
+    "ip": "%ci",
     "rule": "%[var(txn.rule)]",
     "would": "%[var(txn.would)]",
 }
