@@ -29,6 +29,8 @@ class RevocationStatus:
     proxies: int
     missing: tuple[str, ...]
     """Nodes that have not acknowledged it, each with the reason."""
+    cut_after_s: float | None = None
+    """In the answer to an order: seconds until the last open connection was ended; `None` while that is not known."""
 
 
 @dataclass(frozen=True, slots=True)

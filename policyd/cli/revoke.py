@@ -12,6 +12,9 @@ from rich.text import Text
 from policyd.cli.client import DEFAULT_SERVER, Client, ServerOption
 from policyd.cli.output import Format, OutputOption, console, printable, say_json, words
 
+TIMEOUT_S = 60.0
+"""How long an order may take: proxies that are slow to answer, and connections that end."""
+
 
 def revoke(
     identity: Annotated[str, typer.Argument(help="Who: `web`, `namespace/web`, or a whole SPIFFE ID.")],
@@ -29,7 +32,8 @@ def revoke(
     """
     client = Client(server)
     try:
-        said = client.post("/v1/revocations", {"identity": identity, "to": to, "reason": reason, "name": name})
+        order = {"identity": identity, "to": to, "reason": reason, "name": name}
+        said = client.post("/v1/revocations", order, timeout_s=TIMEOUT_S)
     finally:
         client.close()
     if output is Format.JSON:
@@ -53,7 +57,9 @@ def proof(said: dict[str, Any]) -> Iterator[Text]:
         yield Text("  no rule lets it in anywhere, so no proxy had to change")
     else:
         style = "red" if said["missing"] else "green"
-        yield Text.assemble("  ", (f"enforced on {held} of {said['proxies']} proxies", style))
+        cut = said["cut_after_s"]
+        ended = f", last open connection cut after {cut:.1f} s" if cut is not None else ""
+        yield Text.assemble("  ", (f"enforced on {held} of {said['proxies']} proxies{ended}", style))
     for node in said["missing"]:
         yield Text.assemble("  ", ("not yet  ", "bold red"), words(node))
 

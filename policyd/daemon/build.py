@@ -125,7 +125,9 @@ async def serve(settings: Settings, clock: Clock, stop: asyncio.Event) -> None:
         )
         elsewhere = Elsewhere(controller.head, Commits(mirror), Fleet(driver.serving, xds))
         decisions = ControllerDecisions(controller.promoted, elsewhere, clock)
-        api = server(application(controller, decisions, MeshRevoking(driver, xds), metrics), settings.http)
+        api = server(
+            application(controller, decisions, MeshRevoking(driver, xds, envoys, clock), metrics), settings.http
+        )
         if driver.promoted is not None:
             xds.expect(node.id for node in nodes(driver.promoted))
         await xds.start()

@@ -1,18 +1,20 @@
 """Cuts off by a person's order, and proves it: which proxies hold a revocation, and which do not yet.
 
 Stands behind `api.revocations.Revoking`. The proof is read from the ledger of acknowledgements, never from what was
-sent.
+sent, and from the proxies themselves: a connection that was open is refused every request at once, and ended when the
+proxy has drained it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
 from pydantic_core import PydanticCustomError
 
 from policyd.api.revocations import Order, RevocationStatus
+from policyd.base.clock import Clock
 from policyd.base.errors import Retry, UsageError
 from policyd.delivery.xds.server import XdsServer
 from policyd.intents import units
@@ -21,16 +23,22 @@ from policyd.model.names import DEFAULT_NAMESPACE, Name, parse_spiffe_id
 from policyd.model.revocation import Revocation, caller_identity
 from policyd.rollout.driver import Driver
 from policyd.rollout.store import Cut
+from policyd.telemetry.running import RunningEnvoys
 
 T = TypeVar("T")
+PATIENCE_S = 10.0
+"""How long an order waits for connections to end: twice as long as proxies drain."""
+LOOK_S = 0.1
 
 
 class MeshRevoking:
     """The floor of one controller."""
 
-    def __init__(self, driver: Driver, xds: XdsServer) -> None:
+    def __init__(self, driver: Driver, xds: XdsServer, envoys: RunningEnvoys, clock: Clock) -> None:
         self._driver = driver
         self._xds = xds
+        self._envoys = envoys
+        self._clock = clock
 
     def all(self) -> tuple[RevocationStatus, ...]:
         """Every revocation that holds, with its proof."""
@@ -40,12 +48,15 @@ class MeshRevoking:
         """Cut off at once. Raises `UsageError` for an order that means nobody, `Retry` before there is a mesh."""
         promoted = self._driver.promoted
         if promoted is None:
+            if self._driver.lost:
+                raise UsageError("the store was lost, so nothing can be sent", hint="`policyd recover`, then again")
             raise Retry("no mesh has been promoted yet, so nobody is let in", after=1.0)
-        revocation = _revocation(order, promoted)
+        revocation, began = _revocation(order, promoted), self._clock.monotonic()
         await self._driver.closing.revoke(revocation)
         same = replace(revocation, reason="")
+        drained = await self._drained([node for node in self._concerned(revocation) if not self._lacks(node)])
         return next(
-            self._told(cut, asked_for=asked_for)
+            replace(self._told(cut, asked_for=asked_for), cut_after_s=drained - began if drained else None)
             for cut, asked_for in self._driver.closing.cuts
             if replace(cut.revocation, reason="") == same
         )
@@ -56,6 +67,17 @@ class MeshRevoking:
         before = tuple(self._told(cut, asked_for=False) for cut, _ in self._driver.closing.cuts)
         await self._driver.closing.lift(meant)
         return tuple(told for told in before if told.name == str(meant))
+
+    async def _drained(self, nodes: Sequence[str]) -> float | None:
+        """When the last of these proxies had ended what was open; `None` where `PATIENCE_S` do not show it."""
+        end = self._clock.monotonic() + PATIENCE_S
+        while self._clock.monotonic() < end:
+            draining = await self._envoys.draining(nodes)
+            now = self._clock.monotonic()
+            if len(draining) == len(nodes) and not any(draining.values()):
+                return now
+            await self._clock.sleep(LOOK_S)
+        return None
 
     def _told(self, cut: Cut, *, asked_for: bool) -> RevocationStatus:
         revocation = cut.revocation

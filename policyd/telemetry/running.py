@@ -1,7 +1,7 @@
-"""What Envoys really run, read from their admin interfaces: their routes, and the certificates that they show.
+"""What Envoys really run, read from their admin interfaces: routes, the certificates that they show, what drains.
 
-For a controller that has lost its own memory. What a sidecar says of itself decides nothing: it is shown to a person,
-who decides.
+For a controller that has lost its own memory, and for one that has cut somebody off. What a sidecar says of itself
+decides nothing: it is shown to a person, who decides.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ DEADLINE_S = 3.0
 AT_ONCE = 16
 
 _ROUTES = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
+_DRAINING = "listener_manager.total_filter_chains_draining"
 _OPAQUE = frozenset({"typed_config", "typed_per_filter_config", "@type"})
 """Parts whose types need not be known here: how filters are configured says nothing about where requests go."""
 
@@ -56,6 +57,11 @@ class RunningEnvoys:
         answers = await self._ask(nodes, "/certs", {})
         read = {node: read_certificates(body) for node, body in answers.items()}
         return {node: found for node, found in read.items() if found is not None}
+
+    async def draining(self, nodes: Sequence[str]) -> Mapping[str, int]:
+        """How many of each node's filter chains are only there for connections that will be ended; by node."""
+        answers = await self._ask(nodes, "/stats", {"format": "json", "filter": f"^{_DRAINING}$"})
+        return {node: read_draining(body) for node, body in answers.items()}
 
     async def aclose(self) -> None:
         """Close every connection."""
@@ -103,3 +109,8 @@ def read_certificates(answer: Mapping[str, Any]) -> Certificates | None:
     ends = [datetime.fromisoformat(leaf["expiration_time"]) for pair in pairs for leaf in pair.get("cert_chain", ())]
     roots = {str(root["serial_number"]).lower() for pair in pairs for root in pair.get("ca_cert", ())}
     return Certificates(min(ends), frozenset(roots)) if ends else None
+
+
+def read_draining(answer: Mapping[str, Any]) -> int:
+    """The gauge in `/stats?format=json`; an Envoy that never drained anything may not have it."""
+    return sum(int(stat["value"]) for stat in answer.get("stats", ()) if stat.get("name") == _DRAINING)

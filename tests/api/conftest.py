@@ -97,7 +97,7 @@ class OneFloor:
         return tuple(
             RevocationStatus(
                 order.name or "default/revoked-web", WEB, order.to, "", order.reason, "2027-01-01T00:00:00+00:00",
-                self.asked_for, 41, self.missing,
+                self.asked_for, 41, self.missing, 3.14,
             )
             for order in self.orders
         )  # fmt: skip

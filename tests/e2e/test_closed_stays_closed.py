@@ -161,3 +161,13 @@ async def test_only_a_persons_word_lets_a_revoked_caller_in_again(world: World) 
         assert (held["identity"], held["asked_for"], held["missing"]) == (OTHER, False, [])
         assert (await api.post("/v1/revocations/default/leak/lift")).status_code == 200
     await answered(world, "/v1/items", 200, caller="other")
+
+
+async def test_a_person_cuts_off_at_once_and_is_shown_that_nothing_stays_open(world: World) -> None:
+    async with httpx.AsyncClient(base_url=world.api, trust_env=False, timeout=30.0) as api:
+        order = {"identity": "other", "to": "back", "reason": "seen in a log"}
+        said = (await api.post("/v1/revocations", json=order)).json()
+    assert (said["identity"], said["asked_for"], said["missing"]) == (OTHER, False, [])
+    assert said["proxies"] == 2, "both instances of back: nobody else would let it in"
+    assert said["cut_after_s"] > 0
+    await closed(world)
