@@ -33,6 +33,8 @@ GROWTH_MB = 24.0
 
 CREEP_MB = 8.0
 """How much it may still grow in the second half, by the trend of all samples there."""
+WARM_S = 120.0
+"""How long a controller must have lived for that: until then its log and history fill up to their bounds."""
 
 
 class Memory:
@@ -61,7 +63,7 @@ class Memory:
         """How much the second half of what was sampled after `since` grew, by its trend: a leak goes on."""
         found = [sample for sample in self.samples if sample[0] >= since]
         half = found[len(found) // 2 :]
-        if len(half) < 2:  # a soak of seconds shows no trend
+        if not half or half[-1][0] - found[0][0] < WARM_S:
             return 0.0
         trend = statistics.linear_regression([at for at, _ in half], [mb for _, mb in half])
         return trend.slope * (half[-1][0] - half[0][0])
