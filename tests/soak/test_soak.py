@@ -79,11 +79,11 @@ async def test_soak(folder: Path, tmp_path: Path, envoy_binary: Path, seed: int,
     growth = memory.growth_mb(chaos.last_kill_at)
     creep = memory.creep_mb(chaos.last_kill_at)
     assert growth < evidence.GROWTH_MB, memory.samples
-    assert creep < evidence.CREEP_MB, memory.samples
+    assert creep is None or creep < evidence.CREEP_MB, memory.samples
     print(
         f"{traffic.requests} requests, {traffic.on_purpose} failed on purpose, {len(traffic.failures)} explained by"
         f" {len(faults.windows)} dead proxies ({faults.seconds:.0f} s), memory {growth:+.1f} MB,"
-        f" {creep:+.1f} MB in the second half"
+        f" {'too short for a trend' if creep is None else f'{creep:+.1f} MB in the second half'}"
     )
 
 
