@@ -17,7 +17,6 @@ from policyd.base.diagnostics import Finding, Severity, has_errors, in_order
 from policyd.cli.annotations import say_annotations
 from policyd.cli.bound import SettingsOption, bindings
 from policyd.cli.compiled import TargetOption, compile_mesh, foreseen, planes
-from policyd.cli.deep import deep as ask_proxies
 from policyd.cli.guard import Guarded, Guards, guarding
 from policyd.cli.judged import Judged, judge_loaded, under, unmet_expectations
 from policyd.cli.output import console, say_json
@@ -109,6 +108,9 @@ def look(
     findings = [*judged.findings, *guarded.findings, *lost, *unmet]
     compiled = compile_mesh(mesh, targets=targets) if deep and mesh is not None and not has_errors(findings) else ()
     if compiled:
+        # What it takes to ask proxies takes time to import, and most checks ask none.
+        from policyd.cli.deep import deep as ask_proxies  # noqa: PLC0415
+
         findings += ask_proxies(compiled, provenance)
     count = len(tuple(nodes(mesh))) * len(planes(mesh, targets)) if mesh is not None else 0
     in_place = under(path, in_order(findings))

@@ -45,6 +45,7 @@ class Part(BaseModel):
         validate_by_name=False,
         use_attribute_docstrings=True,
         hide_input_in_errors=True,
+        defer_build=True,  # a command builds the validators of the kinds that it meets
     )
 
     unknown_hints: ClassVar[Mapping[str, str]] = {}

@@ -127,10 +127,14 @@ class Access:
     to: Name
     rules: tuple[Rule, ...] = ()
     revoked: tuple[str, ...] = later(())
-    digest: str = field(init=False, compare=False, repr=False, default="")
+    _digest: str = field(init=False, compare=False, repr=False, default="")
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "digest", digest(self))
+    @property
+    def digest(self) -> str:
+        """The name by content; worked out when it is first asked for, since a check never does."""
+        if not self._digest:
+            object.__setattr__(self, "_digest", digest(self))
+        return self._digest
 
     @property
     def enforced(self) -> tuple[Rule, ...]:

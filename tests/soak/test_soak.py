@@ -62,12 +62,14 @@ async def test_soak(folder: Path, tmp_path: Path, envoy_binary: Path, seed: int,
                 await chaos.settle()
         finally:
             await evidence.cancelled(sampling)
+            (tmp_path / "memory.json").write_text(json.dumps(memory.samples))
             write_failures(tmp_path, traffic, faults)
         mesh = world.mesh()
-        await evidence.proxies_run_what_git_says(world)
+        holds = await evidence.proxies_run_what_git_says(world)
         assert await drifted(world) == []
         await world.stop_controller()
     evidence.the_store_is_sound(folder / "state" / "policyd.sqlite", mesh)
+    evidence.the_ledger_is_right(folder / "state" / "acknowledged.sqlite", holds, clock)
 
     unexplained = [failure for failure in traffic.failures if not faults.explains(failure)]
     assert traffic.opened == []
@@ -75,10 +77,13 @@ async def test_soak(folder: Path, tmp_path: Path, envoy_binary: Path, seed: int,
     assert traffic.requests > seconds
     assert traffic.on_purpose > 0
     growth = memory.growth_mb(chaos.last_kill_at)
+    creep = memory.creep_mb(chaos.last_kill_at)
     assert growth < evidence.GROWTH_MB, memory.samples
+    assert creep is None or creep < evidence.CREEP_MB, memory.samples
     print(
         f"{traffic.requests} requests, {traffic.on_purpose} failed on purpose, {len(traffic.failures)} explained by"
-        f" {len(faults.windows)} dead proxies ({faults.seconds:.0f} s), memory {growth:+.1f} MB"
+        f" {len(faults.windows)} dead proxies ({faults.seconds:.0f} s), memory {growth:+.1f} MB,"
+        f" {'too short for a trend' if creep is None else f'{creep:+.1f} MB in the second half'}"
     )
 
 

@@ -88,6 +88,22 @@ def test_an_instance_that_fails_its_check_gets_no_requests(haproxy_binary: Path)
             assert {web.send("GET", "/x").status for _ in range(20)} == {200}
 
 
+def test_an_instance_that_stood_still_is_called_again(haproxy_binary: Path) -> None:
+    """It is asked again at least every second while it is down, so that a pause costs little more than itself."""
+    net = loopback(os.getpid() + 50)
+    check = HealthCheck("/healthz", interval_ms=100, timeout_ms=200, unhealthy_threshold=2)
+    payments = replace(service(PAYMENTS, v1=[net + "1"]), health_check=check)
+    the_mesh = mesh([payments, service(WEB, v1=[net + "3"])], (PAYMENTS, rule(PAYMENTS)))
+    endpoint = the_mesh.services[WEB].versions[0].endpoints[0]
+    with running(the_mesh, HAProxies(haproxy_binary)) as world, world.app_of(endpoint) as web:
+        still = world.processes[f"pay/payments/v1/{net}1"]
+        still.send_signal(signal.SIGSTOP)
+        world.until(lambda: _down(world, f"shop/web/v1/{net}3"))
+        assert web.send("GET", "/x").status == 503
+        still.send_signal(signal.SIGCONT)
+        world.until(lambda: web.send("GET", "/x").status == 200)
+
+
 def _down(world: RealMesh, caller: str) -> bool:
     rows = statistics(world, caller)
     return any(row["pxname"] == "pay.payments.v1" and row["status"].startswith("DOWN") for row in rows)
