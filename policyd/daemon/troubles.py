@@ -23,6 +23,7 @@ class About(enum.StrEnum):
     RELEASES = "releases"
     CLOCK = "clock"
     MEMORY = "memory"
+    DECISIONS = "decisions"
 
 
 class Troubles:
