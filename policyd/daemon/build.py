@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 
 import uvicorn
+from starlette.applications import Starlette
 
 from policyd.api.app import application, server
 from policyd.api.credentials import Gatekeeper
@@ -117,20 +118,35 @@ async def serve(settings: Settings, clock: Clock, stop: asyncio.Event) -> None:
             ),
         )
         elsewhere = Elsewhere(controller.head, Commits(mirror), Fleet(driver.serving, xds))
+        publisher = Publisher(
+            controller.promoted, clock, Signer(bundle_key(settings.state / "bundle")), reference_rules()
+        )
         decisions = ControllerDecisions(controller.promoted, elsewhere, clock)
-        api, deciding = _answering(settings, controller, decisions, MeshRevoking(driver, xds), metrics, clock)
+        api, deciding = _answering(
+            settings,
+            controller,
+            clock,
+            lambda keeper: application(
+                controller, decisions, MeshRevoking(driver, xds), metrics, bundles=publisher, keeper=keeper
+            ),
+        )
         if driver.promoted is not None:
             xds.expect(node.id for node in nodes(driver.promoted))
         await xds.start()
         stack.push_async_callback(xds.stop)
-        await _together(controller, driver, api, stop, [acknowledged.follow(ledger), *deciding])
+
+        def end_feeds() -> None:
+            driver.events.close()
+            publisher.close()
+
+        await _together(controller, api, stop, end_feeds, [acknowledged.follow(ledger), *deciding])
 
 
 async def _together(
     controller: Controller,
-    driver: Driver,
     api: uvicorn.Server,
     stop: asyncio.Event,
+    end_feeds: Callable[[], None],
     keeping: Sequence[Coroutine[None, None, None]],
 ) -> None:
     """Run all tasks until `stop`; one that fails takes the others down with it, since half a controller misleads."""
@@ -147,7 +163,7 @@ async def _together(
             group.create_task(controller.drive(stop), name="drive")
             serving = group.create_task(_answer(api, stop), name="http")
             await stop.wait()
-            driver.events.close()
+            end_feeds()
             api.should_exit = True
             await serving
             for task in forever:
@@ -160,17 +176,18 @@ async def _together(
 
 
 def _answering(
-    settings: Settings, controller: Controller, metrics: ControllerMetrics, clock: Clock
+    settings: Settings,
+    controller: Controller,
+    clock: Clock,
+    api: Callable[[Gatekeeper | None], Starlette],
 ) -> tuple[uvicorn.Server, list[Coroutine[None, None, None]]]:
     """The management API, and what keeps the decision server where the settings ask for one."""
-    keys = settings.state / "bundle"
-    publisher = Publisher(controller.promoted, clock, Signer(bundle_key(keys)), reference_rules())
     auth, keeping = settings.auth, list[Coroutine[None, None, None]]()
     if settings.decide is not None:
         child = DecisionServer(
             settings.decide,
             folder=settings.state,
-            key=keys / PUBLIC_FILE,
+            key=settings.state / "bundle" / PUBLIC_FILE,
             controller=settings.http,
             clock=clock,
             trouble=controller.say_about_decisions,
@@ -182,9 +199,7 @@ def _answering(
     if oidc is not None and auth.oidc is not None:
         keeping.append(refresh(oidc, auth.oidc))
     keeper = Gatekeeper(auth, oidc) if auth.required else None
-    decisions = PromotedDecisions(controller.promoted, clock)
-    app = application(controller, decisions, metrics, bundles=publisher, keeper=keeper)
-    return server(app, settings.http, auth), keeping
+    return server(api(keeper), settings.http, auth), keeping
 
 
 def _first(group: BaseExceptionGroup[PolicydError]) -> PolicydError:
