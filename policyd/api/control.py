@@ -173,6 +173,7 @@ class Decisions(Protocol):
         """
         ...
 
+
 class Bundles(Protocol):
     """Where the signed bundle of decisions comes from."""
 
