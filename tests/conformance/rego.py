@@ -15,12 +15,12 @@ from typing import Any
 
 import httpx
 
+from policyd.decisions.document import document
 from policyd.guardrails.bundle import Bundle, Module, shipped_folder
 from policyd.guardrails.embedded import EmbeddedEngine
 from policyd.guardrails.encoding import encode
 from policyd.model.mesh import Mesh
 from tests.conformance.engines import Answer
-from tests.conformance.said import document
 from tests.conformance.sent import Sent
 
 PACKAGE = "policyd.authz"
