@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from policyd.base.clock import SystemClock
+from policyd.base.collector import collect_for_months
 from policyd.base.logs import configure_logs
 from policyd.daemon.settings import Settings, read_settings
 
@@ -19,6 +20,7 @@ def run(
     ),
 ) -> None:
     """Follow a repository: judge every commit, roll out what passes, go back when it burns."""
+    collect_for_months()
     settings = read_settings(config)
     configure_logs(json=settings.logs.format == "json", level=settings.logs.level)
     asyncio.run(_run(settings))
