@@ -20,7 +20,7 @@ def collect_seldom() -> None:
 def collect_for_months() -> None:
     """The same for a process that lives on: what cycles it leaves is walked for fifty times as often.
 
-    A controller under load holds about 12 MB of them otherwise before it looks; a cold compilation is a commit's first
-    and pays for one walk of the whole heap at the most.
+    A controller under load holds about 12 MB of them otherwise before it looks. A cold compilation pays for one walk
+    of the whole heap at the most.
     """
     gc.set_threshold(YOUNG, MIDDLE // 5, OLD // 10)
