@@ -1,7 +1,7 @@
-"""The access of a mesh as one JSON document, `data.mesh`: what every engine that is not a proxy decides from.
+r"""The access of a mesh as one JSON document, `data.mesh`: what every engine that is not a proxy decides from.
 
     model -> document(...) -> bundle -> any OPA (rego/policyd/authz over data.mesh)
-                                   \\-> decision servers: mesh_of(...) -> Index
+                                   \-> decision servers: mesh_of(...) -> Index
 
 Both directions live here, so that neither can say what the other does not know. Reading is strict: a field that is
 not known could be a condition that narrows a rule, and a reader that passed over it would open access.
