@@ -53,6 +53,7 @@ VERBS = (
     Verb("compile", "compile:compile_", _INTENTS),
     Verb("schema", "schema:schema", _INTENTS),
     Verb("run", "run:run", _CONTROLLER),
+    Verb("decide", "decide:decide", _CONTROLLER),
     Verb("bootstrap", "bootstrap:bootstrap", _CONTROLLER),
     Verb("status", "status:status", _CONTROLLER),
     Verb("releases", "releases:releases", _CONTROLLER),

@@ -6,55 +6,18 @@ repository has a default that works on one machine. Relative paths are taken fro
 
 from __future__ import annotations
 
-import ipaddress
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, PlainValidator, ValidationError
+from pydantic import Field, PlainValidator
 
-from policyd.base.diagnostics import Finding, in_order
-from policyd.base.errors import UsageError
 from policyd.intents.bindings import Bindings, Folders
-from policyd.intents.kind import Many, Part
-from policyd.intents.place import find
-from policyd.intents.reader import read
-from policyd.intents.translate import translate
-from policyd.intents.units import shown, unreadable
+from policyd.intents.kind import Many
+from policyd.intents.settings_file import ListenAddress, Seconds, Section, path_value, read_settings_file
 from policyd.rollout.serving import DEADLINE_S
 
 
-def _address(value: object) -> str:
-    host, colon, port = value.rpartition(":") if isinstance(value, str) else ("", "", "")
-    if not colon or not port.isascii() or not port.isdigit() or len(port) > 5 or int(port) > 65_535:
-        raise unreadable(f"`{shown(value)}` is not `address:port`", hint="for example `127.0.0.1:15010`")
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        raise unreadable(f"`{shown(host)}` is not an IP address", hint="for example `127.0.0.1:15010`") from None
-    return f"{host}:{port}"
-
-
-def _path(value: object) -> Path:
-    if not isinstance(value, str | Path) or not str(value):
-        raise unreadable(f"`{shown(value)}` is not a path", hint="for example `/var/lib/policyd`")
-    return Path(value)
-
-
-ListenAddress = Annotated[str, PlainValidator(_address)]
-"""`address:port`, an IP address; port 0 lets the kernel choose."""
-
-
-Seconds = Annotated[float, Field(ge=0.01, le=86_400)]
-"""What a process can wait for without spinning, and a person without wondering."""
-
-
-class _Section(Part):
-    # Fields are written as they are called here.
-    model_config = ConfigDict(alias_generator=None, validate_by_name=True)
-
-
-class Source(_Section):
+class Source(Section):
     """The Git repository that is followed."""
 
     repository: str
@@ -66,7 +29,7 @@ class Source(_Section):
     """Seconds between looks; local repositories are also watched and seen at once."""
 
 
-class Guardrails(_Section):
+class Guardrails(Section):
     """Who judges commits."""
 
     engine: Literal["auto", "opa", "embedded"] = "auto"
@@ -78,30 +41,30 @@ class Guardrails(_Section):
     """Digests of team rules that the embedded engine may run (production judges team rules with OPA)."""
 
 
-class Fetch(_Section):
+class Fetch(Section):
     """What may be fetched from elsewhere, over `https`: the keys of token issuers."""
 
     hosts: Many[str] = ()
     """The hosts that may be asked: `login.example`, or with a port. Nothing is fetched from any other."""
-    authorities: Annotated[Path, PlainValidator(_path)] | None = None
+    authorities: Annotated[Path, PlainValidator(path_value)] | None = None
     """A PEM file of certificate authorities to trust; those of the machine, if not given."""
 
 
-class Logs(_Section):
+class Logs(Section):
     """What the controller writes to standard error."""
 
     format: Literal["json", "terminal"] = "terminal"
     level: Literal["debug", "info", "warning", "error"] = "info"
 
 
-class Settings(_Section):
+class Settings(Section):
     """All of it; see the README for an example."""
 
     source: Source
     namespaces: Folders = Field(default_factory=dict)
     """The folders that each namespace's intents may lie in, from the watched folder on; `"*"` stands for namespaces
     that are not listed, `{namespace}` in a folder for the name. Empty: any file may name any namespace."""
-    state: Annotated[Path, PlainValidator(_path)] = Path("state")
+    state: Annotated[Path, PlainValidator(path_value)] = Path("state")
     """Folder of the store, the certificate authority and the Git mirror; created if it is not there."""
     xds: ListenAddress = "127.0.0.1:15010"
     http: ListenAddress = "127.0.0.1:8181"
@@ -128,36 +91,8 @@ def read_settings(path: Path) -> Settings:
 
     Raises `UsageError` with every mistake in it, each with its line and column.
     """
-    try:
-        body = path.read_bytes()
-    except OSError as error:
-        raise UsageError(f"`{path}` cannot be read: {error.strerror}") from error
-    raw = read(str(path), body)
-    documents = [document for document in raw.documents if document.value is not None]
-    if raw.findings:
-        raise _refused(path, raw.findings)
-    if not documents:
-        raise UsageError(f"`{path}` is empty", hint=_LEAST)
-    if len(documents) > 1 or not isinstance(documents[0].value, dict):
-        place = find(documents[-1].place, ())
-        raise _refused(path, [raw.source.finding("PD1105", "settings are one mapping", place, hint=_LEAST)])
-    try:
-        settings = Settings.model_validate(documents[0].value)
-    except ValidationError as errors:
-        raise _refused(path, tuple(translate(errors, Settings, raw.source, documents[0]))) from errors
+    settings = read_settings_file(path, Settings, least="at the least: `source: {repository: /srv/git/mesh}`")
     return _anchored(settings, path.parent.resolve())
-
-
-_LEAST = "at the least: `source: {repository: /srv/git/mesh}`"
-
-
-def _refused(path: Path, findings: Sequence[Finding]) -> UsageError:
-    """Every finding on a line of its own, as an editor or a terminal takes it to the place."""
-    lines = (
-        f"  {each.location}: {each.code}: {each.message}{f'; {each.hint}' if each.hint else ''}"
-        for each in in_order(findings)
-    )
-    return UsageError("\n".join((f"`{path}` is not in order", *lines)))
 
 
 def _anchored(settings: Settings, folder: Path) -> Settings:

@@ -1,0 +1,101 @@
+"""Bearer tokens that an OpenID provider signed: verified by its published keys, which are fetched beforehand.
+
+The keys come from a file or from the one URL in the settings. `alg: none`, symmetric algorithms, keys of another type
+than the algorithm's, other issuers and audiences, and what has ended are all refused by PyJWT.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx
+import jwt
+from pydantic import Field
+
+from policyd.intents.kind import Many
+from policyd.intents.settings_file import Section
+
+ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
+LEEWAY_S = 30
+"""How far the clock of the provider may be from ours."""
+REMEMBERED = 4096
+_LARGEST = 1024 * 1024
+
+
+class Oidc(Section):
+    """An OpenID provider. `jwks` is the URL or the file of its keys."""
+
+    issuer: str
+    audience: str
+    jwks: str
+    claim: str = "roles"
+    """The claim that holds a caller's roles: a list, or words in one string."""
+    roles: dict[str, str] = Field(default_factory=dict)
+    """From the provider's words to ours (`read`, `decide`, `operate`); our own words need no entry."""
+    algorithms: Many[str] = ("RS256", "ES256")
+    refresh_s: float = Field(default=300.0, gt=0)
+
+
+class OidcTokens:
+    """Verifies tokens of one provider. Nothing is fetched here; `keys` has to be given them."""
+
+    def __init__(self, settings: Oidc, now: Callable[[], float] = time.time) -> None:
+        self._settings = settings
+        self._algorithms = [name for name in settings.algorithms if name in ALGORITHMS]
+        self._now = now
+        self._keys: Mapping[str, jwt.PyJWK] = {}
+        self._verified: OrderedDict[bytes, tuple[frozenset[str], float]] = OrderedDict()
+
+    def keys(self, document: bytes) -> None:
+        """Take the provider's keys from here on. Raises `ValueError`, and changes nothing, where they are none."""
+        try:
+            found = jwt.PyJWKSet.from_json(document.decode())
+        except (jwt.PyJWTError, AttributeError, TypeError, KeyError) as error:
+            raise ValueError(f"not a set of keys: {error}") from error
+        self._keys = {key.key_id: key for key in found.keys if key.key_id and key.key_type != "oct"}
+        self._verified.clear()
+
+    def roles(self, token: bytes) -> frozenset[str] | None:
+        """The roles that a token gives; `None` for one that does not hold."""
+        known = self._verified.get(token)
+        if known is not None:
+            return known[0] if self._now() < known[1] else None
+        try:
+            claims = self._claims(token.decode("ascii"))
+        except (jwt.PyJWTError, ValueError, TypeError, KeyError):
+            return None
+        given = claims.get(self._settings.claim, ())
+        words = given.split() if isinstance(given, str) else given if isinstance(given, list) else ()
+        roles = frozenset(self._settings.roles.get(word, word) for word in words if isinstance(word, str))
+        self._verified[token] = (roles, float(claims["exp"]))
+        if len(self._verified) > REMEMBERED:
+            self._verified.popitem(last=False)
+        return roles
+
+    def _claims(self, token: str) -> dict[str, Any]:
+        """The claims of a token that holds. Raises what PyJWT raises, and `KeyError` for an unknown key."""
+        key = self._keys[jwt.get_unverified_header(token)["kid"]]
+        return jwt.decode(
+            token,
+            key,
+            algorithms=self._algorithms,
+            audience=self._settings.audience,
+            issuer=self._settings.issuer,
+            leeway=LEEWAY_S,
+            options={"require": ["exp", "iss", "aud"]},
+        )
+
+
+async def fetch_keys(jwks: str) -> bytes:
+    """The keys, from where the settings say they are. Raises `OSError` or `httpx.HTTPError`."""
+    if not jwks.startswith(("https://", "http://")):
+        return await asyncio.to_thread(Path(jwks).read_bytes)
+    async with httpx.AsyncClient(timeout=10.0, trust_env=False, follow_redirects=False) as client:
+        response = await client.get(jwks)
+        response.raise_for_status()
+        return response.content[:_LARGEST]

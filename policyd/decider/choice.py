@@ -1,0 +1,59 @@
+"""What a decision server is started with: its settings file, and what the command line says instead."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from policyd.api.credentials import check_exposure
+from policyd.base.errors import UsageError
+from policyd.decider.masks import Masks, PointerError
+from policyd.decider.settings import Decide, Log
+from policyd.decisions.signature import Verifier
+from policyd.intents.settings_file import read_settings_file
+
+_URL = ("http://", "https://")
+
+
+def chosen(settings: Path | None, *, listen: str = "", workers: int = 0, log: Sequence[str] | None = None) -> Decide:
+    """The settings in force. Raises `UsageError` for what cannot be done, or may not."""
+    found = read_settings_file(settings, Decide, least="`listen: 127.0.0.1:8182`") if settings else Decide()
+    said: dict[str, object] = {}
+    if listen:
+        said["listen"] = Decide.model_validate({"listen": listen}).listen
+    if workers:
+        said["workers"] = workers
+    if log:
+        said["log"] = (found.log or Log()).model_copy(update={"to": tuple(log)})
+    found = found.model_copy(update=said)
+    check(found)
+    return found
+
+
+def check(settings: Decide) -> None:
+    """Raise `UsageError` for settings that are well written and cannot be followed."""
+    check_exposure(settings.listen, settings.auth, "the decision server")
+    if settings.opa and urlsplit(settings.opa).scheme not in {"http", "https"}:
+        raise UsageError(f"`{settings.opa}` is not the address of an OPA", hint="`http://127.0.0.1:8181`")
+    log = settings.log
+    if log is None:
+        return
+    try:
+        Masks(log.mask, log.drop)
+    except PointerError as error:
+        raise UsageError(str(error), hint="for example `/input/jwt/claims/email`") from error
+    for to in log.to:
+        host = urlsplit(to).hostname if to.startswith(_URL) else None
+        if host is not None and host not in log.hosts:
+            raise UsageError(f"decisions may not be sent to `{host}`", hint=f"`log: {{hosts: [{host}]}}` allows it")
+
+
+def verifier(key: Path) -> Verifier:
+    """The key in a file, to verify with. Raises `UsageError` where it is none."""
+    try:
+        return Verifier(key.read_bytes())
+    except OSError as error:
+        raise UsageError(f"`{key}` cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise UsageError(f"`{key}` is not a public key: {error}", hint="PEM, P-256") from error

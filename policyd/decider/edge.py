@@ -1,0 +1,383 @@
+"""The HTTP edge: bytes in, whole requests to the service, bytes out; and what a client may not do.
+
+Written on `asyncio.Protocol` with httptools' parser (llhttp), since a framework takes several times as long as the
+decision. Everything that a client can make large, slow or endless has its bound in `Limits`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import httptools
+
+from policyd.decider.exchange import Exchange, Heads, Service, error_body
+from policyd.decider.limits import Limits
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+class Refusal:
+    """The last answer on a connection: what the client sent is not taken."""
+
+    __slots__ = ("message", "status")
+
+    def __init__(self, status: int, message: str) -> None:
+        self.status = status
+        self.message = message
+
+
+class _Refused(Exception):
+    """Ends parsing in the middle of a request."""
+
+
+class Edge:
+    """All connections of one worker. `sweep` has to be called about once a second."""
+
+    def __init__(self, service: Service, heads: Heads, limits: Limits) -> None:
+        self.service = service
+        self.heads = heads
+        self.limits = limits
+        self.connections: set[Connection] = set()
+        self.stopping = False
+        self._empty = asyncio.Event()
+        self._empty.set()
+
+    def connect(self) -> Connection:
+        """The protocol of a new connection."""
+        return Connection(self)
+
+    def sweep(self, now: float) -> None:
+        """End the connections whose time is over; `now` is the loop's time."""
+        for connection in [each for each in self.connections if each.deadline <= now]:
+            connection.expire()
+
+    async def drain(self) -> None:
+        """Let every client have its answers, and end. Who keeps a connection gets an answer more, with `close`."""
+        self.stopping = True
+        await self._emptied(self.limits.drain_s)
+        for connection in list(self.connections):
+            connection.close_when_idle()
+        await self._emptied(self.limits.request_s)
+        for connection in list(self.connections):
+            connection.abort()
+
+    def add(self, connection: Connection) -> None:
+        """A client came."""
+        self.connections.add(connection)
+        self._empty.clear()
+
+    def remove(self, connection: Connection) -> None:
+        """A client is gone."""
+        self.connections.discard(connection)
+        if not self.connections:
+            self._empty.set()
+
+    async def _emptied(self, patience_s: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(patience_s):
+                await self._empty.wait()
+
+
+class Connection(asyncio.Protocol):
+    """One client. Requests are answered in their order; no more is read than is being answered."""
+
+    def __init__(self, edge: Edge) -> None:
+        self._edge = edge
+        self._limits = edge.limits
+        self._loop = asyncio.get_running_loop()
+        self._parser: Any = httptools.HttpRequestParser(self)
+        self._transport: Any = None
+        self._peer = ""
+        self._waiting: deque[Exchange | Refusal] = deque()
+        self._backlog = b""
+        self._current: Exchange | None = None
+        self._chunks: list[bytes] = []
+        self._head_bytes = 0
+        self._body_bytes = 0
+        self._in_head = True
+        self._lengths = 0
+        self._chunked = False
+        self._expects = False
+        self._url = b""
+        self._refusal: Refusal | None = None
+        self._asked: asyncio.Future[bytes] | None = None
+        self._writable = True
+        self._ending = False
+        self._paused = False
+        self._turn = False
+        self._half_closed = False
+        self.deadline = 0.0
+
+    # What the transport says.
+
+    def connection_made(self, transport: Any) -> None:
+        """A client is there."""
+        self._transport = transport
+        transport.set_write_buffer_limits(high=self._limits.unsent)
+        peer = transport.get_extra_info("peername") or ("", 0)
+        self._peer = f"[{peer[0]}]:{peer[1]}" if ":" in peer[0] else f"{peer[0]}:{peer[1]}"
+        self.deadline = self._loop.time() + self._limits.request_s
+        self._edge.add(self)
+        if len(self._edge.connections) > self._limits.connections:
+            self._refuse(Refusal(503, "too many connections"))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client is gone; what was asked for it elsewhere is not needed any more."""
+        self._edge.remove(self)
+        self._ending = True
+        self._waiting.clear()
+        if self._asked is not None:
+            self._asked.cancel()
+
+    def data_received(self, data: bytes) -> None:
+        """Take what fits into one turn, and the rest when the others had theirs."""
+        if self._ending:
+            return  # what follows a refusal is read and thrown away, so that the refusal can be seen
+        if self._backlog or self._waiting or self._turn:
+            self._backlog += data
+            self._settle()
+        else:
+            self._take(data)
+
+    def eof_received(self) -> bool:
+        """The client sends no more; it may still read."""
+        self._half_closed = True
+        return not self._ending and bool(self._waiting or self._backlog or self._asked)
+
+    def pause_writing(self) -> None:
+        """The client does not read: nothing more is taken from it until it does."""
+        self._writable = False
+        self.deadline = self._loop.time() + self._limits.unread_s
+        self._settle()
+
+    def resume_writing(self) -> None:
+        """It reads again."""
+        self._writable = True
+        self._go_on()
+
+    # What the parser says.
+
+    def on_message_begin(self) -> None:
+        """The first byte of a request."""
+        self._in_head, self._url = True, b""
+        self._chunks, self._body_bytes, self._lengths = [], 0, 0
+        self._chunked = self._expects = False
+        self._current = Exchange(b"", b"", self._peer)
+        self.deadline = self._loop.time() + self._limits.request_s
+
+    def on_url(self, url: bytes) -> None:
+        """A piece of the request's target."""
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One header. Only those that matter are looked at."""
+        look = _HEADERS.get(name.lower())
+        if look is not None:
+            look(self, value)
+
+    def _authorization(self, value: bytes) -> None:
+        assert self._current is not None
+        self._current.authorization = value
+
+    def _content_encoding(self, value: bytes) -> None:
+        assert self._current is not None
+        self._current.encoding = value
+
+    def _content_length(self, value: bytes) -> None:
+        self._lengths += 1
+        if value.isdigit() and int(value[:20]) > self._limits.body:
+            self._stop(413, "request body too large")
+
+    def _transfer_encoding(self, value: bytes) -> None:
+        if self._chunked or value.lower() != b"chunked":
+            self._stop(501, "the only transfer coding is `chunked`")
+        self._chunked = True
+
+    def _expect(self, value: bytes) -> None:
+        if value.lower() != b"100-continue":
+            self._stop(417, "only `100-continue` can be expected")
+        self._expects = True
+
+    def on_headers_complete(self) -> None:
+        """The head is whole: what two parsers could read in two ways is refused here."""
+        self._in_head = False
+        if self._lengths > 1 or (self._lengths and self._chunked):
+            self._stop(400, "the length of the body is said twice")
+        if self._expects and not self._waiting and self._asked is None:
+            self._transport.write(CONTINUE)
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of the body."""
+        self._body_bytes += len(body)
+        if self._body_bytes > self._limits.body:
+            self._stop(413, "request body too large")
+        self._chunks.append(body)
+
+    def on_message_complete(self) -> None:
+        """The request is whole."""
+        exchange = self._current
+        assert exchange is not None
+        exchange.method = self._parser.get_method()
+        exchange.target = self._url
+        exchange.body = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
+        exchange.keep_alive = self._parser.should_keep_alive()
+        self._waiting.append(exchange)
+        self._head_bytes, self._in_head, self._current = 0, True, None
+
+    def _stop(self, status: int, message: str) -> None:
+        self._refusal = Refusal(status, message)
+        raise _Refused
+
+    # Turns.
+
+    def _take(self, data: bytes) -> None:
+        """Parse one turn's worth of input, and answer what it holds."""
+        size = self._limits.slice
+        if len(data) > size:
+            data, self._backlog = data[:size], data[size:]
+        self._head_bytes += len(data)
+        try:
+            self._parser.feed_data(data)
+            if self._in_head and self._head_bytes > self._limits.head:
+                self._refusal = Refusal(431, "the head of the request is too large")
+        except httptools.HttpParserUpgrade:
+            self._refusal = Refusal(400, "nothing here can be upgraded to")
+        except httptools.HttpParserError as error:
+            self._refusal = self._refusal or Refusal(400, f"not HTTP: {error}")
+        if self._refusal is not None:
+            self._backlog = b""
+            self._waiting.append(self._refusal)
+        self._drain()
+
+    def _drain(self) -> None:
+        """Answer what waits, as far as that goes at once, and write it in one piece."""
+        written: list[bytes] = []
+        while self._waiting and self._asked is None and self._writable and not self._ending:
+            exchange = self._waiting.popleft()
+            if isinstance(exchange, Refusal):
+                written.append(self._refused(exchange))
+                break
+            if self._edge.stopping:
+                exchange.keep_alive = False
+            answer = self._edge.service.answer(exchange)
+            if not isinstance(answer, bytes):
+                self._await(answer, exchange)
+                break
+            written.append(answer)
+            if not exchange.keep_alive:
+                self._end(written)
+                return
+        if written:
+            self._transport.write(written[0] if len(written) == 1 else b"".join(written))
+            if self._ending:
+                self._discard()
+                return
+        self._settle()
+
+    def _settle(self) -> None:
+        """Read on only when nothing waits; have a next turn where something can be done at once."""
+        if self._ending:
+            return
+        held = bool(self._backlog or self._waiting or self._asked is not None or not self._writable)
+        if held != self._paused:
+            self._paused = held
+            (self._transport.pause_reading if held else self._transport.resume_reading)()
+        if held and self._asked is None and self._writable and not self._turn:
+            self._turn = True
+            self._loop.call_soon(self._next_turn)
+        elif not held and self._half_closed:
+            self._transport.close()
+        elif not held and self._current is None:
+            self.deadline = self._loop.time() + self._limits.idle_s
+
+    def _next_turn(self) -> None:
+        self._turn = False
+        self._go_on()
+
+    def _go_on(self) -> None:
+        if self._ending or self._turn:
+            return
+        if self._waiting:
+            self._drain()
+        elif self._backlog:
+            data, self._backlog = self._backlog, b""
+            self._take(data)
+        else:
+            self._settle()
+
+    def _await(self, answer: Awaitable[bytes], exchange: Exchange) -> None:
+        """The answer comes later; those behind it wait."""
+        self._asked = asyncio.ensure_future(answer)
+        self._asked.add_done_callback(lambda done: self._answered(done, exchange))
+        self.deadline = self._loop.time() + self._limits.request_s
+
+    def _answered(self, done: asyncio.Future[bytes], exchange: Exchange) -> None:
+        self._asked = None
+        if done.cancelled() or self._ending:
+            return
+        if not exchange.keep_alive:
+            self._end([done.result()])
+            return
+        self._transport.write(done.result())
+        self._go_on()
+
+    # Ends.
+
+    def expire(self) -> None:
+        """The time for what is going on is over."""
+        if self._ending or not self._writable or (self._current is None and not self._waiting and not self._asked):
+            self.abort() if self._ending or not self._writable else self._transport.close()
+        elif self._asked is not None:
+            self._refuse(Refusal(504, "what was asked for this gave no answer"))
+        else:
+            self._refuse(Refusal(408, "the request did not arrive in time"))
+
+    def close_when_idle(self) -> None:
+        """End the connection unless a request is under way."""
+        if self._current is None and not self._waiting and not self._backlog and self._asked is None:
+            self._transport.close()
+
+    def abort(self) -> None:
+        """End the connection as it is."""
+        self._ending = True
+        self._transport.abort()
+
+    def _refuse(self, refusal: Refusal) -> None:
+        """Say why, as the last thing on this connection."""
+        self._transport.write(self._refused(refusal))
+        self._discard()
+
+    def _refused(self, refusal: Refusal) -> bytes:
+        self._ending = True
+        code = "internal_error" if refusal.status >= 500 else "invalid_parameter"
+        body = error_body(code, refusal.message)
+        return self._edge.heads.response(refusal.status, body, keep_alive=False)
+
+    def _end(self, written: list[bytes]) -> None:
+        """Write the last answers and close."""
+        self._ending = True
+        self._transport.write(b"".join(written))
+        self._transport.close()
+
+    def _discard(self) -> None:
+        """Close for writing; a client that still sends would otherwise be cut off before it reads why."""
+        self.deadline = self._loop.time() + self._limits.discard_s
+        if self._paused:
+            self._paused = False
+            self._transport.resume_reading()
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+
+
+_HEADERS: dict[bytes, Callable[[Connection, bytes], None]] = {
+    b"authorization": Connection._authorization,  # noqa: SLF001
+    b"content-encoding": Connection._content_encoding,  # noqa: SLF001
+    b"content-length": Connection._content_length,  # noqa: SLF001
+    b"transfer-encoding": Connection._transfer_encoding,  # noqa: SLF001
+    b"expect": Connection._expect,  # noqa: SLF001
+}
+"""The headers that matter to the edge."""

@@ -1,0 +1,68 @@
+"""One request as the edge read it, and responses as bytes."""
+
+from __future__ import annotations
+
+import email.utils
+from collections.abc import Awaitable
+from http import HTTPStatus
+from typing import Protocol
+
+import orjson
+
+
+class Exchange:
+    """A whole request. `target` is what stands in the request line; header values are as they were sent."""
+
+    __slots__ = ("authorization", "body", "encoding", "keep_alive", "method", "peer", "target")
+
+    def __init__(self, method: bytes, target: bytes, peer: str) -> None:
+        self.method = method
+        self.target = target
+        self.peer = peer
+        self.body = b""
+        self.authorization = b""
+        self.encoding = b""
+        self.keep_alive = True
+
+
+class Service(Protocol):
+    """What answers requests."""
+
+    def answer(self, exchange: Exchange) -> bytes | Awaitable[bytes]:
+        """The whole response; later, where something else has to be asked first. Raises nothing."""
+        ...
+
+
+class Heads:
+    """The heads of responses. The date is set by who looks at the clock, once a second."""
+
+    def __init__(self) -> None:
+        self.ok = b""
+        self._date = b""
+        self.set_date(0.0)
+
+    def set_date(self, now: float) -> None:
+        """Write the instant `now` (seconds since the epoch) into every response from here on."""
+        self._date = email.utils.formatdate(now, usegmt=True).encode()
+        self.ok = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nDate: %b\r\nContent-Length: " % self._date
+
+    def response(self, status: int, body: bytes, *, keep_alive: bool = True, headers: bytes = b"") -> bytes:
+        """A response; `headers` are whole lines. Without one for the type, a body is JSON."""
+        phrase = HTTPStatus(status).phrase.encode()
+        if body and b"Content-Type:" not in headers:
+            headers = b"Content-Type: application/json\r\n" + headers
+        close = b"" if keep_alive else b"Connection: close\r\n"
+        return b"HTTP/1.1 %d %b\r\n%b%bDate: %b\r\nContent-Length: %d\r\n\r\n%b" % (
+            status,
+            phrase,
+            headers,
+            close,
+            self._date,
+            len(body),
+            body,
+        )
+
+
+def error_body(code: str, message: str) -> bytes:
+    """An error as OPA writes it."""
+    return orjson.dumps({"code": code, "message": message}, option=orjson.OPT_INDENT_2) + b"\n"

@@ -1,0 +1,44 @@
+"""Settings of decision servers, as the section `decide` of the controller's file or a file of their own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+from policyd.api.credentials import Auth
+from policyd.intents.kind import Many
+from policyd.intents.settings_file import ListenAddress, Section
+
+
+class Log(Section):
+    """The decision log."""
+
+    to: Many[str] = ("-",)
+    """`-` is standard output; paths are appended to; to a URL batches are posted as OPA does it."""
+    hosts: Many[str] = ()
+    """The hosts that a URL may name."""
+    token: str = ""
+    """Bearer token for the URL."""
+    mask: Many[str] = ()
+    """JSON pointers to what must not be written, `/input/jwt/claims/email`."""
+    drop: Many[dict[str, Any]] = ()
+    """Events that are not written: values by JSON pointer, all of which have to be there."""
+    waiting_bytes: int = Field(default=32 * 1024 * 1024, gt=0)
+    """How much may wait to be written; more is lost, and counted."""
+
+
+class Decide(Section):
+    """Everything but the bundle and its key."""
+
+    listen: ListenAddress = "127.0.0.1:8182"
+    workers: int = Field(default=1, ge=1, le=64)
+    log: Log | None = None
+    """None: decisions are not written down."""
+    opa: str = ""
+    """The URL of an OPA that answers for paths which are not ours."""
+    auth: Auth = Auth()
+    token: str = ""
+    """Bearer token for the URL of the bundle."""
+    poll_s: float = Field(default=5.0, gt=0)
+    """Seconds between two looks at a URL whose server does not wait for changes by itself."""

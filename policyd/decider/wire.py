@@ -1,0 +1,71 @@
+"""What parent and workers tell each other over a socket pair: a kind, a length, a body.
+
+The parent is whoever started the worker and handed it the socket; nobody else can write to it, which is why pieces
+may be pickled.
+"""
+
+from __future__ import annotations
+
+import enum
+import struct
+from collections.abc import Iterator
+
+from policyd.decider.builder import Update
+
+_HEAD = struct.Struct(">BI")
+
+
+class Kind(enum.IntEnum):
+    """What a frame is."""
+
+    SETTINGS = 0
+    """To a worker, first: JSON."""
+    BEGIN = 1
+    """An update begins; `Update.frame`."""
+    PIECE = 2
+    """A destination's name, a zero byte, its piece."""
+    GONE = 3
+    """The name of a destination that is no more."""
+    SWAP = 4
+    """The update is whole; its revision."""
+    READY = 5
+    """From a worker: it listens."""
+    LOADED = 6
+    """From a worker: it answers from this revision."""
+    FAILED = 7
+    """From a worker: why it cannot go on."""
+
+
+def frame(kind: Kind, body: bytes = b"") -> bytes:
+    """One frame."""
+    return _HEAD.pack(kind, len(body)) + body
+
+
+def frames_of(update: Update) -> Iterator[bytes]:
+    """An update, frame by frame."""
+    yield frame(Kind.BEGIN, update.frame)
+    for name in update.gone:
+        yield frame(Kind.GONE, name.encode())
+    for name, piece in update.changed.items():
+        yield frame(Kind.PIECE, name.encode() + b"\0" + piece)
+    yield frame(Kind.SWAP, update.revision.encode())
+
+
+class Frames:
+    """Cuts what arrives into frames."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[tuple[Kind, bytes]]:
+        """The frames that are whole now."""
+        self._buffer += data
+        at = 0
+        while len(self._buffer) - at >= _HEAD.size:
+            kind, length = _HEAD.unpack_from(self._buffer, at)
+            end = at + _HEAD.size + length
+            if len(self._buffer) < end:
+                break
+            yield Kind(kind), bytes(self._buffer[at + _HEAD.size : end])
+            at = end
+        del self._buffer[:at]

@@ -1,0 +1,231 @@
+"""One worker: answers on the shared port, loads what the parent sends, and ends with it.
+
+python -m policyd.decider.worker FD      FD is one end of a socket pair, see `wire`
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+import time
+from typing import Any
+
+import orjson
+import uvloop
+
+from policyd.api.credentials import Auth, Gatekeeper
+from policyd.api.oidc import OidcTokens, fetch_keys
+from policyd.base.collector import collect_seldom
+from policyd.decider.answers import DataApi
+from policyd.decider.edge import Edge
+from policyd.decider.elsewhere import Opa
+from policyd.decider.exchange import Heads
+from policyd.decider.limits import DEFAULT
+from policyd.decider.loaded import Loaded
+from policyd.decider.loading import Loading
+from policyd.decider.log import DecisionLog
+from policyd.decider.masks import Masks
+from policyd.decider.openapi import openapi
+from policyd.decider.service import DecisionService
+from policyd.decider.settings import Decide
+from policyd.decider.sinks import Outlet, open_sink
+from policyd.decider.wire import Frames, Kind, frame
+
+TICK_S = 0.5
+BACKLOG = 1024
+
+
+class Channel(asyncio.Protocol):
+    """The socket pair to the parent."""
+
+    def __init__(self) -> None:
+        self.settings: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+        self.closed = asyncio.Event()
+        self._loading: Loading | None = None
+        self._frames = Frames()
+        self._transport: Any = None
+        self._early: list[tuple[Kind, bytes]] = []
+
+    def connection_made(self, transport: Any) -> None:
+        """The parent is there."""
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        """Settings first, then updates."""
+        for kind, body in self._frames.feed(data):
+            if kind is Kind.SETTINGS:
+                self.settings.set_result(orjson.loads(body))
+            elif self._loading is None:
+                self._early.append((kind, body))
+            else:
+                self._loading.put(kind, body)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The parent has ended; so do we."""
+        self.closed.set()
+
+    def hold(self, held: bool) -> None:
+        """Whether the parent has to wait with more."""
+        (self._transport.pause_reading if held else self._transport.resume_reading)()
+
+    def load_with(self, loading: Loading) -> None:
+        """Where updates go from now on."""
+        self._loading = loading
+        for kind, body in self._early:
+            loading.put(kind, body)
+        self._early.clear()
+
+    def say(self, kind: Kind, body: bytes = b"") -> None:
+        """Tell the parent."""
+        if not self.closed.is_set():
+            self._transport.write(frame(kind, body))
+
+
+class Worker:
+    """Everything of one worker, put together."""
+
+    def __init__(self, channel: Channel, said: dict[str, Any]) -> None:
+        self._channel = channel
+        self._settings = Decide.model_validate_json(orjson.dumps(said["settings"]))
+        self._address: tuple[str, int] = (said["host"], said["port"])
+        self._number = int(said["number"])
+        self._version = str(said["version"])
+        self._heads = Heads()
+        self._log = self._open_log()
+        self._data = DataApi(self._heads, log=self._log, version=self._version, batch=DEFAULT.batch)
+        auth: Auth = self._settings.auth
+        self._oidc = OidcTokens(auth.oidc) if auth.oidc is not None else None
+        self._opa = Opa(self._settings.opa) if self._settings.opa else None
+        service = DecisionService(
+            self._heads,
+            self._data,
+            gate=Gatekeeper(auth, self._oidc) if auth.required else None,
+            elsewhere=self._opa,
+            openapi=openapi(self._version),
+            metrics=self._metrics,
+        )
+        self._edge = Edge(service, self._heads, DEFAULT)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Answer until `stop`, or until the parent ends; everybody who asked has an answer then."""
+        loop = asyncio.get_running_loop()
+        self._channel.load_with(Loading(self._swapped, self._channel.hold))
+        listener = listening(*self._address)
+        server = await loop.create_server(self._edge.connect, sock=listener, backlog=BACKLOG)
+        self._channel.say(Kind.READY)
+        tasks = [loop.create_task(self._tick())]
+        if self._oidc is not None:
+            tasks.append(loop.create_task(self._refresh_keys()))
+        await stop.wait()
+        await asyncio.sleep(0)  # who is connected already, and not accepted yet, is
+        server.close()
+        await self._edge.drain()
+        for task in tasks:
+            task.cancel()
+        if self._log is not None:
+            await asyncio.to_thread(self._log.close)
+        if self._opa is not None:
+            await self._opa.close()
+
+    def _swapped(self, loaded: Loaded) -> None:
+        self._data.loaded = loaded
+        self._channel.say(Kind.LOADED, loaded.revision.encode())
+
+    async def _tick(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            self._heads.set_date(time.time())
+            self._edge.sweep(loop.time())
+            await asyncio.sleep(TICK_S)
+
+    async def _refresh_keys(self) -> None:
+        """Keys that cannot be had, or are none, leave those that are known."""
+        settings, oidc = self._settings.auth.oidc, self._oidc
+        assert settings is not None
+        assert oidc is not None
+        failed = 0
+        while True:
+            try:
+                oidc.keys(await fetch_keys(settings.jwks))
+                failed = 0
+            except Exception as error:
+                failed += 1
+                self._channel.say(Kind.FAILED, f"the keys of {settings.issuer}: {error}".encode())
+            await asyncio.sleep(min(settings.refresh_s, 2.0**failed) if failed else settings.refresh_s)
+
+    def _open_log(self) -> DecisionLog | None:
+        said = self._settings.log
+        if said is None:
+            return None
+        bound = said.waiting_bytes
+        outlets = tuple(Outlet(open_sink(to, token=said.token), waiting_bytes=bound) for to in said.to)
+        masks = Masks(said.mask, said.drop) if said.mask or said.drop else None
+        labels = {"app": "policyd", "id": f"{socket.gethostname()}/{self._number}", "version": self._version}
+        return DecisionLog(outlets, masks, labels)
+
+    def _metrics(self) -> str:
+        """The counters of one worker, in the format of Prometheus."""
+        label = f'{{worker="{self._number}"}}'
+        values = {
+            "policyd_decisions_total": self._data.decided,
+            "policyd_decision_log_lost_total": self._log.lost if self._log is not None else 0,
+            "policyd_decision_log_dropped_total": self._log.dropped if self._log is not None else 0,
+            "policyd_decider_connections": len(self._edge.connections),
+            "policyd_decider_loaded": int(self._data.loaded is not None),
+        }
+        lines: list[str] = []
+        for name, value in values.items():
+            lines += [f"# TYPE {name} {'counter' if name.endswith('_total') else 'gauge'}", f"{name}{label} {value}"]
+        return "\n".join(lines) + "\n"
+
+
+def listening(host: str, port: int) -> socket.socket:
+    """A socket on the port that all workers share. Raises `OSError`."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    try:
+        listener.bind((host, port))
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+async def serve(descriptor: int) -> None:
+    """Run a worker over the socket pair whose end is `descriptor`."""
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    # An interrupt at the terminal reaches all; the parent says when to end.
+    loop.add_signal_handler(signal.SIGINT, lambda: None)
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    ours = socket.socket(fileno=descriptor)
+    _, channel = await loop.create_connection(Channel, sock=ours)
+    said = await channel.settings
+    try:
+        worker = Worker(channel, said)
+    except OSError as error:
+        channel.say(Kind.FAILED, str(error).encode())
+        raise SystemExit(1) from error
+    closing = loop.create_task(channel.closed.wait())
+    closing.add_done_callback(lambda _: stop.set())
+    await worker.run(stop)
+    closing.cancel()
+
+
+def main() -> None:
+    """The process."""
+    collect_seldom()
+    with contextlib.suppress(KeyboardInterrupt):
+        uvloop.run(serve(int(sys.argv[1])))
+    sys.stdout.flush()
+    os._exit(0)  # a thread that still writes to something that hangs must not keep the process
+
+
+if __name__ == "__main__":
+    main()
