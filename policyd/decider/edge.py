@@ -17,6 +17,7 @@ import httptools
 from policyd.decider.exchange import Exchange, Heads, Service, error_body
 from policyd.decider.limits import Limits
 
+_VERSIONS = ("1.1", "1.0")
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -205,6 +206,10 @@ class Connection(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         """The head is whole: what two parsers could read in two ways is refused here."""
         self._in_head = False
+        if self._parser.should_upgrade():
+            self._stop(400, "nothing here can be upgraded to")
+        if self._parser.get_http_version() not in _VERSIONS:
+            self._stop(505, "only versions 1.1 and 1.0 are spoken here")
         if self._lengths > 1 or (self._lengths and self._chunked):
             self._stop(400, "the length of the body is said twice")
         if self._expects and not self._waiting and self._asked is None:

@@ -42,7 +42,6 @@ class WorkerProcess:
         self.reader = reader
         self.writer: asyncio.StreamWriter | None = None
         self.updates: asyncio.Queue[Update] = asyncio.Queue()
-        self.ready = asyncio.Event()
         self.revision = ""
 
 
@@ -134,7 +133,7 @@ class Parent:
         while True:
             async with self._worker(number) as worker:
                 await worker.process.wait()
-                if not worker.ready.is_set():
+                if not self._ready[number].is_set():
                     raise Stalled(f"decision worker {number} did not start", hint="its own words are above")
                 self._log.error("worker ended", worker=number, code=worker.process.returncode)
             await self._clock.sleep(AGAIN_S)
@@ -197,7 +196,6 @@ class Parent:
                 for kind, body in frames.feed(data):
                     match kind:
                         case Kind.READY:
-                            worker.ready.set()
                             self._ready[worker.number].set()
                         case Kind.LOADED:
                             worker.revision = body.decode()

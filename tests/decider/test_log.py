@@ -1,0 +1,150 @@
+"""The decision log: OPA's events, without what must not be in them, written or counted and never waited for."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from policyd.decider.masks import Masks, PointerError
+from tests.decider.meshes import READS, question, shop
+from tests.decider.server import COMMIT, publish, serving, wait_for
+
+CLAIMS = {"state": "valid", "claims": {"sub": "ada", "email": "ada@shop.example", "roles": ["a", "b"]}}
+
+
+def test_an_event_is_what_opa_would_have_written(tmp_path: Path) -> None:
+    publish(tmp_path, shop(READS))
+    with serving(tmp_path, "--log", "decisions.log") as server:
+        answer = server.ask("policyd/authz/allow", question())
+        batch = server.client.post("/v1/batch/data/policyd/authz/allow", json={"inputs": {"a": question()}}).json()
+        server.client.post("/v0/data/policyd/authz/allow", json=question())
+        assert server.stop() == 0
+        event, of_batch, of_v0 = server.log()
+    assert event["decision_id"] == answer["decision_id"]
+    assert event["bundles"] == {"mesh": {"revision": COMMIT}}
+    assert (event["path"], event["input"], event["result"]) == ("policyd/authz/allow", question(), True)
+    assert re.fullmatch(r"127\.0\.0\.1:\d+", event["requested_by"])
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z", event["timestamp"])
+    assert event["metrics"]["timer_server_handler_ns"] > 0
+    assert event["labels"]["version"]
+    assert event["type"] == "openpolicyagent.org/decision_logs"
+    assert of_batch["batch_decision_id"] == batch["batch_decision_id"]
+    assert of_batch["decision_id"] == batch["responses"]["a"]["decision_id"]
+    assert of_v0["result"] is True
+
+
+def test_what_is_masked_is_not_written_and_what_is_dropped_is_counted(tmp_path: Path) -> None:
+    publish(tmp_path, shop(READS))
+    log = {
+        "to": ["decisions.log"],
+        "mask": ["/input/jwt/claims/email", "/input/jwt/claims/roles/0", "/input/not/there"],
+        "drop": [{"/result": False, "/input/method": "PUT"}],
+    }
+    with serving(tmp_path, settings={"log": log}) as server:
+        for said in ("GET /v1/charges/7", "PUT /v1/charges/7"):
+            server.ask("policyd/authz/allow", {**question(said), "jwt": CLAIMS})
+        metrics = server.client.get("/metrics").text
+        assert server.stop() == 0
+    (event,) = (event for event in server.log() if event["path"] == "policyd/authz/allow")
+    assert event["input"]["jwt"]["claims"] == {"sub": "ada", "roles": ["b"]}
+    assert event["erased"] == ["/input/jwt/claims/email", "/input/jwt/claims/roles/0"]
+    assert 'policyd_decision_log_dropped_total{worker="0"} 1' in metrics
+    assert "ada@shop.example" not in (tmp_path / "decisions.log").read_text()
+
+
+def test_masks_leave_what_they_are_given_as_it_is() -> None:
+    event = {"input": {"jwt": CLAIMS}, "result": {"allow": True}}
+    before = json.dumps(event)
+    erased, places = Masks(["/input/jwt", "/result/allow"]).erased(event)
+    assert (erased, places) == ({"input": {}, "result": {}}, ["/input/jwt", "/result/allow"])
+    assert json.dumps(event) == before
+
+
+@pytest.mark.parametrize("pointer", ["", "/", "input/jwt", "/labels/id", "//input"])
+def test_what_is_no_pointer_into_an_event_is_refused(pointer: str) -> None:
+    with pytest.raises(PointerError):
+        Masks([pointer])
+
+
+def test_a_full_disk_under_the_log_is_counted_and_answers_go_on(tmp_path: Path) -> None:
+    publish(tmp_path, shop(READS))
+    with serving(tmp_path, "--log", "/dev/full", "--log", "decisions.log") as server:
+        for _ in range(20):
+            assert server.ask("policyd/authz/allow", question())["result"] is True
+
+        def lost() -> int:
+            found = re.search(r"log_lost_total\{.*\} (\d+)", server.client.get("/metrics").text)
+            assert found is not None
+            return int(found[1])
+
+        wait_for(lambda: lost() >= 20)
+        assert server.ask("policyd/authz/allow", question())["result"] is True
+        assert server.stop() == 0
+    assert len([event for event in server.log() if event["path"] == "policyd/authz/allow"]) == 21
+
+
+class Received(BaseHTTPRequestHandler):
+    """A log service of OPA's kind that is out of order at first."""
+
+    events: list[dict[str, Any]]
+    failures = 1
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        cls = type(self)
+        ok = not cls.failures
+        cls.failures = max(0, cls.failures - 1)
+        if ok:
+            assert self.headers["Content-Encoding"] == "gzip"
+            assert self.headers["Authorization"] == "Bearer a token"
+            cls.events += json.loads(gzip.decompress(body))
+        self.send_response(200 if ok else 503)
+        self.end_headers()
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+def test_events_are_posted_as_opa_posts_them_and_again_after_a_failure(tmp_path: Path) -> None:
+    Received.events, Received.failures = [], 1
+    publish(tmp_path, shop(READS))
+    with ThreadingHTTPServer(("127.0.0.1", 0), Received) as service:
+        thread = threading.Thread(target=service.serve_forever)
+        thread.start()
+        url = f"http://127.0.0.1:{service.server_port}/logs"
+        log = {"to": [url], "hosts": ["127.0.0.1"], "token": "a token"}
+        try:
+            with serving(tmp_path, settings={"log": log}) as server:
+                asked = [server.ask("policyd/authz/allow", question())["decision_id"] for _ in range(50)]
+                assert server.stop() == 0
+        finally:
+            service.shutdown()
+            thread.join()
+    assert set(asked) <= {event["decision_id"] for event in Received.events}
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"log": {"to": ["https://logs.example/x"]}}, "decisions may not be sent to `logs.example`"),
+        ({"log": {"mask": ["input/jwt"]}}, "`input/jwt` is not a JSON pointer"),
+        ({"log": {"masks": []}}, "masks"),
+        ({"listen": "0.0.0.0:8182"}, "without authentication"),
+        ({"opa": "localhost"}, "`localhost` is not the address of an OPA"),
+    ],
+)
+def test_settings_that_cannot_be_followed_are_said_before_anything_starts(
+    tmp_path: Path, settings: dict[str, Any], words: str
+) -> None:
+    publish(tmp_path, shop(READS))
+    arguments = ("--listen", settings["listen"]) if "listen" in settings else ()
+    with serving(tmp_path, *arguments, settings=settings, ready=False) as server:
+        assert server.process.wait(60) == 2
+    assert words in " ".join(server.said.read_text().split())
