@@ -1,32 +1,41 @@
-"""Puts the endpoints together to one ASGI application, and serves it on loopback."""
+"""Puts the endpoints together to one ASGI application, and serves it."""
 
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 from collections.abc import Generator
 
 import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from policyd.api.bodies import BadRequest, refusal
-from policyd.api.control import ControlPlane, Decisions
+from policyd.api.bundles import BundleEndpoint
+from policyd.api.control import Bundles, ControlPlane, Decisions
+from policyd.api.credentials import Auth, Gatekeeper, check_exposure
 from policyd.api.data import DataEndpoint
+from policyd.api.gate import Gate
 from policyd.api.metrics import ControllerMetrics
 from policyd.api.releases import ControlEndpoint
 from policyd.api.revocations import RevocationsEndpoint, Revoking
-from policyd.base.errors import UsageError
 
 
 def application(
-    control: ControlPlane, decisions: Decisions, revoking: Revoking, metrics: ControllerMetrics
+    control: ControlPlane,
+    decisions: Decisions,
+    revoking: Revoking,
+    metrics: ControllerMetrics,
+    *,
+    bundles: Bundles | None = None,
+    keeper: Gatekeeper | None = None,
 ) -> Starlette:
-    """The ASGI application of one controller."""
+    """The ASGI application of one controller; without a `keeper` nobody is asked who he is."""
     data, own, cuts = DataEndpoint(decisions), ControlEndpoint(control, metrics), RevocationsEndpoint(revoking)
+    published = [] if bundles is None else [Route("/bundles/mesh.tar.gz", BundleEndpoint(bundles).mesh)]
     app = Starlette(
         routes=[
             Route("/v1/data", data.data, methods=["GET", "POST"]),
@@ -46,7 +55,9 @@ def application(
             Route("/healthz", own.healthz),
             Route("/readyz", own.readyz),
             Route("/metrics", own.metrics),
+            *published,
         ],
+        middleware=[] if keeper is None else [Middleware(Gate, keeper)],
         exception_handlers={HTTPException: _http_error},
     )
     # OPA's clients do not follow redirects, and a POST that is redirected loses its body in some of them.
@@ -65,14 +76,10 @@ async def _http_error(request: Request, error: Exception) -> Response:
     return refusal(BadRequest(words, code="not_found", status=status))
 
 
-def server(app: Starlette, address: str) -> uvicorn.Server:
-    """A server for `address:port`. Raises `UsageError` beyond loopback: there is no authentication yet."""
+def server(app: Starlette, address: str, auth: Auth | None = None) -> uvicorn.Server:
+    """A server for `address:port`. Raises `UsageError` beyond loopback where nobody is asked who he is."""
+    check_exposure(address, auth or Auth(), "the HTTP API")
     host, _, port = address.rpartition(":")
-    if not ipaddress.ip_address(host).is_loopback:
-        raise UsageError(
-            f"the HTTP API cannot listen on `{address}`: it has no authentication yet",
-            hint="use an address of 127.0.0.0/8, behind a proxy that authenticates if others must reach it",
-        )
     config = uvicorn.Config(
         app, host=host, port=int(port), log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=2
     )

@@ -13,6 +13,7 @@ from typing import Protocol
 
 from policyd.base.diagnostics import Finding
 from policyd.decisions import Answer, Request
+from policyd.decisions.bundle import Packed
 from policyd.rollout.event import Event
 from policyd.rollout.machine import Command
 from policyd.rollout.record import ReleaseRecord
@@ -188,5 +189,15 @@ class Decisions(Protocol):
 
         `when` is the instant to decide for, now unless it is said; `logged` a rule's name in a log. Raises
         `UsageError` for an `at` that names nothing, `Retry` where it cannot be read now.
+        """
+        ...
+
+class Bundles(Protocol):
+    """Where the signed bundle of decisions comes from."""
+
+    async def bundle(self, known: str, wait_s: float) -> Packed:
+        """The bundle; where its ETag is `known`, the next one, for which `wait_s` seconds are waited at most.
+
+        Raises `Retry` before there is one.
         """
         ...

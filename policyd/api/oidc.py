@@ -15,6 +15,7 @@ from typing import Any
 
 import httpx
 import jwt
+import structlog
 from pydantic import Field
 
 from policyd.intents.kind import Many
@@ -89,6 +90,19 @@ class OidcTokens:
             leeway=LEEWAY_S,
             options={"require": ["exp", "iss", "aud"]},
         )
+
+
+async def refresh(tokens: OidcTokens, settings: Oidc) -> None:
+    """Keep the keys fresh; never ends by itself. Keys that cannot be had, or are none, leave those that are known."""
+    log, failed = structlog.get_logger("oidc"), 0
+    while True:
+        try:
+            tokens.keys(await fetch_keys(settings.jwks))
+            failed = 0
+        except (OSError, ValueError, httpx.HTTPError, httpx.InvalidURL) as error:
+            failed += 1
+            log.warning("keys not fetched", jwks=settings.jwks, error=str(error) or type(error).__name__)
+        await asyncio.sleep(min(settings.refresh_s, 2.0**failed) if failed else settings.refresh_s)
 
 
 async def fetch_keys(jwks: str) -> bytes:

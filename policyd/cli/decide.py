@@ -14,7 +14,7 @@ from policyd.base.logs import configure_logs
 from policyd.cli.version import version_of
 
 if TYPE_CHECKING:
-    from policyd.decider.settings import Decide
+    from policyd.api.decide_settings import Decide
     from policyd.decisions.signature import Verifier
 
 

@@ -5,35 +5,41 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
 
 import uvicorn
 
 from policyd.api.app import application, server
+from policyd.api.credentials import Gatekeeper
 from policyd.api.metrics import ControllerMetrics
+from policyd.api.oidc import OidcTokens, refresh
 from policyd.base.clock import Clock
 from policyd.base.errors import PolicydError, Stalled
 from policyd.compiler import registry
 from policyd.daemon.admins import AdminAddresses
 from policyd.daemon.admission import Admission
 from policyd.daemon.controller import Controller, Counts
+from policyd.daemon.deciders import DecisionServer
 from policyd.daemon.deciding import ControllerDecisions
 from policyd.daemon.elsewhere import Commits, Elsewhere, Fleet
 from policyd.daemon.judging import Guardrails
 from policyd.daemon.lock import only_controller
 from policyd.daemon.lost import LostStore
 from policyd.daemon.recovery import Recovery
+from policyd.daemon.publishing import Publisher, reference_rules
 from policyd.daemon.revoking import MeshRevoking
 from policyd.daemon.settings import Settings
 from policyd.daemon.troubles import Troubles
 from policyd.daemon.wallet import Wallet
+from policyd.decisions.signature import Signer
 from policyd.delivery.acknowledged import AcknowledgedSets
 from policyd.delivery.ledger import Ledger
 from policyd.delivery.snapshot import NodeSnapshot
 from policyd.delivery.xds.server import XdsServer
 from policyd.guardrails.bundle import shipped_bundle
 from policyd.guardrails.choice import choose, find_opa
+from policyd.identity.bundle_key import PUBLIC_FILE, bundle_key
 from policyd.identity.key_sets import Fetching, KeySets
 from policyd.model.node import nodes
 from policyd.rollout.assembly import Assembly
@@ -125,14 +131,14 @@ async def serve(settings: Settings, clock: Clock, stop: asyncio.Event) -> None:
         )
         elsewhere = Elsewhere(controller.head, Commits(mirror), Fleet(driver.serving, xds))
         decisions = ControllerDecisions(controller.promoted, elsewhere, clock)
-        api = server(
-            application(controller, decisions, MeshRevoking(driver, xds, envoys, clock), metrics), settings.http
-        )
+        revoking = MeshRevoking(driver, xds, envoys, clock)
+        api, deciding = _answering(settings, controller, decisions, revoking, metrics, clock)
         if driver.promoted is not None:
             xds.expect(node.id for node in nodes(driver.promoted))
         await xds.start()
         stack.push_async_callback(xds.stop)
-        await _together(controller, driver, api, stop, acknowledged.follow(ledger), recovery.watch(clock))
+        others = [acknowledged.follow(ledger), recovery.watch(clock), *deciding]
+        await _together(controller, driver, api, stop, *others)
 
 
 async def _together(
@@ -166,6 +172,34 @@ async def _together(
         if ours is None or bugs is not None:
             raise
         raise _first(ours) from failed
+
+
+def _answering(
+    settings: Settings, controller: Controller, metrics: ControllerMetrics, clock: Clock
+) -> tuple[uvicorn.Server, list[Coroutine[None, None, None]]]:
+    """The management API, and what keeps the decision server where the settings ask for one."""
+    keys = settings.state / "bundle"
+    publisher = Publisher(controller.promoted, clock, Signer(bundle_key(keys)), reference_rules())
+    auth, keeping = settings.auth, list[Coroutine[None, None, None]]()
+    if settings.decide is not None:
+        child = DecisionServer(
+            settings.decide,
+            folder=settings.state,
+            key=keys / PUBLIC_FILE,
+            controller=settings.http,
+            clock=clock,
+            trouble=controller.say_about_decisions,
+            floor=lambda: promoted.floor if (promoted := controller.promoted()) is not None else None,
+        )
+        keeping.append(child.keep())
+        auth = auth.model_copy(update={"tokens": (*auth.tokens, child.token)}) if auth.required else auth
+    oidc = OidcTokens(auth.oidc) if auth.oidc is not None else None
+    if oidc is not None and auth.oidc is not None:
+        keeping.append(refresh(oidc, auth.oidc))
+    keeper = Gatekeeper(auth, oidc) if auth.required else None
+    decisions = PromotedDecisions(controller.promoted, clock)
+    app = application(controller, decisions, metrics, bundles=publisher, keeper=keeper)
+    return server(app, settings.http, auth), keeping
 
 
 def _first(group: BaseExceptionGroup[PolicydError]) -> PolicydError:

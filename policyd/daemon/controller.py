@@ -222,13 +222,17 @@ class Controller:
             return None
         closing = self._driver.closing
         cuts = tuple(cut.revocation for cut, _ in closing.cuts)
-        return Promoted(mesh, self._driver.status().head, self._provenance, closing.ended, cuts)
+        return Promoted(mesh, self._driver.head, self._provenance, closing.ended, cuts)
 
     def head(self) -> Standing | None:
         """The newest commit that was taken, since the start."""
         if self._head is None:
             return None
-        return Standing("head", self._head, self._driver.status().head, self._provenance)
+        return Standing("head", self._head, self._driver.head, self._provenance)
+
+    def say_about_decisions(self, words: str) -> None:
+        """The decision server does not run, and why; empty words once it does."""
+        self._troubles.say(About.DECISIONS, words)
 
     async def self_check(self) -> SelfCheck:
         """Work out once more from nothing what Git and the mesh say, and make anew what differs.

@@ -11,6 +11,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PlainValidator
 
+from policyd.api.credentials import Auth
+from policyd.api.decide_settings import Decide
 from policyd.intents.bindings import Bindings, Folders
 from policyd.intents.kind import Many
 from policyd.intents.settings_file import ListenAddress, Seconds, Section, path_value, read_settings_file
@@ -78,6 +80,10 @@ class Settings(Section):
     """How long a proxy may take to acknowledge or refuse what it was sent."""
     self_check_s: Seconds = 600.0
     """Seconds between two comparisons with a controller that remembers nothing."""
+    auth: Auth = Auth()
+    """Who may use the HTTP API."""
+    decide: Decide | None = None
+    """The decision server that the controller starts; `{}` for one with nothing but defaults."""
     logs: Logs = Logs()
 
     @property

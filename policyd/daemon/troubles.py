@@ -24,6 +24,7 @@ class About(enum.StrEnum):
     RELEASES = "releases"
     CLOCK = "clock"
     MEMORY = "memory"
+    DECISIONS = "decisions"
 
 
 class Troubles:

@@ -7,9 +7,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from policyd.api.credentials import check_exposure
+from policyd.api.decide_settings import Decide, Log
 from policyd.base.errors import UsageError
 from policyd.decider.masks import Masks, PointerError
-from policyd.decider.settings import Decide, Log
 from policyd.decisions.signature import Verifier
 from policyd.intents.settings_file import read_settings_file
 

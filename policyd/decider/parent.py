@@ -16,11 +16,11 @@ from contextlib import asynccontextmanager
 import orjson
 import structlog
 
+from policyd.api.decide_settings import Decide
 from policyd.base.clock import Clock
 from policyd.base.errors import Stalled
 from policyd.decider.builder import Builder, Update
 from policyd.decider.follow import Follower
-from policyd.decider.settings import Decide
 from policyd.decider.wire import Frames, Kind, frame, frames_of
 from policyd.decider.worker import listening
 from policyd.decisions.bundle import Unpacked

@@ -18,7 +18,8 @@ import orjson
 import uvloop
 
 from policyd.api.credentials import Auth, Gatekeeper
-from policyd.api.oidc import OidcTokens, fetch_keys
+from policyd.api.decide_settings import Decide
+from policyd.api.oidc import OidcTokens, refresh
 from policyd.base.collector import collect_seldom
 from policyd.decider.answers import DataApi
 from policyd.decider.edge import Edge
@@ -31,7 +32,6 @@ from policyd.decider.log import DecisionLog
 from policyd.decider.masks import Masks
 from policyd.decider.openapi import openapi
 from policyd.decider.service import DecisionService
-from policyd.decider.settings import Decide
 from policyd.decider.sinks import Outlet, open_sink
 from policyd.decider.wire import Frames, Kind, frame
 
@@ -118,8 +118,8 @@ class Worker:
         server = await loop.create_server(self._edge.connect, sock=listener, backlog=BACKLOG)
         self._channel.say(Kind.READY)
         tasks = [loop.create_task(self._tick())]
-        if self._oidc is not None:
-            tasks.append(loop.create_task(self._refresh_keys()))
+        if self._oidc is not None and self._settings.auth.oidc is not None:
+            tasks.append(loop.create_task(refresh(self._oidc, self._settings.auth.oidc)))
         await stop.wait()
         await asyncio.sleep(0)  # who is connected already, and not accepted yet, is
         server.close()
@@ -141,21 +141,6 @@ class Worker:
             self._heads.set_date(time.time())
             self._edge.sweep(loop.time())
             await asyncio.sleep(TICK_S)
-
-    async def _refresh_keys(self) -> None:
-        """Keys that cannot be had, or are none, leave those that are known."""
-        settings, oidc = self._settings.auth.oidc, self._oidc
-        assert settings is not None
-        assert oidc is not None
-        failed = 0
-        while True:
-            try:
-                oidc.keys(await fetch_keys(settings.jwks))
-                failed = 0
-            except Exception as error:
-                failed += 1
-                self._channel.say(Kind.FAILED, f"the keys of {settings.issuer}: {error}".encode())
-            await asyncio.sleep(min(settings.refresh_s, 2.0**failed) if failed else settings.refresh_s)
 
     def _open_log(self) -> DecisionLog | None:
         said = self._settings.log

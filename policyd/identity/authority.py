@@ -9,9 +9,7 @@ Names follow the SPIFFE X.509-SVID specification.
 
 from __future__ import annotations
 
-import os
 import stat
-import tempfile
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -21,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from policyd.base.errors import Stalled
+from policyd.identity.private_file import write_once
 from policyd.model.names import Name, common_name, dns_name, spiffe_id
 
 ROOT_FILE = "root.pem"
@@ -47,7 +46,7 @@ class CertificateAuthority:
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             if not _visible(folder):
-                _write_once(folder / ROOT_FILE, _pem(*_new_root(trust_domain, at, root_s)))
+                write_once(folder / ROOT_FILE, _pem(*_new_root(trust_domain, at, root_s)))
             return cls._load(folder / ROOT_FILE, trust_domain, at)
         except OSError as error:
             raise Stalled(f"cannot use `{folder}` for the root certificate: {error}", hint=_HINT) from error
@@ -214,24 +213,3 @@ def _trust_domains(certificate: x509.Certificate) -> list[str]:
 def _visible(folder: Path) -> list[str]:
     """Files but for those that an interrupted write left behind."""
     return [entry.name for entry in folder.iterdir() if not entry.name.startswith(".root-")]
-
-
-def _write_once(path: Path, content: bytes) -> None:
-    """Write `path` whole, for its owner only, unless another process was first: then that one's file stands."""
-    descriptor, temporary = tempfile.mkstemp(prefix=".root-", dir=path.parent)  # mkstemp makes it 0600
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        try:
-            os.link(temporary, path)
-        except FileExistsError:
-            return
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-    finally:
-        Path(temporary).unlink()

@@ -209,6 +209,11 @@ class Driver:
         return self._serving.effective
 
     @property
+    def head(self) -> str:
+        """The commit that the mesh follows: the newest one that was taken."""
+        return self._commit
+
+    @property
     def promoted(self) -> Mesh | None:
         """The promoted mesh: what decisions are answered for."""
         return self._book.promoted

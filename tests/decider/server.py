@@ -25,7 +25,7 @@ from policyd.identity.authority import key_pem
 from policyd.model.mesh import Mesh
 from policyd.model.provenance import Key, Provenance
 
-PATIENCE_S = 60.0
+PATIENCE_S = 30.0
 COMMIT = "c" * 40
 SIGNER = Signer(key_pem(ec.generate_private_key(ec.SECP256R1())))
 
