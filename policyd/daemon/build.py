@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 
 import uvicorn
+from starlette.applications import Starlette
 
 from policyd.api.app import application, server
 from policyd.api.credentials import Gatekeeper
@@ -130,22 +131,35 @@ async def serve(settings: Settings, clock: Clock, stop: asyncio.Event) -> None:
             ),
         )
         elsewhere = Elsewhere(controller.head, Commits(mirror), Fleet(driver.serving, xds))
+        publisher = Publisher(
+            controller.promoted, clock, Signer(bundle_key(settings.state / "bundle")), reference_rules()
+        )
         decisions = ControllerDecisions(controller.promoted, elsewhere, clock)
         revoking = MeshRevoking(driver, xds, envoys, clock)
-        api, deciding = _answering(settings, controller, decisions, revoking, metrics, clock)
+        api, deciding = _answering(
+            settings,
+            controller,
+            clock,
+            lambda keeper: application(controller, decisions, revoking, metrics, bundles=publisher, keeper=keeper),
+        )
         if driver.promoted is not None:
             xds.expect(node.id for node in nodes(driver.promoted))
         await xds.start()
         stack.push_async_callback(xds.stop)
+
+        def end_feeds() -> None:
+            driver.events.close()
+            publisher.close()
+
         others = [acknowledged.follow(ledger), recovery.watch(clock), *deciding]
-        await _together(controller, driver, api, stop, *others)
+        await _together(controller, api, stop, end_feeds, *others)
 
 
 async def _together(
     controller: Controller,
-    driver: Driver,
     api: uvicorn.Server,
     stop: asyncio.Event,
+    end_feeds: Callable[[], None],
     *others: Coroutine[None, None, None],
 ) -> None:
     """Run all tasks until `stop`; one that fails takes the others down with it, since half a controller misleads."""
@@ -162,7 +176,7 @@ async def _together(
             group.create_task(controller.drive(stop), name="drive")
             serving = group.create_task(_answer(api, stop), name="http")
             await stop.wait()
-            driver.events.close()
+            end_feeds()
             api.should_exit = True
             await serving
             for task in forever:
@@ -175,17 +189,18 @@ async def _together(
 
 
 def _answering(
-    settings: Settings, controller: Controller, metrics: ControllerMetrics, clock: Clock
+    settings: Settings,
+    controller: Controller,
+    clock: Clock,
+    api: Callable[[Gatekeeper | None], Starlette],
 ) -> tuple[uvicorn.Server, list[Coroutine[None, None, None]]]:
     """The management API, and what keeps the decision server where the settings ask for one."""
-    keys = settings.state / "bundle"
-    publisher = Publisher(controller.promoted, clock, Signer(bundle_key(keys)), reference_rules())
     auth, keeping = settings.auth, list[Coroutine[None, None, None]]()
     if settings.decide is not None:
         child = DecisionServer(
             settings.decide,
             folder=settings.state,
-            key=keys / PUBLIC_FILE,
+            key=settings.state / "bundle" / PUBLIC_FILE,
             controller=settings.http,
             clock=clock,
             trouble=controller.say_about_decisions,
@@ -197,9 +212,7 @@ def _answering(
     if oidc is not None and auth.oidc is not None:
         keeping.append(refresh(oidc, auth.oidc))
     keeper = Gatekeeper(auth, oidc) if auth.required else None
-    decisions = PromotedDecisions(controller.promoted, clock)
-    app = application(controller, decisions, metrics, bundles=publisher, keeper=keeper)
-    return server(app, settings.http, auth), keeping
+    return server(api(keeper), settings.http, auth), keeping
 
 
 def _first(group: BaseExceptionGroup[PolicydError]) -> PolicydError:

@@ -37,6 +37,7 @@ class Publisher:
         self._rules = rules
         self._packing = asyncio.Lock()
         self._packed: tuple[_Key, Packed] | None = None
+        self._closed = False
 
     async def bundle(self, known: str, wait_s: float) -> Packed:
         """The bundle; where its ETag is `known`, the next one, for which `wait_s` seconds are waited at most.
@@ -49,9 +50,13 @@ class Publisher:
             if packed.etag != known:
                 return packed
             while self._packed is not None and self._same(self._packed[0]):
-                if self._clock.monotonic() >= ends:
+                if self._closed or self._clock.monotonic() >= ends:
                     return packed
                 await self._clock.sleep(LOOK_S)
+
+    def close(self) -> None:
+        """The controller ends: nobody is kept waiting any more."""
+        self._closed = True
 
     async def _current(self) -> Packed:
         async with self._packing:
