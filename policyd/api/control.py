@@ -192,6 +192,7 @@ class Decisions(Protocol):
         """
         ...
 
+
 class Bundles(Protocol):
     """Where the signed bundle of decisions comes from."""
 

@@ -18,11 +18,12 @@ from policyd.decisions.document import document
 from policyd.decisions.signature import Signer
 from policyd.guardrails.bundle import shipped_folder
 from policyd.model.mesh import Mesh
-from policyd.plan.floor import last_expiry, subtracted
+from policyd.model.revocation import Revocation
+from policyd.plan.floor import Floor, last_expiry, subtracted
 
 LOOK_S = 0.1
 """Between two looks for another mesh while somebody waits for one."""
-_Key = tuple[Mesh, str, object, datetime | None, datetime | None]
+_Key = tuple[Mesh, str, object, datetime | None, datetime | None, tuple[Revocation, ...]]
 
 
 class Publisher:
@@ -46,10 +47,10 @@ class Publisher:
         """
         ends = self._clock.monotonic() + wait_s
         while True:
-            packed = await self._current()
+            key, packed = await self._current()
             if packed.etag != known:
                 return packed
-            while self._packed is not None and self._same(self._packed[0]):
+            while _equal(self._key()[0], key):
                 if self._closed or self._clock.monotonic() >= ends:
                     return packed
                 await self._clock.sleep(LOOK_S)
@@ -58,15 +59,15 @@ class Publisher:
         """The controller ends: nobody is kept waiting any more."""
         self._closed = True
 
-    async def _current(self) -> Packed:
+    async def _current(self) -> tuple[_Key, Packed]:
         async with self._packing:
             key, now, at = self._key()
             if self._packed is None or not _equal(self._packed[0], key):
                 self._packed = (key, await asyncio.to_thread(self._pack, now, at))
-            return self._packed[1]
+            return self._packed
 
     def _pack(self, now: Promoted, at: datetime) -> Packed:
-        mesh = document(subtracted(now.mesh, at), now.floor)
+        mesh = document(subtracted(now.mesh, Floor(at, now.cuts)), now.floor)
         return pack(mesh, provenance_document(now.commit, now.provenance), self._rules, self._signer)
 
     def _key(self) -> tuple[_Key, Promoted, datetime]:
@@ -75,10 +76,7 @@ class Publisher:
         if now is None:
             raise Retry("no mesh has been promoted yet", after=1.0)
         at = self._clock.now() if now.floor is None else max(self._clock.now(), now.floor)
-        return (now.mesh, now.commit, now.provenance, now.floor, last_expiry(now.mesh, at)), now, at
-
-    def _same(self, key: _Key) -> bool:
-        return _equal(self._key()[0], key)
+        return (now.mesh, now.commit, now.provenance, now.floor, last_expiry(now.mesh, at), now.cuts), now, at
 
 
 def _equal(one: _Key, other: _Key) -> bool:

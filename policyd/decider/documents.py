@@ -11,7 +11,7 @@ from policyd.decider.loaded import Loaded, refused
 
 Document = Callable[[Loaded, Any, datetime], object]
 """The value of a document for one input, at one instant."""
-PARTS = ("allow", "outcome", "rule", "status", "reasons", "place", "owner", "commit")
+PARTS = ("allow", "outcome", "rule", "status", "reason", "would", "reasons", "place", "owner", "commit")
 
 
 def _allow(loaded: Loaded, asked: Any, now: datetime) -> object:

@@ -8,11 +8,9 @@ from datetime import datetime
 
 import orjson
 
-from policyd.decisions import Decision, Index, Outcome, Request
-from policyd.decisions.request import fault
+from policyd.decisions import Cause, Decision, Index, Outcome, Request
 from policyd.model.names import Name
 
-STATUS = {Outcome.ALLOW: 200, Outcome.DENY: 403, Outcome.REJECT: 400}
 NOWHERE = ("", "")
 
 
@@ -40,10 +38,7 @@ class Loaded:
 
     def allows(self, request: Request, at: datetime) -> bool:
         """Whether the request passes: the comparisons of `explain`, without the words."""
-        destination = self.index.destinations.get(request.destination)
-        if destination is None or fault(request, opaque_paths=destination.opaque_paths):
-            return False
-        return destination.allowing(request, at)[0] is not None
+        return self.index.decide(request, at).cause is Cause.ALLOWED
 
     def explain(self, request: Request, at: datetime) -> dict[str, object]:
         """The whole answer: outcome, rule, status, reasons, and where the commit says the rule."""
@@ -54,7 +49,9 @@ class Loaded:
             "allow": found.allow,
             "outcome": found.outcome.value,
             "rule": rule,
-            "status": STATUS[found.outcome],
+            "status": found.status,
+            "reason": found.cause.value,
+            "would": "" if found.would is None else found.would.value,
             "reasons": [reason.text for reason in found.reasons],
             "place": place,
             "owner": owner,
@@ -69,6 +66,8 @@ def refused(why: str, revision: str) -> dict[str, object]:
         "outcome": Outcome.DENY.value,
         "rule": "",
         "status": 403,
+        "reason": "malformed",
+        "would": "",
         "reasons": [why],
         "place": "",
         "owner": "",

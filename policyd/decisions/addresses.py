@@ -67,6 +67,16 @@ def _without_ipv4(low: int, high: int) -> tuple[tuple[int, int], ...]:
     return ((low, high),)
 
 
+def range_block(low: int, high: int) -> str:
+    """The block in CIDR from the first to the last of its addresses. Raises `ValueError` where they bound none."""
+    mapped = low >> 32 == high >> 32 == _MAPPED >> 32
+    ends = [ipaddress.IPv4Address(end & 0xFFFFFFFF) if mapped else ipaddress.IPv6Address(end) for end in (low, high)]
+    block, *more = ipaddress.summarize_address_range(*ends)
+    if more:
+        raise ValueError("not one block")
+    return str(block)
+
+
 def address_number(text: str) -> int | None:
     """The number of an address, or `None` where nobody can tell which address is meant."""
     try:

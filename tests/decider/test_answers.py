@@ -39,6 +39,8 @@ def test_the_whole_answer_says_rule_place_owner_and_commit(server: Server) -> No
         "outcome": "allow",
         "rule": "default/reads",
         "status": 200,
+        "reason": "allowed",
+        "would": "",
         "reasons": ["rule `reads` allows `web` to `GET /v1/charges/7` on `payments`"],
         "place": "services/payments.yaml:14:1",
         "owner": "team-pay",
