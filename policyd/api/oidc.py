@@ -56,7 +56,7 @@ class OidcTokens:
         """Take the provider's keys from here on. Raises `ValueError`, and changes nothing, where they are none."""
         try:
             found = jwt.PyJWKSet.from_json(document.decode())
-        except (jwt.PyJWTError, AttributeError, TypeError, KeyError) as error:
+        except (jwt.PyJWTError, ValueError, AttributeError, TypeError, KeyError) as error:
             raise ValueError(f"not a set of keys: {error}") from error
         self._keys = {key.key_id: key for key in found.keys if key.key_id and key.key_type != "oct"}
         self._verified.clear()
