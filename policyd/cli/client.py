@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Annotated, Any
@@ -25,7 +26,9 @@ class Client:
     def __init__(self, server: str, transport: httpx.BaseTransport | None = None) -> None:
         self._server = server
         try:
-            self._http = httpx.Client(base_url=server, timeout=_TIMEOUT_S, transport=transport, trust_env=False)
+            self._http = httpx.Client(
+                base_url=server, timeout=_TIMEOUT_S, transport=transport, trust_env=False, headers=_credentials()
+            )
         except (httpx.InvalidURL, ValueError) as error:
             raise UsageError(f"`{server}` is not an address", hint=f"for example {DEFAULT_SERVER}") from error
 
@@ -76,6 +79,12 @@ class Client:
                 after=_TIMEOUT_S,
                 hint="start one with `policyd run --config policyd.yaml`, or name it with --server",
             ) from error
+
+
+def _credentials() -> dict[str, str]:
+    """Who asks, where the controller wants to know: the bearer token in `POLICYD_TOKEN`."""
+    token = os.environ.get("POLICYD_TOKEN", "")
+    return {"Authorization": f"Bearer {token}"} if token else {}
 
 
 def _body(answer: httpx.Response) -> Any:

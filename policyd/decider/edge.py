@@ -101,6 +101,7 @@ class Connection(asyncio.Protocol):
         self._body_bytes = 0
         self._in_head = True
         self._lengths = 0
+        self._hosts = 0
         self._chunked = False
         self._expects = False
         self._url = b""
@@ -165,7 +166,7 @@ class Connection(asyncio.Protocol):
     def on_message_begin(self) -> None:
         """The first byte of a request."""
         self._in_head, self._url = True, b""
-        self._chunks, self._body_bytes, self._lengths = [], 0, 0
+        self._chunks, self._body_bytes, self._lengths, self._hosts = [], 0, 0, 0
         self._chunked = self._expects = False
         self._current = Exchange(b"", b"", self._peer)
         self.deadline = self._loop.time() + self._limits.request_s
@@ -183,6 +184,10 @@ class Connection(asyncio.Protocol):
     def _authorization(self, value: bytes) -> None:
         assert self._current is not None
         self._current.authorization = value
+
+    def _host(self, value: bytes) -> None:
+        del value  # it names us, whatever it says
+        self._hosts += 1
 
     def _content_encoding(self, value: bytes) -> None:
         assert self._current is not None
@@ -208,8 +213,11 @@ class Connection(asyncio.Protocol):
         self._in_head = False
         if self._parser.should_upgrade():
             self._stop(400, "nothing here can be upgraded to")
-        if self._parser.get_http_version() not in _VERSIONS:
+        version = self._parser.get_http_version()
+        if version not in _VERSIONS:
             self._stop(505, "only versions 1.1 and 1.0 are spoken here")
+        if self._hosts != 1 and (self._hosts or version == "1.1"):
+            self._stop(400, "a request names one host")
         if self._lengths > 1 or (self._lengths and self._chunked):
             self._stop(400, "the length of the body is said twice")
         if self._expects and not self._waiting and self._asked is None:
@@ -380,6 +388,7 @@ class Connection(asyncio.Protocol):
 
 _HEADERS: dict[bytes, Callable[[Connection, bytes], None]] = {
     b"authorization": Connection._authorization,  # noqa: SLF001
+    b"host": Connection._host,  # noqa: SLF001
     b"content-encoding": Connection._content_encoding,  # noqa: SLF001
     b"content-length": Connection._content_length,  # noqa: SLF001
     b"transfer-encoding": Connection._transfer_encoding,  # noqa: SLF001

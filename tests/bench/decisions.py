@@ -68,7 +68,10 @@ LUA = """\
 wrk.method = "POST"
 wrk.headers["Content-Type"] = "application/json"
 local bodies, at = {}, 0
-for line in io.lines("%(bodies)s") do bodies[#bodies + 1] = wrk.format("POST", "%(path)s", nil, line) end
+function init(args)
+  wrk.headers["Host"] = wrk.host .. ":" .. wrk.port
+  for line in io.lines("%(bodies)s") do bodies[#bodies + 1] = wrk.format("POST", "%(path)s", nil, line) end
+end
 request = function() at = at %% #bodies + 1; return bodies[at] end
 """
 ALLOW, WHOLE = "/v1/data/policyd/authz/allow", "/v1/data/policyd/authz"

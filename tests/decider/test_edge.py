@@ -82,6 +82,8 @@ def test_a_question_byte_by_byte_is_answered(wire: socket.socket) -> None:
         (head(b"Transfer-Encoding: chunked") + b"3\nabc\n0\n\n", 400),
         (ASK.replace(b"\r\n", b"\n"), 400),
         (b"POST " + TARGET + b" HTTP/1.1\nHost: x\r\nContent-Length: 0\r\n\r\n", 400),
+        (ASK.replace(HOST, b""), 400),
+        (ASK.replace(HOST, HOST * 2), 400),
         (head(b"X: a\x00b"), 400),
         (head(b"X: a", b" folded"), 400),
         (head(b"Expect: a miracle", b"Content-Length: 1"), 417),
