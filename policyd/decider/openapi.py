@@ -77,7 +77,7 @@ def _batch(path: str) -> Json:
     }
     responses = {"200": _answer("The answers by the keys of the inputs.", _ref("Batch")), **_ERRORS}
     name = f"batch {path or 'everything'}"
-    body = {"required": True, "content": _json(asked)}
+    body = {"required": False, "content": _json(asked)}
     return {"post": {"operationId": name, "parameters": _FLAGS, "requestBody": body, "responses": responses}}
 
 

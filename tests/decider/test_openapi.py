@@ -18,7 +18,7 @@ def test_whatever_is_drawn_from_the_document_is_answered_as_it_says(tmp_path: Pa
     with serving(tmp_path, "--log", "decisions.log") as server:
         program = Path(sys.executable).with_name("schemathesis")
         url = f"http://127.0.0.1:{server.port}/openapi.json"
-        argv = (str(program), "run", url, "--checks", "all", "--max-examples", "20", "--seed", "7", "--no-color")
+        argv = (str(program), "run", url, "--checks", "all", "--max-examples", "4", "--seed", "7", "--no-color")
         done = subprocess.run(argv, capture_output=True, text=True, cwd=tmp_path, check=False)
         assert done.returncode == 0, done.stdout[-6000:] + done.stderr
         assert server.ready()
