@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 
 import uvicorn
@@ -27,8 +27,8 @@ from policyd.daemon.elsewhere import Commits, Elsewhere, Fleet
 from policyd.daemon.judging import Guardrails
 from policyd.daemon.lock import only_controller
 from policyd.daemon.lost import LostStore
-from policyd.daemon.recovery import Recovery
 from policyd.daemon.publishing import Publisher, reference_rules
+from policyd.daemon.recovery import Recovery
 from policyd.daemon.revoking import MeshRevoking
 from policyd.daemon.settings import Settings
 from policyd.daemon.troubles import Troubles

@@ -211,7 +211,7 @@ class Driver:
     @property
     def head(self) -> str:
         """The commit that the mesh follows: the newest one that was taken."""
-        return self._commit
+        return self._heads.commit
 
     @property
     def promoted(self) -> Mesh | None:

@@ -1,4 +1,4 @@
-"""The OpenAPI document says what a decision server does: schemathesis draws requests from it and judges the answers."""
+"""The OpenAPI document says what a decision server does: schemathesis draws requests and judges the answers."""
 
 from __future__ import annotations
 

@@ -19,6 +19,7 @@ from policyd.model.names import Name, spiffe_id
 from policyd.model.paths import EVERYTHING
 from policyd.model.tokens import Issuer, TokenCondition
 from policyd.testing import build
+from tests.conformance.said import document as conformance_document
 
 AT = datetime(2027, 1, 1, 12, 30, 0, 250, tzinfo=UTC)
 RULES = (
@@ -109,7 +110,7 @@ def test_addresses_ports_tokens_and_who_is_cut_off_are_kept() -> None:
     assert observer["replaces"] == ["default/a"]
     assert nobody["jwt"]["issuer"] == ""
     read = mesh_of(json.loads(json.dumps(said)))
-    assert document(read) == said
+    assert document(read) == said == conformance_document(mesh)
     token = Token(TokenState.VALID, "https://login.example/", {"role": "admin"})
     request = Request(identity("web"), Name.parse("payments"), "GET", "/", ip="10.1.2.3", token=token)
     for asked in (
