@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 
 import uvicorn
@@ -151,8 +151,8 @@ async def serve(settings: Settings, clock: Clock, stop: asyncio.Event) -> None:
             driver.events.close()
             publisher.close()
 
-        keeping = [acknowledged.follow(ledger), recovery.watch(clock), *deciding]
-        await _together(controller, api, stop, end_feeds, keeping)
+        others = [acknowledged.follow(ledger), recovery.watch(clock), *deciding]
+        await _together(controller, api, stop, end_feeds, *others)
 
 
 async def _together(
@@ -160,13 +160,13 @@ async def _together(
     api: uvicorn.Server,
     stop: asyncio.Event,
     end_feeds: Callable[[], None],
-    keeping: Sequence[Coroutine[None, None, None]],
+    *others: Coroutine[None, None, None],
 ) -> None:
     """Run all tasks until `stop`; one that fails takes the others down with it, since half a controller misleads."""
     try:
         async with asyncio.TaskGroup() as group:
             forever = [
-                *(group.create_task(each, name="keep") for each in keeping),
+                *(group.create_task(other) for other in others),
                 group.create_task(controller.follow(), name="follow"),
                 group.create_task(controller.renew(), name="renew"),
                 group.create_task(controller.fetch_keys(), name="keys"),

@@ -15,11 +15,8 @@ from policyd.api.credentials import Auth
 from policyd.api.decide_settings import Decide
 from policyd.intents.bindings import Bindings, Folders
 from policyd.intents.kind import Many
-from policyd.intents.settings_file import ListenAddress, Section, path_value, read_settings_file
+from policyd.intents.settings_file import ListenAddress, Seconds, Section, path_value, read_settings_file
 from policyd.rollout.serving import DEADLINE_S
-
-Seconds = Annotated[float, Field(ge=0.01, le=86_400)]
-"""What a process can wait for without spinning, and a person without wondering."""
 
 
 class Source(Section):

@@ -23,12 +23,14 @@ def _answer(words: str, schema: Json) -> Json:
     return {"description": words, "content": _json(schema)}
 
 
-_FLAGS = [
-    {"name": name, "in": "query", "schema": {"type": "boolean"}, "allowEmptyValue": True}
-    for name in ("pretty", "metrics", "provenance")
-]
-_EXPLAIN = {"name": "explain", "in": "query", "schema": {"enum": ["off", "notes", "fails", "full", "debug"]}}
-_INPUT = {"name": "input", "in": "query", "schema": {"type": "string"}, "description": "The input as JSON."}
+def _flag(name: str, words: str = "On where it is empty or `true`; any other value is off.") -> Json:
+    """OPA refuses no value of a flag, and neither do we."""
+    return {"name": name, "in": "query", "schema": {}, "allowEmptyValue": True, "description": words}
+
+
+_FLAGS = [_flag(name) for name in ("pretty", "metrics", "provenance")]
+_EXPLAIN = _flag("explain", "On where it is `notes`, `fails`, `full` or `debug`.")
+_INPUT = {"name": "input", "in": "query", "content": _json({}), "description": "The input as JSON."}
 _ERRORS = {
     "400": _answer("The body, or the parameter `input`, cannot be read.", _ref("Error")),
     "401": _answer("No token, or one that is not known.", _ref("Error")),
@@ -39,7 +41,7 @@ _ERRORS = {
 
 def _v1(path: str) -> Json:
     answer = {"200": _answer("The value of the document; none where it is undefined.", _ref("Answer")), **_ERRORS}
-    body = {"required": False, "content": _json({"type": "object", "properties": {"input": {}}})}
+    body = {"required": False, "content": _json({"type": ["object", "null"], "properties": {"input": {}}})}
     name = path or "everything"
     return {
         "get": {
@@ -70,12 +72,12 @@ def _v0(path: str) -> Json:
 
 def _batch(path: str) -> Json:
     asked = {
-        "type": "object",
+        "type": ["object", "null"],
         "properties": {"inputs": {"type": "object"}, "common_input": {"type": "object"}},
     }
     responses = {"200": _answer("The answers by the keys of the inputs.", _ref("Batch")), **_ERRORS}
     name = f"batch {path or 'everything'}"
-    body = {"required": True, "content": _json(asked)}
+    body = {"required": False, "content": _json(asked)}
     return {"post": {"operationId": name, "parameters": _FLAGS, "requestBody": body, "responses": responses}}
 
 
@@ -117,7 +119,7 @@ def openapi(version: str) -> bytes:
         "200": _answer("It answers.", {"type": "object"}),
         "500": _answer("With `bundles`: nothing is loaded yet.", {"type": "object"}),
     }
-    bundles = {"name": "bundles", "in": "query", "schema": {"type": "boolean"}, "allowEmptyValue": True}
+    bundles = _flag("bundles")
     paths: Json = {
         "/health": {"get": {"operationId": "health", "security": [], "parameters": [bundles], "responses": health}}
     }

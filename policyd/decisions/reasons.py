@@ -60,12 +60,22 @@ def _observed(verdict: Verdict) -> Iterator[Reason]:
 def _nearest(destination: Destination, request: Request, at: datetime) -> tuple[Reason, ...]:
     """The nearest of the rules that name the caller, and of those that would allow it from somebody else."""
     path, naming = request.bare_path, destination.naming(request.source)
+    own = {position for named in naming for position in named.rules}
     found: list[tuple[int, int, Obstacle]] = []
-    for position in range(len(destination.rules)):
+    for position in own:
         obstacle = destination.obstacle(position, naming, request, path, at)
         assert obstacle is not None
-        if obstacle is Obstacle.SOURCE or any(position in named.rules for named in naming):
-            found.append((obstacle.value, position, obstacle))
+        found.append((obstacle.value, position, obstacle))
+    wanted = NEAREST
+    for position, compiled in enumerate(destination.rules):
+        # Of those that name others only the first few are told; most of them do not permit the request at all.
+        if position in own or not compiled.permits(request.method, path):
+            continue
+        if destination.obstacle(position, naming, request, path, at) is Obstacle.SOURCE:
+            found.append((Obstacle.SOURCE.value, position, Obstacle.SOURCE))
+            wanted -= 1
+            if not wanted:
+                break
     found.sort()
     return tuple(
         Reason(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, TypeVar
 
-from pydantic import BaseModel, ConfigDict, PlainValidator, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError
 
 from policyd.base.diagnostics import Finding, in_order
 from policyd.base.errors import UsageError
@@ -40,6 +40,10 @@ def path_value(value: object) -> Path:
 
 ListenAddress = Annotated[str, PlainValidator(_address)]
 """`address:port`, an IP address; port 0 lets the kernel choose."""
+
+
+Seconds = Annotated[float, Field(ge=0.01, le=86_400)]
+"""What a process can wait for without spinning, and a person without wondering."""
 
 
 class Section(Part):

@@ -169,7 +169,11 @@ def wrk(script: Path, port: int, connections: int, seconds: float) -> Load:
         assert match is not None, said
         return match[1]
 
-    return Load(float(found(r"Requests/sec:\s+([\d.]+)")), _ms(found(r"50%\s+(\S+)")), _ms(found(r"99%\s+(\S+)")))
+    return Load(
+        float(found(r"Requests/sec:\s+([\d.]+)")),
+        _ms(found(r"(?m)^\s+50%\s+(\S+)")),
+        _ms(found(r"(?m)^\s+99%\s+(\S+)")),
+    )
 
 
 def _ms(text: str) -> float:

@@ -17,6 +17,7 @@ from typing import Any
 import httpx
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from policyd.daemon.publishing import reference_rules
 from policyd.decisions.bundle import pack, provenance_document
 from policyd.decisions.document import document
 from policyd.decisions.signature import Signer
@@ -84,7 +85,7 @@ def publish(
     folder: Path, mesh: Mesh, commit: str = COMMIT, said: dict[Key, Provenance] | None = None, **more: Any
 ) -> None:
     """Put another bundle where the server looks, at once and whole."""
-    packed = pack(document(mesh, **more), provenance_document(commit, said or {}), {}, SIGNER)
+    packed = pack(document(mesh, **more), provenance_document(commit, said or {}), reference_rules(), SIGNER)
     (folder / "next").write_bytes(packed.body)
     (folder / "next").rename(folder / "mesh.tar.gz")
 
