@@ -86,9 +86,14 @@ class DataApi:
     def _v1(self, exchange: Exchange, route: Route, query: Query, body: bytes) -> bytes:
         started = time.perf_counter_ns()
         try:
-            asked = _input_of(body)
-        except Malformed as error:
-            return self._refused(exchange, f"body contains malformed input document: {error}")
+            asked = orjson.loads(body)["input"]
+        except (ValueError, TypeError, LookupError):
+            asked = None  # looked at more closely
+        if asked is None:
+            try:
+                asked = _input_of(body)
+            except Malformed as error:
+                return self._refused(exchange, f"body contains malformed input document: {error}")
         return self._answer(exchange, route, query, asked, started, warn=asked is _ABSENT)
 
     def _get(self, exchange: Exchange, route: Route, query: Query) -> bytes:
@@ -105,17 +110,17 @@ class DataApi:
         self, exchange: Exchange, route: Route, query: Query, asked: Any, started: int, *, warn: bool
     ) -> bytes:
         loaded = self.loaded  # read once, so that the answer and its revision agree
-        decision = self._ids.next() if self._log is not None else ""
         result = self._decide(loaded, route, asked)
-        handled = time.perf_counter_ns() - started
+        decision, handled = "", time.perf_counter_ns() - started
         if self._log is not None:
+            decision = self._ids.next()
             self._write_down(exchange, loaded, route, asked, decision=decision, result=result, handled=handled)
         if result is not None and query is PLAIN and not warn and exchange.keep_alive:
             if decision:
-                body = b'{"decision_id":"%b","result":%b}\n' % (decision.encode(), result)
-            else:
-                body = b'{"result":%b}\n' % result
-            return b"%b%d\r\n\r\n%b" % (self._heads.ok, len(body), body)
+                # The id has a fixed length, and so has all but the result.
+                head, length = self._heads.ok, 65 + len(result)
+                return b'%b%d\r\n\r\n{"decision_id":"%b","result":%b}\n' % (head, length, decision.encode(), result)
+            return b'%b%d\r\n\r\n{"result":%b}\n' % (self._heads.ok, 12 + len(result), result)
         answer: dict[str, Any] = {"decision_id": decision} if decision else {}
         if query.provenance:
             answer["provenance"] = self._provenance(loaded)
@@ -208,7 +213,7 @@ class DataApi:
         self.decided += 1
         if loaded is None:
             return None
-        value = route.document(loaded, _none(asked), utc_now())
+        value = route.document(loaded, None if asked is _ABSENT else asked, utc_now())
         if value is False:
             return b"false"
         return b"true" if value is True else orjson.dumps(value)
@@ -226,16 +231,17 @@ class DataApi:
         batch: str = "",
     ) -> None:
         assert self._log is not None
+        absent = asked is _ABSENT
         self._log.add(
             decision,
             route.quoted,
-            _none(asked),
+            None if absent else asked,
             result=result,
             bundles=loaded.bundles if loaded is not None else b"{}",
             peer=exchange.peer,
             handled_ns=handled,
             batch=batch,
-            has_input=asked is not _ABSENT,
+            has_input=not absent,
         )
 
     def _provenance(self, loaded: Loaded | None) -> dict[str, Any]:

@@ -44,6 +44,8 @@ class Edge:
         self.limits = limits
         self.connections: set[Connection] = set()
         self.stopping = False
+        self.now = asyncio.get_running_loop().time()
+        """The loop's time when it was last swept: as exact as times that are over have to be."""
         self._empty = asyncio.Event()
         self._empty.set()
 
@@ -53,6 +55,7 @@ class Edge:
 
     def sweep(self, now: float) -> None:
         """End the connections whose time is over; `now` is the loop's time."""
+        self.now = now
         for connection in [each for each in self.connections if each.deadline <= now]:
             connection.expire()
 
@@ -169,7 +172,7 @@ class Connection(asyncio.Protocol):
         self._chunks, self._body_bytes, self._lengths, self._hosts = [], 0, 0, 0
         self._chunked = self._expects = False
         self._current = Exchange(b"", b"", self._peer)
-        self.deadline = self._loop.time() + self._limits.request_s
+        self.deadline = self._edge.now + self._limits.request_s
 
     def on_url(self, url: bytes) -> None:
         """A piece of the request's target."""
@@ -177,7 +180,9 @@ class Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """One header. Only those that matter are looked at."""
-        look = _HEADERS.get(name.lower())
+        look = _SPELT.get(name, _ANY_CASE)
+        if look is _ANY_CASE:
+            look = _HEADERS.get(name.lower())
         if look is not None:
             look(self, value)
 
@@ -305,7 +310,7 @@ class Connection(asyncio.Protocol):
         elif not held and self._half_closed:
             self._transport.close()
         elif not held and self._current is None:
-            self.deadline = self._loop.time() + self._limits.idle_s
+            self.deadline = self._edge.now + self._limits.idle_s
 
     def _next_turn(self) -> None:
         self._turn = False
@@ -395,3 +400,22 @@ _HEADERS: dict[bytes, Callable[[Connection, bytes], None]] = {
     b"expect": Connection._expect,  # noqa: SLF001
 }
 """The headers that matter to the edge."""
+
+
+def _ANY_CASE(connection: Connection, value: bytes) -> None:  # noqa: N802
+    """Stands for a spelling that is looked up without its case."""
+
+
+_SPELT: dict[bytes, Callable[[Connection, bytes], None] | None] = {
+    b"Host": Connection._host,  # noqa: SLF001
+    b"host": Connection._host,  # noqa: SLF001
+    b"Content-Length": Connection._content_length,  # noqa: SLF001
+    b"content-length": Connection._content_length,  # noqa: SLF001
+    b"Content-Type": None,
+    b"content-type": None,
+    b"User-Agent": None,
+    b"Accept": None,
+    b"Accept-Encoding": None,
+    b"Connection": None,
+}
+"""What most clients send, as most of them write it: found without another spelling being made."""

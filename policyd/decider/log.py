@@ -18,13 +18,18 @@ from policyd.decider.sinks import Outlet
 GATHER_S = 0.05
 """How long a line waits for others; a worker that is killed loses so much."""
 BATCH_LINES, BATCH_BYTES = 2000, 256 * 1024
+_LINE = (
+    b'%b%b","bundles":%b,"path":%b%b%b%b,"requested_by":"%b","timestamp":"%b%09dZ",'
+    b'"metrics":{"timer_server_handler_ns":%d},"req_id":%d%b'
+)
 _TYPE = b',"type":"openpolicyagent.org/decision_logs","level":"info","msg":"Decision Log"}'
 
 
 class DecisionIds:
-    """UUIDs of version 4, made from random bytes that are fetched many at a time."""
+    """UUIDs of version 4. Random bytes are fetched for many, who share all but the last 48 bits of theirs."""
 
     def __init__(self) -> None:
+        self._shared = ""
         self._pool = ""
         self._at = 0
 
@@ -32,10 +37,10 @@ class DecisionIds:
         """One that nobody has seen."""
         at = self._at
         if at >= len(self._pool):
-            self._pool, at = os.urandom(16 * 256).hex(), 0
-        self._at = at + 32
-        h = self._pool[at : at + 32]
-        return f"{h[:8]}-{h[8:12]}-4{h[13:16]}-{'89ab'[int(h[16], 16) & 3]}{h[17:20]}-{h[20:]}"
+            h, self._pool, at = os.urandom(10).hex(), os.urandom(6 * 256).hex(), 0
+            self._shared = f"{h[:8]}-{h[8:12]}-4{h[12:15]}-{'89ab'[int(h[15], 16) & 3]}{h[16:19]}-"
+        self._at = at + 12
+        return self._shared + self._pool[at : at + 12]
 
 
 class DecisionLog:
@@ -97,28 +102,27 @@ class DecisionLog:
             self._second = second
             self._stamp = time.strftime("%Y-%m-%dT%H:%M:%S.", time.gmtime(second)).encode()
         self._number += 1
-        line = (
-            b'%b%b"%b,"bundles":%b,"path":%b%b%b%b,"requested_by":"%b","timestamp":"%b%09dZ","metrics":{"timer_server_handler_ns":%d},"req_id":%d%b'
-            % (
-                self._labels,
-                decision.encode(),
-                b',"batch_decision_id":"%b"' % batch.encode() if batch else b"",
-                bundles,
-                path,
-                b',"input":' + orjson.dumps(asked) if has_input else b"",
-                b"" if result is None else b',"result":' + result,
-                marks,
-                peer.encode(),
-                self._stamp,
-                rest,
-                handled_ns,
-                self._number,
-                _TYPE,
-            )
+        if batch:
+            decision = f'{decision}","batch_decision_id":"{batch}'
+        line = _LINE % (
+            self._labels,
+            decision.encode(),
+            bundles,
+            path,
+            b',"input":' + orjson.dumps(asked) if has_input else b"",
+            b"" if result is None else b',"result":' + result,
+            marks,
+            peer.encode(),
+            self._stamp,
+            rest,
+            handled_ns,
+            self._number,
+            _TYPE,
         )
-        self._lines.append(line)
-        self._size += len(line)
-        if self._size >= BATCH_BYTES or len(self._lines) >= BATCH_LINES:
+        lines = self._lines
+        lines.append(line)
+        self._size = size = self._size + len(line)
+        if size >= BATCH_BYTES or len(lines) >= BATCH_LINES:
             self.flush()
         elif self._due is None:
             self._due = asyncio.get_running_loop().call_later(GATHER_S, self.flush)

@@ -15,6 +15,7 @@ from policyd.decisions.addresses import NOWHERE, Blocks, address_number
 from policyd.decisions.callers import Callers, prefixes
 from policyd.decisions.compiled import CompiledRule
 from policyd.decisions.decision import Cause, Obstacle, Would
+from policyd.decisions.lanes import NONE, Lane
 from policyd.decisions.request import Request, TokenState
 from policyd.model.access import Access, Mode
 from policyd.model.names import Name
@@ -24,11 +25,13 @@ from policyd.model.names import Name
 class Named:
     """The rules that name a caller by one key, in order: from where he has to call (`None` = anywhere).
 
-    `patterned` are those of them whose paths are not all literal.
+    `patterned` are those of them whose paths are not all literal. `lane` answers for all of them, where none asks for
+    more than method and path.
     """
 
     rules: Mapping[int, Blocks | None]
     patterned: tuple[int, ...]
+    lane: Lane | None
 
 
 class Verdict(NamedTuple):
@@ -59,6 +62,8 @@ class Destination:
     revoked: frozenset[str]
     observers: Mapping[int, tuple[int, ...]]
     """The rules that are only observed, each with those that it stands for."""
+    allowed: tuple[Verdict, ...]
+    """What is said where a rule is the first to allow, and nothing is observed."""
 
     @classmethod
     def of(
@@ -98,6 +103,7 @@ class Destination:
             by_path,
             frozenset(access.revoked),
             _observers(rules),
+            tuple(Verdict(Cause.ALLOWED, compiled.rule.name) for compiled in rules),
         )
 
     @property
@@ -136,6 +142,10 @@ class Destination:
         if not naming:
             return _NO_RULE
         path, allowing, fitting = request.bare_path, None, []
+        lane = naming[0].lane if len(naming) == 1 and not self.observers else None
+        if lane is not None:
+            first = lane.first(request.method, path)
+            return _NO_RULE if first == NONE else self.allowed[first]
         refusal = Cause.NO_RULE
         for position in self.candidates(naming, path):
             obstacle = self.obstacle(position, naming, request, path, at)
@@ -200,7 +210,13 @@ def _add(rules: dict[int, Blocks | None], position: int, blocks: Blocks | None) 
 
 def _named(by_key: Mapping[str, Mapping[int, Blocks | None]], rules: Sequence[CompiledRule]) -> Mapping[str, Named]:
     return {
-        key: Named(positions, tuple(position for position in positions if rules[position].patterns))
+        key: Named(
+            positions,
+            tuple(position for position in positions if rules[position].patterns),
+            Lane.of((position, rules[position]) for position in positions)
+            if all(blocks is None for blocks in positions.values())
+            else None,
+        )
         for key, positions in by_key.items()
     }
 

@@ -10,6 +10,7 @@ A *canonical* path is matched as it was received; every other path is refused wi
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 _LITERAL = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,=:@-]|%[0-9A-F]{2})+")
@@ -53,13 +54,16 @@ class PathPattern:
 
     def matches(self, path: str) -> bool:
         """Whether a canonical path (without its query) is in this set."""
-        parts = path[1:].split("/")
-        head = len(self.segments)
-        if self.rest:
-            if len(parts) < head or not all(map(_fits, self.segments, parts)):
+        return path.startswith("/") and self.fits(path[1:].split("/"))
+
+    def fits(self, parts: Sequence[str]) -> bool:
+        """The same for a path that was split at its slashes, without what stands before the first."""
+        if len(parts) != len(self.segments) and not (self.rest and len(parts) > len(self.segments)):
+            return False
+        for segment, part in zip(self.segments, parts, strict=False):  # a loop: this is asked for every request
+            if segment != part and (segment is not None or not part):
                 return False
-            return head > 0 or path.startswith("/")
-        return len(parts) == head and all(map(_fits, self.segments, parts))
+        return True
 
     def covers(self, other: PathPattern) -> bool:
         """Whether every path of `other` is in this set, too."""
