@@ -36,9 +36,10 @@ def _text(value: Any, *keys: str) -> str:
 
 
 def _port(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
+    """A whole number, in whatever spelling: `8080.0` is the same one to JSON, and to OPA."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or value % 1:
         raise BadRequest("`input.destination.port` is not a port")
-    return value
+    return int(value)
 
 
 def _token(said: Any) -> Token:

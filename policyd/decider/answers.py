@@ -23,6 +23,8 @@ from policyd.decider.queries import PLAIN, Query
 
 _NO_INPUT = {"code": "api_usage_warning", "message": "'input' key missing from the request"}
 _ABSENT: Any = object()
+_DEEP = 200
+"""So many brackets, and it is worth a look whether it is nested as deeply; orjson writes 254 levels."""
 _TURN_S = 0.0005
 """How long a batch may keep everybody else waiting."""
 
@@ -290,10 +292,17 @@ def _object(body: bytes) -> dict[str, Any]:
 
 
 def _json(text: bytes) -> Any:
+    """What can be read, and written down as well: that goes less deep. Raises `Malformed`."""
     try:
-        return orjson.loads(text)
+        value = orjson.loads(text)
     except orjson.JSONDecodeError as error:
         raise Malformed(str(error)) from error
+    if text.count(b"[") + text.count(b"{") > _DEEP:
+        try:
+            orjson.dumps(value)
+        except TypeError as error:
+            raise Malformed("it is nested too deeply") from error
+    return value
 
 
 def _none(asked: Any) -> Any:

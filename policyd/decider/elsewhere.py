@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import httpx
 
 from policyd.decider.exchange import Exchange, error_body
 
 _LARGEST = 16 * 1024 * 1024
+_UPWARDS = re.compile(rb"(?i)(?:^|/|%2f|\\|%5c)(?:\.|%2e){1,2}(?:$|/|%2f|\\|%5c)")
+"""A segment that some client or server resolves: `/v1/data/../query` would be another API, which runs what it is sent."""
 
 
 class Opa:
@@ -22,7 +26,10 @@ class Opa:
         )
 
     async def ask(self, exchange: Exchange) -> tuple[int, bytes, bytes]:
-        """Its status, content type and body; 502 where it gives none."""
+        """Its status, content type and body; 502 where it gives none, 400 for a path that could lead elsewhere."""
+        if _UPWARDS.search(exchange.target.partition(b"?")[0]):
+            words = "a path with a segment `.` or `..` is not passed on"
+            return 400, b"application/json", error_body("invalid_parameter", words)
         headers = {"Content-Type": "application/json"}
         if exchange.encoding:
             headers["Content-Encoding"] = exchange.encoding.decode("latin-1")

@@ -53,6 +53,9 @@ class Follower:
                 found = await asyncio.to_thread(unpack, body, self._verifier)
             except (SignatureError, BundleError, DocumentError) as error:
                 self._trouble(str(error))
+                if self._etag:  # what was damaged on its way may arrive whole under the same name
+                    self._etag = ""
+                    await self._clock.sleep(self._poll_s)
                 continue
             self._trouble("")
             yield found

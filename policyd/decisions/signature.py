@@ -89,7 +89,7 @@ class Verifier:
             odd = ", ".join(sorted(listed.keys() ^ files.keys()))
             raise SignatureError(f"the signature and the bundle do not agree on {odd}")
         for name, body in files.items():
-            if listed[name] != ("SHA-256", hashlib.sha256(_canonical(name, body)).hexdigest()):
+            if listed[name] != ("SHA-256", _digest(name, body)):
                 raise SignatureError(f"`{name}` is not what was signed")
 
 
@@ -99,7 +99,11 @@ def canonical(value: object) -> bytes:
     return written.replace(b"\xe2\x80\xa8", b"\\u2028").replace(b"\xe2\x80\xa9", b"\\u2029")
 
 
-def _canonical(name: str, body: bytes) -> bytes:
+def _digest(name: str, body: bytes) -> str:
+    """The SHA-256 of a file; of its canonical form where it is structured. Nothing was ever signed that has none."""
     if name.endswith((".json", ".manifest")):
-        return canonical(orjson.loads(body))
-    return body
+        try:
+            body = canonical(orjson.loads(body))
+        except (ValueError, TypeError) as error:
+            raise SignatureError(f"`{name}` is not what was signed: {error}") from error
+    return hashlib.sha256(body).hexdigest()

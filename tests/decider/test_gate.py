@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import socket
 from pathlib import Path
 
 import httpx
@@ -44,6 +45,26 @@ def _status(client: httpx.Client, method: str, path: str, token: str) -> int:
         return 0
 
 
+UPWARDS = [
+    b"POST /v1/data/../query",
+    b"POST /v1/data/team/../../query",
+    b"POST /v1/data/%2e%2E/query",
+    b"POST /v1/data/.%2e/query",
+    b"POST /v1/data/..%2fquery",
+    b"POST /v1/data/..%5Cquery",
+    b"POST /v0/data/..",
+    b"GET /v1/data/./../policies",
+]
+"""Ways out of the data API: `/v1/query` runs whatever it is sent."""
+
+
+def raw(port: int, line: bytes, body: bytes = b'{"query": "true"}') -> bytes:
+    """The head of the answer to a request whose target no client library has touched."""
+    with socket.create_connection(("127.0.0.1", port), 30) as wire:
+        wire.sendall(b"%b HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%b" % (line, len(body), body))
+        return wire.recv(65_536)
+
+
 RULES = 'package team\n\nhello := {"you": input.name}\n'
 
 
@@ -61,6 +82,8 @@ def test_a_path_that_is_not_ours_is_answered_by_the_opa_behind(tmp_path: Path, o
             assert server.ask("policyd/authz/allow", question())["result"] is True
             assert server.client.put("/v1/policies/mine", content=RULES).status_code == 404
             assert server.client.put("/v1/data/team", json={}).status_code == 405
+            for way in UPWARDS:
+                assert raw(server.port, way).startswith(b"HTTP/1.1 400 "), way
     with serving(tmp_path, settings={"opa": url}) as server:
         gone = server.client.post("/v1/data/team/hello", json=asked)
         assert (gone.status_code, gone.json()["code"]) == (502, "internal_error")

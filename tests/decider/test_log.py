@@ -40,6 +40,24 @@ def test_an_event_is_what_opa_would_have_written(tmp_path: Path) -> None:
     assert of_v0["result"] is True
 
 
+def test_what_could_not_be_written_down_is_not_answered(tmp_path: Path) -> None:
+    deep = b"[" * 300 + b"]" * 300
+    publish(tmp_path, shop(READS))
+    with serving(tmp_path, "--log", "decisions.log") as server:
+        asked = json.dumps({"input": question()}).encode()[:-2] + b',"x":' + deep + b"}}"
+        for path, body in (
+            ("/v1/data/policyd/authz/allow", asked),
+            ("/v0/data/policyd/authz/allow", deep),
+            ("/v1/batch/data/policyd/authz/allow", b'{"inputs": {"a": ' + deep + b"}}"),
+        ):
+            answer = server.client.post(path, content=body)
+            assert (answer.status_code, "nested too deeply" in answer.text) == (400, True)
+        many = {**question(), "x": [[]] * 500}
+        assert server.ask("policyd/authz/allow", many)["result"] is True
+        assert server.stop() == 0
+    assert [event["input"] for event in server.log() if event["path"].endswith("allow")] == [many]
+
+
 def test_what_is_masked_is_not_written_and_what_is_dropped_is_counted(tmp_path: Path) -> None:
     publish(tmp_path, shop(READS))
     log = {

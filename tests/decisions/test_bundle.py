@@ -85,7 +85,22 @@ def _signs_nothing(files: dict[str, bytes]) -> None:
     files[".signatures.json"] = b'{"signatures": []}'
 
 
-TOUCHED = [_opens, _adds, _leaves_out, _unsigned, _signs_nothing]
+def _breaks_the_data(files: dict[str, bytes]) -> None:
+    files["data.json"] = files["data.json"][:-1]
+
+
+def _breaks_the_manifest(files: dict[str, bytes]) -> None:
+    files[".manifest"] = b"\xff"
+
+
+def _buries_the_data(files: dict[str, bytes]) -> None:
+    files["data.json"] = b"[" * 500 + b"]" * 500
+
+
+TOUCHED = [
+    *(_opens, _adds, _leaves_out, _unsigned, _signs_nothing),
+    *(_breaks_the_data, _breaks_the_manifest, _buries_the_data),
+]
 
 
 def _key(folder: Path, signer: Signer) -> Path:

@@ -47,6 +47,8 @@ status := 401 if reason == "token-needed"
 # METADATA
 # description: Why, in one word. The order here is the order of the decision; `no-rule` is what is left.
 reason := "malformed" if {
+	not input
+} else := "malformed" if {
 	not well_formed(input)
 } else := "not-canonical" if {
 	not canonical(input)

@@ -120,7 +120,8 @@ test_a_service_without_rules_is_closed if {
 
 test_the_port_is_the_services if {
 	decision({}, {"destination": {"service": "default/checkout", "port": 8080}}).allow
-	every port in [8081, "8080", null, 0] {
+	decision({}, {"destination": {"service": "default/checkout", "port": 8080.0}}).allow
+	every port in [8081, 0, -8080] {
 		decision({}, {"destination": {"service": "checkout", "port": port}}).reason == "unknown-port"
 	}
 }
@@ -166,6 +167,8 @@ test_whatever_comes_in_is_refused if {
 		null, true, 5, "allow", [], {}, {"source": web},
 		request_with({"source": {"spiffe": null}}), request_with({"source": {"spiffe": 5}}), request_with({"source": {"spiffe": ""}}), request_with({"source": {"spiffe": "web"}}),
 		request_with({"source": {"spiffe": [web]}}), request_with({"destination": "checkout"}), request_with({"destination": {"service": null}}),
+		request_with({"destination": {"service": "checkout", "port": "8080"}}), request_with({"destination": {"service": "checkout", "port": null}}),
+		request_with({"destination": {"service": "checkout", "port": true}}), request_with({"destination": {"service": "checkout", "port": 8080.5}}),
 		request_with({"method": null}), request_with({"method": ["GET"]}), request_with({"path": null}), request_with({"path": ["/v1"]}),
 		request_with({"host": null}), request_with({"host": ["checkout"]}), json.remove(request_with({}), ["path"]),
 	] {

@@ -2,13 +2,19 @@
 package policyd.authz
 
 # METADATA
-# description: Whether every part that must be there is there, and a string where a string is needed.
+# description: Whether every part that must be there is there, and a string where a string is needed, a port a number.
 well_formed(request) if {
 	startswith(request.source.spiffe, "spiffe://")
 	is_string(request.destination.service)
 	is_string(request.method)
 	is_string(object.get(request, "host", ""))
 	is_string(request.path)
+	is_whole(object.get(request.destination, "port", 0))
+}
+
+is_whole(value) if {
+	is_number(value)
+	floor(value) == value
 }
 
 # METADATA
