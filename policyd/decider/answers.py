@@ -88,7 +88,7 @@ class DataApi:
     def _v1(self, exchange: Exchange, route: Route, query: Query, body: bytes) -> bytes:
         started = time.perf_counter_ns()
         try:
-            asked = orjson.loads(body)["input"]
+            asked = _json(body)["input"]
         except (ValueError, TypeError, LookupError):
             asked = None  # looked at more closely
         if asked is None:
