@@ -30,6 +30,7 @@ from policyd.daemon.lost import LostStore
 from policyd.daemon.publishing import Publisher, reference_rules
 from policyd.daemon.recovery import Recovery
 from policyd.daemon.revoking import MeshRevoking
+from policyd.daemon.serials import Serials
 from policyd.daemon.settings import Settings
 from policyd.daemon.troubles import Troubles
 from policyd.daemon.wallet import Wallet
@@ -132,7 +133,11 @@ async def serve(settings: Settings, clock: Clock, stop: asyncio.Event) -> None:
         )
         elsewhere = Elsewhere(controller.head, Commits(mirror), Fleet(driver.serving, xds))
         publisher = Publisher(
-            controller.promoted, clock, Signer(bundle_key(settings.state / "bundle")), reference_rules()
+            controller.promoted,
+            clock,
+            Signer(bundle_key(settings.state / "bundle")),
+            reference_rules(),
+            Serials(settings.state / "bundle", clock),
         )
         decisions = ControllerDecisions(controller.promoted, elsewhere, clock)
         revoking = MeshRevoking(driver, xds, envoys, clock)

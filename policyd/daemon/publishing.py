@@ -6,6 +6,7 @@ Stands behind `api.control.Bundles`; decision servers and OPAs follow it.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -13,9 +14,10 @@ from pathlib import Path
 from policyd.base.clock import Clock
 from policyd.base.errors import Retry
 from policyd.daemon.deciding import Promoted
+from policyd.daemon.serials import Serials
 from policyd.decisions.bundle import Packed, pack, provenance_document
 from policyd.decisions.document import document
-from policyd.decisions.signature import Signer
+from policyd.decisions.signature import Signer, canonical
 from policyd.guardrails.bundle import shipped_folder
 from policyd.model.mesh import Mesh
 from policyd.model.revocation import Revocation
@@ -30,12 +32,18 @@ class Publisher:
     """`Bundles` over whatever `promoted` returns."""
 
     def __init__(
-        self, promoted: Callable[[], Promoted | None], clock: Clock, signer: Signer, rules: Mapping[str, bytes]
+        self,
+        promoted: Callable[[], Promoted | None],
+        clock: Clock,
+        signer: Signer,
+        rules: Mapping[str, bytes],
+        serials: Serials,
     ) -> None:
         self._promoted = promoted
         self._clock = clock
         self._signer = signer
         self._rules = rules
+        self._serials = serials
         self._packing = asyncio.Lock()
         self._packed: tuple[_Key, Packed] | None = None
         self._closed = False
@@ -68,7 +76,9 @@ class Publisher:
 
     def _pack(self, now: Promoted, at: datetime) -> Packed:
         mesh = document(subtracted(now.mesh, Floor(at, now.cuts)), now.floor)
-        return pack(mesh, provenance_document(now.commit, now.provenance), self._rules, self._signer)
+        provenance = provenance_document(now.commit, now.provenance)
+        serial = self._serials.of(hashlib.sha256(canonical([mesh, provenance])).hexdigest())
+        return pack(mesh, provenance, self._rules, self._signer, serial=serial)
 
     def _key(self) -> tuple[_Key, Promoted, datetime]:
         """What the bundle is made of, and for which instant."""

@@ -7,25 +7,20 @@ proxy has drained it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import TypeVar
-
-from pydantic_core import PydanticCustomError
 
 from policyd.api.revocations import Order, RevocationStatus
 from policyd.base.clock import Clock
 from policyd.base.errors import Retry, UsageError
+from policyd.daemon.orders import revocation_of
 from policyd.delivery.xds.server import XdsServer
-from policyd.intents import units
-from policyd.model.mesh import Mesh
-from policyd.model.names import DEFAULT_NAMESPACE, Name, parse_spiffe_id
-from policyd.model.revocation import Revocation, caller_identity
+from policyd.model.names import Name
+from policyd.model.revocation import Revocation
 from policyd.rollout.driver import Driver
 from policyd.rollout.store import Cut
 from policyd.telemetry.running import RunningEnvoys
 
-T = TypeVar("T")
 PATIENCE_S = 10.0
 """How long an order waits for connections to end: twice as long as proxies drain."""
 LOOK_S = 0.1
@@ -51,14 +46,16 @@ class MeshRevoking:
             if self._driver.lost:
                 raise UsageError("the store was lost, so nothing can be sent", hint="`policyd recover`, then again")
             raise Retry("no mesh has been promoted yet, so nobody is let in", after=1.0)
-        revocation, began = _revocation(order, promoted), self._clock.monotonic()
+        held = tuple(cut.revocation for cut, _ in self._driver.closing.cuts)
+        revocation, began = revocation_of(order, promoted, held), self._clock.monotonic()
         await self._driver.closing.revoke(revocation)
         same = replace(revocation, reason="")
         drained = await self._drained([node for node in self._concerned(revocation) if not self._lacks(node)])
-        return next(
-            replace(self._told(cut, asked_for=asked_for), cut_after_s=drained - began if drained else None)
-            for cut, asked_for in self._driver.closing.cuts
-            if replace(cut.revocation, reason="") == same
+        for cut, asked_for in self._driver.closing.cuts:
+            if replace(cut.revocation, reason="") == same:
+                return replace(self._told(cut, asked_for=asked_for), cut_after_s=drained - began if drained else None)
+        raise UsageError(
+            f"revocation `{revocation.name}` was lifted meanwhile", hint="order it again if that is wrong"
         )
 
     async def lift(self, name: str) -> tuple[RevocationStatus, ...]:
@@ -111,32 +108,3 @@ class MeshRevoking:
         if proxy.refusal is not None:
             return f"it refused: {proxy.refusal.error_detail}"
         return "" if proxy.converged else "it has not acknowledged this yet"
-
-
-def _revocation(order: Order, promoted: Mesh) -> Revocation:
-    domain = promoted.settings.trust_domain
-    identity = caller_identity(domain, _read(units.caller, order.identity), DEFAULT_NAMESPACE)
-    caller = parse_spiffe_id(domain, identity)
-    to = Name.parse(_read(units.reference, order.to)) if order.to else None
-    for service, may_be_gone in ((caller, "://" in order.identity), (to, False)):
-        if service is not None and service not in promoted.services and not may_be_gone:
-            raise UsageError(
-                f"there is no service `{service}`", hint="one that is gone is cut off by its whole SPIFFE ID"
-            )
-    name = order.name or str(_name(caller, to))
-    return Revocation(Name.parse(_read(units.reference, name)), order.reason.strip(), identity, to)
-
-
-def _name(caller: Name | None, to: Name | None) -> Name:
-    """What a revocation is called where nobody says so: in the namespace of the service that it closes."""
-    words = ("revoked", caller.name if caller is not None else "stranger", *(("from", to.name) if to else ()))
-    home = to or caller
-    return Name(home.namespace if home is not None else DEFAULT_NAMESPACE, "-".join(words)[:63].rstrip("-"))
-
-
-def _read(reader: Callable[[object], T], text: str) -> T:
-    try:
-        return reader(text)
-    except PydanticCustomError as error:
-        context = error.context or {}
-        raise UsageError(context["message"], hint=context["hint"]) from error

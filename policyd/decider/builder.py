@@ -46,12 +46,16 @@ class Builder:
     _frame: bytes = b""
     _revision: str = ""
     _floor: datetime | None = None
+    _serial: int = 0
 
     def build(self, bundle: Unpacked) -> Update:
         """What has to be sent to workers that have the bundle before. Raises `DocumentError`, and changes nothing.
 
-        The floor never goes down: an older bundle that is served again opens nothing that had ended.
+        An older bundle that is served again is refused: it could open what has been closed since. Nor does the floor
+        ever go down.
         """
+        if bundle.serial < self._serial:
+            raise DocumentError(f"bundle {bundle.serial} is older than {self._serial}, which is in force")
         said = bundle.mesh
         places = _places(bundle.provenance)
         domain = str(said.get("trust_domain", ""))
@@ -73,6 +77,7 @@ class Builder:
             for name, digest in digests.items()
         }
         self._domain, self._frame, self._revision, self._floor = domain, frame, bundle.revision, floor
+        self._serial = bundle.serial
         return Update(bundle.revision, frame, changed, gone)
 
     def whole(self) -> Update | None:

@@ -10,7 +10,7 @@ from policyd.decider.exchange import Exchange, error_body
 
 _LARGEST = 16 * 1024 * 1024
 _UPWARDS = re.compile(rb"(?i)(?:^|/|%2f|\\|%5c)(?:\.|%2e){1,2}(?:$|/|%2f|\\|%5c)")
-"""A segment that somebody resolves: `/v1/data/../query` would be another API, which runs what it is sent."""
+"""A segment that clients and servers resolve: `/v1/data/../query` is another API, which runs what it is sent."""
 
 
 class Opa:

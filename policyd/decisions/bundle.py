@@ -2,7 +2,7 @@
 
 data.json            {"mesh": document(...), "provenance": {...}}
 policyd/authz/*.rego the reference semantics, for an OPA
-.manifest            revision (the commit), roots
+.manifest            revision (the commit), roots, the serial number in `metadata`
 .signatures.json     see `signature`
 """
 
@@ -51,6 +51,8 @@ class Unpacked:
     revision: str
     mesh: Json
     provenance: Json
+    serial: int = 0
+    """Higher than that of every bundle before; 0 where none is said."""
 
 
 def provenance_document(commit: str, said: Mapping[Key, Provenance]) -> Json:
@@ -63,10 +65,15 @@ def provenance_document(commit: str, said: Mapping[Key, Provenance]) -> Json:
     return {"AccessRule": rules, "commit": commit}
 
 
-def pack(mesh: Json, provenance: Json, rules: Mapping[str, bytes], signer: Signer) -> Packed:
+def pack(mesh: Json, provenance: Json, rules: Mapping[str, bytes], signer: Signer, *, serial: int = 0) -> Packed:
     """The bundle of a mesh. `rules` are Rego files by path, all of them under `policyd/authz/`."""
     revision = str(provenance["commit"])
-    manifest = {"revision": revision, "rego_version": 1, "roots": ["mesh", "provenance", _RULES]}
+    manifest = {
+        "revision": revision,
+        "rego_version": 1,
+        "roots": ["mesh", "provenance", _RULES],
+        "metadata": {"serial": serial},
+    }
     files = {
         **rules,
         _DATA: canonical({"mesh": mesh, "provenance": provenance}),
@@ -85,8 +92,9 @@ def unpack(body: bytes, verifier: Verifier) -> Unpacked:
     verifier.verify(signatures, files)
     try:
         manifest, data = orjson.loads(files[_MANIFEST]), orjson.loads(files[_DATA])
-        return Unpacked(str(manifest["revision"]), data["mesh"], data["provenance"])
-    except (KeyError, TypeError, ValueError) as error:
+        serial = manifest.get("metadata", {}).get("serial", 0)
+        return Unpacked(str(manifest["revision"]), data["mesh"], data["provenance"], int(serial))
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise BundleError(f"the bundle has no {error}") from error
 
 

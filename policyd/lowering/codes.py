@@ -137,4 +137,10 @@ CODES = table(
         "A rule that is only observed can stand for others (`replaces`), so that what it would close is counted too. "
         "They are rules of the same destination in the same namespace.",
     ),
+    Explanation(
+        "PD1224",
+        "issuer named twice",
+        "Two `issuers` of the mesh have the same `iss`. A token says no more than that, so nobody could tell which "
+        "of them issued it, and a rule that asks for one would be met by tokens for the other's audiences.",
+    ),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import cast
 
@@ -75,4 +76,18 @@ def _settings(document: Document) -> Piece[Settings]:
                 hint="for example `identity: {leaf: 24h, root: 1y}`",
             )
         )
-    return Piece(value, said_by(document), tuple(findings))
+    return Piece(value, said_by(document), (*findings, *_issuers(document, value)))
+
+
+def _issuers(document: Document, value: Settings) -> Iterator[Finding]:
+    """Each `iss` has one name."""
+    names: dict[str, str] = {}
+    for issuer in value.issuers:
+        first = names.setdefault(issuer.url, issuer.name)
+        if first != issuer.name:
+            yield document.finding(
+                "PD1224",
+                f"`{issuer.name}` and `{first}` are the same issuer, `{issuer.url}`",
+                *("spec", "issuers", issuer.name, "issuer"),
+                hint="give it one name, with all audiences; rules tell its tokens apart by their claims",
+            )

@@ -82,10 +82,18 @@ class Server:
 
 
 def publish(
-    folder: Path, mesh: Mesh, commit: str = COMMIT, said: dict[Key, Provenance] | None = None, **more: Any
+    folder: Path,
+    mesh: Mesh,
+    commit: str = COMMIT,
+    said: dict[Key, Provenance] | None = None,
+    *,
+    serial: int = 0,
+    **more: Any,
 ) -> None:
     """Put another bundle where the server looks, at once and whole."""
-    packed = pack(document(mesh, **more), provenance_document(commit, said or {}), reference_rules(), SIGNER)
+    packed = pack(
+        document(mesh, **more), provenance_document(commit, said or {}), reference_rules(), SIGNER, serial=serial
+    )
     (folder / "next").write_bytes(packed.body)
     (folder / "next").rename(folder / "mesh.tar.gz")
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import socket
+import tarfile
 import threading
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +132,77 @@ def test_an_older_bundle_that_comes_back_opens_nothing_that_had_ended(tmp_path: 
         publish(tmp_path, shop(short), revision(2))
         wait_for(lambda: server.ready(revision(2)))
         assert server.ask("policyd/authz/allow", question())["result"] is False
+
+
+def test_an_older_bundle_that_comes_back_lets_nobody_in_who_was_cut_off(tmp_path: Path) -> None:
+    open_, closed = shop(READS), shop()
+    publish(tmp_path, open_, revision(0), serial=7)
+    with serving(tmp_path) as server:
+        assert server.ask("policyd/authz/allow", question())["result"] is True
+        publish(tmp_path, closed, revision(1), serial=8)
+        wait_for(lambda: server.ready(revision(1)))
+        publish(tmp_path, open_, revision(0), serial=7)
+        wait_for(lambda: "bundle 7 is older than 8" in server.said.read_text())
+        publish(tmp_path, open_, revision(0))
+        wait_for(lambda: "bundle 0 is older than 8" in server.said.read_text())
+        assert server.ask("policyd/authz/commit", question())["result"] == revision(1)
+        assert server.ask("policyd/authz/allow", question())["result"] is False
+        publish(tmp_path, open_, revision(2), serial=9)
+        wait_for(lambda: server.ready(revision(2)))
+        assert server.ask("policyd/authz/allow", question())["result"] is True
+
+
+@pytest.mark.parametrize("wrong", [b"{", b"[" * 500 + b"]" * 500])
+def test_a_bundle_whose_files_cannot_be_read_ends_nobody(tmp_path: Path, wrong: bytes) -> None:
+    publish(tmp_path, shop(READS), revision(0))
+    with serving(tmp_path) as server:
+        out = io.BytesIO()
+        with (
+            tarfile.open(tmp_path / "mesh.tar.gz", mode="r:gz") as signed,
+            tarfile.open(fileobj=out, mode="w:gz") as archive,
+        ):
+            for entry in signed:
+                content = wrong if entry.name == "data.json" else signed.extractfile(entry).read()  # type: ignore[union-attr]
+                entry.size = len(content)
+                archive.addfile(entry, io.BytesIO(content))
+        (tmp_path / "next").write_bytes(out.getvalue())
+        (tmp_path / "next").rename(tmp_path / "mesh.tar.gz")
+        wait_for(lambda: "`data.json` is not what was signed" in server.said.read_text())
+        assert server.ask("policyd/authz/allow", question())["result"] is True
+        publish(tmp_path, shop(), revision(1))
+        wait_for(lambda: server.ready(revision(1)))
+
+
+def test_a_bundle_that_was_damaged_on_its_way_is_fetched_again(tmp_path: Path) -> None:
+    publish(tmp_path, shop(READS), revision(0))
+    good = (tmp_path / "mesh.tar.gz").read_bytes()
+    asked: list[str | None] = []
+
+    class Once(BaseHTTPRequestHandler):
+        """Answers with a name for what it does not send whole, the first time."""
+
+        def do_GET(self) -> None:
+            asked.append(self.headers.get("If-None-Match"))
+            known = asked[-1] == '"name"'
+            body = b"" if known else good[:100] if len(asked) == 1 else good
+            self.send_response(304 if known else 200)
+            self.send_header("ETag", '"name"')
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Once) as there:
+        threading.Thread(target=there.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{there.server_port}/mesh.tar.gz"
+        with serving(tmp_path, settings={"poll_s": 0.1}, source=url) as server:
+            assert server.ask("policyd/authz/commit", question())["result"] == revision(0)
+            wait_for(lambda: len(asked) > 2)
+        there.shutdown()
+    assert asked[:2] == [None, None]
+    assert asked[2] == '"name"'
 
 
 def test_a_worker_that_dies_is_started_again_and_loaded(tmp_path: Path) -> None:

@@ -23,6 +23,10 @@ RULE_DOC = (
     "spec: {{to: {to}, from: [{source}], allow: [{{methods: {methods}, paths: {paths}}}]}}\n"
 )
 OPEN = "allow: [{methods: [GET], paths: [/a]}]"
+ISSUERS = (
+    "{guests: {issuer: https://a.example, audiences: [shop], jwksUri: https://a.example/keys}, "
+    'staff: {issuer: "https://a.example", audiences: [back], jwksUri: https://a.example/keys}}'
+)
 MORE_DOC = (
     "apiVersion: policyd.dev/v1alpha1\nkind: AccessRule\nmetadata: {{name: more}}\n"
     "spec: {{to: web, from: [checkout], {}}}\n"
@@ -274,6 +278,14 @@ CASES: list[Case] = [
         "its port is 80",
     ),
     ((), more(f"jwt: {{issuer: corp}}, {OPEN}"), "PD1222", "corp", "the mesh has no issuer `corp`", "`issuers`"),
+    (
+        ((("trustDomain: shop.example", f"trustDomain: shop.example\n  issuers: {ISSUERS}")),),
+        "",
+        "PD1224",
+        '"https://a.example"',
+        "`staff` and `guests` are the same issuer, `https://a.example`",
+        "one name",
+    ),
     (
         (),
         more(f"mode: observe, replaces: more, {OPEN}"),
