@@ -39,7 +39,11 @@ class HAProxies:
 
     def content(self, world: RealMesh, node: Node) -> bool:
         """A server that was not asked yet counts as up for HAProxy, and falls with its first check."""
-        checked = [row for row in statistics(world, node.id) if row["check_status"]]
+        try:
+            rows = statistics(world, node.id)
+        except (FileNotFoundError, ConnectionRefusedError):
+            return False  # it has not begun to listen
+        checked = [row for row in rows if row["check_status"]]
         return all(row["status"] == "UP" and row["check_status"] == "L7OK" for row in checked)
 
 
