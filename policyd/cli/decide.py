@@ -34,9 +34,10 @@ def decide(
 ) -> None:
     """Answer "may A call B?" over HTTP, as OPA does, from a bundle that is followed."""
     # Servers are imported by the verb that starts them, so that all others start fast.
-    from policyd.decider.choice import chosen, verifier  # noqa: PLC0415
+    from policyd.decider.choice import check_source, chosen, verifier  # noqa: PLC0415
 
     configure_logs(json=json)
+    check_source(bundle)
     asyncio.run(_run(chosen(settings, listen=listen, workers=workers, log=log), bundle, verifier(key)))
 
 

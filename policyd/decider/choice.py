@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from pydantic import ValidationError
+
 from policyd.api.credentials import check_exposure
 from policyd.api.decide_settings import Decide, Log
 from policyd.base.errors import UsageError
@@ -21,7 +23,7 @@ def chosen(settings: Path | None, *, listen: str = "", workers: int = 0, log: Se
     found = read_settings_file(settings, Decide, least="`listen: 127.0.0.1:8182`") if settings else Decide()
     said: dict[str, object] = {}
     if listen:
-        said["listen"] = Decide.model_validate({"listen": listen}).listen
+        said["listen"] = _listen(listen)
     if workers:
         said["workers"] = workers
     if log:
@@ -29,6 +31,26 @@ def chosen(settings: Path | None, *, listen: str = "", workers: int = 0, log: Se
     found = found.model_copy(update=said)
     check(found)
     return found
+
+
+def _listen(text: str) -> str:
+    try:
+        return Decide.model_validate({"listen": text}).listen
+    except ValidationError as error:
+        raise UsageError(f"cannot listen on `{text}`", hint="`address:port`, for example `127.0.0.1:8182`") from error
+
+
+def check_source(bundle: str) -> None:
+    """Raise `UsageError` for a URL of a bundle that nobody could fetch. A file may come later."""
+    if not bundle.startswith(_URL):
+        return
+    try:
+        parts = urlsplit(bundle)
+        good = bool(parts.hostname) and (parts.port is None or parts.port > 0) and bundle.isascii()
+    except ValueError:
+        good = False
+    if not good or not bundle.isprintable() or " " in bundle:
+        raise UsageError(f"`{bundle}` is not a URL", hint="`http://127.0.0.1:8181/bundles/mesh.tar.gz`, or a file")
 
 
 def check(settings: Decide) -> None:
