@@ -96,6 +96,7 @@ async def serve(settings: Settings, clock: Clock, stop: asyncio.Event) -> None:
             assembly=assembly,
             delivery=xds,
             metrics=stats,
+            trust=wallet,
             tick_s=settings.tick_s,
             deadline_s=settings.deadline_s,
             keys=lambda: key_sets.keys,

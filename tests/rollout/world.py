@@ -31,6 +31,7 @@ from policyd.rollout.store import Store
 from policyd.testing.clock import FakeClock
 from policyd.testing.delivery import FakeDelivery
 from policyd.testing.metrics import FakeMetrics
+from policyd.testing.trust import FakeTrust
 
 WEB, CHECKOUT, PAYMENTS = (Name("default", name) for name in ("web", "checkout", "payments"))
 DEPOT = Name("default", "depot")
@@ -130,6 +131,7 @@ class World:
         self.clock = FakeClock()
         self.metrics = FakeMetrics(self.clock)
         self.delivery = delivery or FakeDelivery()
+        self.trust = FakeTrust()
         self._open_store = open_store
         self.secrets: dict[Name, tuple[Artifact, ...]] = {}
         self.path = folder / "policyd.db"
@@ -144,6 +146,7 @@ class World:
             assembly=Assembly(lambda name: WritingCompiler(), lambda name: self.secrets.get(name, ())),
             delivery=self.delivery,
             metrics=self.metrics,
+            trust=self.trust,
         )
 
     def crash(self) -> None:
