@@ -136,7 +136,7 @@ async def serve(settings: Settings, clock: Clock, stop: asyncio.Event) -> None:
             controller.promoted, clock, Signer(bundle_key(settings.state / "bundle")), reference_rules()
         )
         decisions = ControllerDecisions(controller.promoted, elsewhere, clock)
-        revoking = MeshRevoking(driver, xds, envoys, clock)
+        revoking = MeshRevoking(driver, wallet, xds, envoys, clock)
         api, deciding = _answering(
             settings,
             controller,

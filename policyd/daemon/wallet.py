@@ -49,6 +49,8 @@ class Wallet:
         self._unkept: CertificateAuthority | None = None
         self.unwritten = ""
         """Why what holds now would not outlive the process; empty if it would."""
+        self.holds_distrusted = False
+        """Whether the root that was found in the folder is a distrusted one, so that it is not used."""
         self.made_root = False
         """Whether the root is one that this process has made."""
 
@@ -224,7 +226,8 @@ class Wallet:
         at = self._clock.now()
         authority = CertificateAuthority.open(self._folder, settings.trust_domain, at, settings.root_s)
         distrusted = self._distrusted | set(self.dropped)
-        return None if distrusted and fingerprint(authority.bundle_pem) in distrusted else authority
+        self.holds_distrusted = bool(distrusted) and fingerprint(authority.bundle_pem) in distrusted
+        return None if self.holds_distrusted else authority
 
     def _made(self, settings: Settings) -> CertificateAuthority:
         return CertificateAuthority.make(settings.trust_domain, self._clock.now(), settings.root_s)

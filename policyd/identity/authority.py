@@ -3,7 +3,8 @@
     folder/root.pem   certificate and private key, mode 0600
 
 The root is made when the folder is empty and when the one in it is distrusted, never else: a folder that holds
-anything but a sound root of this trust domain stops the controller. A new root by accident would cut every proxy off from every other.
+anything but a sound root of this trust domain stops the controller. A new root by accident would cut every proxy off
+from every other.
 Names follow the SPIFFE X.509-SVID specification.
 """
 

@@ -36,8 +36,8 @@ class TrustedRoot:
 class Trusted:
     """What proxies hold. No roots at all: some that is not known here.
 
-    `publishing`: the newest root is being given to them, and no leaf of it yet. `dropped`: the roots (SHA-256, sorted)
-    that they were given, or may have been, and that are distrusted since.
+    `publishing`: the newest root is being given to them, and no leaf of it yet. `dropped`: the roots (SHA-256,
+    sorted) that they were given, or may have been, and that are distrusted since.
     """
 
     roots: tuple[TrustedRoot, ...] = ()
@@ -52,7 +52,6 @@ class Trusted:
     def pems(self) -> tuple[bytes, ...]:
         """Every root, oldest first."""
         return tuple(root.pem.encode() for root in self.roots)
-
 
     @property
     def fingerprints(self) -> tuple[str, ...]:

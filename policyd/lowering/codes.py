@@ -137,4 +137,10 @@ CODES = table(
         "A rule that is only observed can stand for others (`replaces`), so that what it would close is counted too. "
         "They are rules of the same destination in the same namespace.",
     ),
+    Explanation(
+        "PD1224",
+        "a root that is not known here",
+        "A `Revocation` distrusts a root certificate by its SHA-256. Which roots a mesh has is no part of Git, so a "
+        "check cannot tell whether it is one of them or a slip. The controller knows: `policyd revocations`.",
+    ),
 )

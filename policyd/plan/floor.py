@@ -23,7 +23,7 @@ NOTHING_ENDED = datetime.min.replace(tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Floor:
-    """What is closed: rules that have ended at `at`, everyone who is cut off (in order of names), and distrusted roots."""
+    """What is closed: rules that have ended at `at`, everyone who is cut off (by name), and distrusted roots."""
 
     at: datetime
     cuts: tuple[Revocation, ...] = ()

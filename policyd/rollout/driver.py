@@ -89,16 +89,8 @@ class Driver:
             distrusted=lambda: trust.dropped,
             wake=self._wake.set,
         )
-        self.closing = Closing(
-            self._book,
-            self._stepper,
-            self._reporter,
-            assembly,
-            trust,
-            clock=clock,
-            lock=self._lock,
-            wake=self._wake.set,
-        )
+        closes = (self._book, self._stepper, self._reporter, assembly, trust)
+        self.closing = Closing(*closes, clock=clock, lock=self._lock, wake=self._wake.set)
         """What is closed at once and stays closed, whatever is released."""
         self._heads = Heads(
             store,

@@ -32,8 +32,8 @@ from policyd.rollout.serving import Moved, Serving, Tolerates, reaches_the_other
 class Stepper:
     """Moves one release at a time. `since_commit` is the age of the head in seconds, `wake` begins the next tick.
 
-    `keys` are those of token issuers, by URL, as they were fetched last; `distrusted` the roots that proxies were given
-    and trust no more.
+    `keys` are those of token issuers, by URL, as they were fetched last; `distrusted` the roots that proxies were
+    given and trust no more.
     """
 
     def __init__(

@@ -47,7 +47,7 @@ def filter_chain(settings: Settings, service: Service, access: Access) -> Any:
 
 
 def chain_name(revoked: Sequence[str], distrusted: Sequence[str] = ()) -> str:
-    """The name of the chain, by who is cut off and which roots are distrusted: Envoy drains a chain whose name is gone.
+    """The name of the chain, by who is cut off and what is distrusted: Envoy drains a chain whose name is gone.
 
     So a revocation ends what its caller has open, idle connections and streams in flight with it. There is no way to
     end one caller's connections alone, or those of one root: others are drained with them, and come back.
