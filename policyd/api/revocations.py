@@ -31,16 +31,19 @@ class RevocationStatus:
     """Nodes that have not acknowledged it, each with the reason."""
     cut_after_s: float | None = None
     """In the answer to an order: seconds until the last open connection was ended; `None` while that is not known."""
+    note: str = ""
+    """What a person has to know besides: that no root of this mesh is meant, for one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What a person wants cut off. `identity` is `name`, `namespace/name` or a SPIFFE ID."""
+    """What a person wants cut off: `identity` (`name`, `namespace/name` or a SPIFFE ID), or `root`, a SHA-256."""
 
     identity: str
     to: str
     reason: str
     name: str
+    root: str = ""
 
 
 class Revoking(Protocol):
@@ -70,7 +73,7 @@ class RevocationsEndpoint:
         return answer({"revocations": self._revoking.all()}, pretty="pretty" in request.query_params)
 
     async def revoke(self, request: Request) -> Response:
-        """`POST /v1/revocations` with `{identity, to?, reason, name?}`; answers when proxies have answered."""
+        """`POST /v1/revocations` with `{identity or root, to?, reason, name?}`; answers once proxies did."""
         if "origin" in request.headers:
             return from_a_browser()
         try:
@@ -92,13 +95,17 @@ class RevocationsEndpoint:
 
 
 def _order(said: dict[str, Any]) -> Order:
-    unknown = sorted(said.keys() - {"identity", "to", "reason", "name"})
+    unknown = sorted(said.keys() - {"identity", "to", "reason", "name", "root"})
     if unknown:
         raise BadRequest(f"unknown field `{unknown[0]}`")
-    for field in ("identity", "reason"):
+    for field in ("reason", *(() if said.get("root") else ("identity",))):
         if not isinstance(said.get(field), str) or not said[field].strip():
             raise BadRequest(f"`{field}` is not given")
-    for field in ("to", "name"):
+    for field in ("identity", "to", "name", "root"):
         if not isinstance(said.get(field, ""), str):
             raise BadRequest(f"`{field}` is not text")
-    return Order(said["identity"], said.get("to", ""), said["reason"], said.get("name", ""))
+    if said.get("root") and (said.get("identity") or said.get("to")):
+        raise BadRequest("`root` stands alone", hint="what a root has signed is cut off from all")
+    return Order(
+        said.get("identity", ""), said.get("to", ""), said["reason"], said.get("name", ""), said.get("root", "")
+    )

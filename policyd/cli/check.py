@@ -21,6 +21,7 @@ from policyd.cli.guard import Guarded, Guards, guarding
 from policyd.cli.judged import Judged, judge_loaded, under, unmet_expectations
 from policyd.cli.output import console, say_json
 from policyd.cli.render_findings import count_text, finding_json, findings_text
+from policyd.guardrails.acceptances import Acceptances
 from policyd.intents import Bindings, load
 from policyd.model.node import nodes
 from policyd.source import DirectoryTree
@@ -102,7 +103,8 @@ def look(
         guards.loaded(loaded)
         judged = judge_loaded(tree, loaded, bound)
         mesh, provenance = judged.lowered.mesh, judged.lowered.provenance
-        lost = foreseen(mesh, provenance, targets) if mesh is not None else ()
+        accepted = Acceptances(loaded.documents, how.clock.now())
+        lost = foreseen(mesh, provenance, accepted, targets) if mesh is not None else ()
         unmet = unmet_expectations(loaded, mesh, how.clock.now()) if mesh is not None else ()
         guarded = guards.result()
     findings = [*judged.findings, *guarded.findings, *lost, *unmet]

@@ -9,6 +9,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from policyd.base.clock import SystemClock
 from policyd.base.diagnostics import Finding, has_errors
 from policyd.base.errors import UsageError
 from policyd.cli.compiled import CompiledNode, TargetOption, compile_mesh, losses, only
@@ -16,6 +17,7 @@ from policyd.cli.judged import judge, under
 from policyd.cli.output import Format, OutputOption, console, say_json
 from policyd.cli.render_findings import finding_json, findings_text
 from policyd.compiler.artifact import FILE, Artifact
+from policyd.guardrails.acceptances import Acceptances
 from policyd.source import DirectoryTree
 
 
@@ -34,7 +36,8 @@ def compile_(
     """Compile the intents for every proxy; with --node show what one gets, with --out write files."""
     judged = judge(DirectoryTree(path))
     everything = compile_mesh(judged.mesh(), targets=target or ())
-    lost = under(path, losses(everything, judged.lowered.provenance))
+    accepted = Acceptances(judged.loaded.documents, SystemClock().now())
+    lost = under(path, losses(everything, judged.lowered.provenance, accepted))
     compiled = only(everything, node)
     if out is not None:
         _write(compiled, out)

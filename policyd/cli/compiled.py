@@ -8,12 +8,13 @@ from typing import Annotated
 
 import typer
 
-from policyd.base.diagnostics import Finding, Location, in_order
+from policyd.base.diagnostics import Finding, Location, Severity, in_order
 from policyd.base.errors import UsageError
 from policyd.compiler import registry
 from policyd.compiler.artifact import Compiled, Loss
 from policyd.compiler.memo import Memo
 from policyd.compiler.protocol import Compiler, Foresees
+from policyd.guardrails.acceptances import Acceptances
 from policyd.model.mesh import Mesh
 from policyd.model.node import Node, nodes
 from policyd.model.provenance import Key, Provenance
@@ -55,10 +56,13 @@ def planes(mesh: Mesh, targets: Sequence[str] = ()) -> tuple[Compiler, ...]:
     return tuple(registry.load(name) for name in dict.fromkeys(names))
 
 
-def foreseen(mesh: Mesh, provenance: Mapping[Key, Provenance], targets: Sequence[str] = ()) -> tuple[Finding, ...]:
+def foreseen(
+    mesh: Mesh, provenance: Mapping[Key, Provenance], accepted: Acceptances, targets: Sequence[str] = ()
+) -> tuple[Finding, ...]:
     """What gets lost in compilation, as `losses` says it; compiled only where the compiler cannot tell before.
 
-    Raises `UsageError` where a compiler is not installed.
+    What is `accepted` is noted besides; that something is not needed, only for the mesh's own data planes. Raises
+    `UsageError` where a compiler is not installed.
     """
     found: dict[Loss, None] = {}
     for compiler in planes(mesh, targets):
@@ -67,7 +71,9 @@ def foreseen(mesh: Mesh, provenance: Mapping[Key, Provenance], targets: Sequence
         else:
             memo = Memo()
             found |= dict.fromkeys(loss for node in nodes(mesh) for loss in compiler.compile(mesh, node, memo).losses)
-    return in_order(_finding(loss, provenance) for loss in found)
+    findings = [_finding(loss, provenance, accepted) for loss in found]
+    notes = [note for note in accepted.notes() if note.severity is Severity.INFO or not targets]
+    return in_order((*findings, *notes))
 
 
 def only(compiled: tuple[CompiledNode, ...], node_id: str | None) -> tuple[CompiledNode, ...]:
@@ -84,16 +90,18 @@ def only(compiled: tuple[CompiledNode, ...], node_id: str | None) -> tuple[Compi
     return found
 
 
-def losses(compiled: tuple[CompiledNode, ...], provenance: Mapping[Key, Provenance]) -> tuple[Finding, ...]:
+def losses(
+    compiled: tuple[CompiledNode, ...], provenance: Mapping[Key, Provenance], accepted: Acceptances
+) -> tuple[Finding, ...]:
     """What got lost in compilation, each loss once, at the place of the intent that it is about."""
-    return in_order(_finding(loss, provenance) for loss in _distinct(compiled))
+    return in_order(_finding(loss, provenance, accepted) for loss in _distinct(compiled))
 
 
 def _distinct(compiled: tuple[CompiledNode, ...]) -> Iterator[Loss]:
     yield from dict.fromkeys(loss for one in compiled for loss in one.compiled.losses)
 
 
-def _finding(loss: Loss, provenance: Mapping[Key, Provenance]) -> Finding:
+def _finding(loss: Loss, provenance: Mapping[Key, Provenance], accepted: Acceptances) -> Finding:
     known = provenance.get(loss.about)
     location = known.location if known is not None else Location(".")
-    return Finding(loss.code, loss.severity, loss.message, location, loss.hint)
+    return accepted.heeded(loss, Finding(loss.code, loss.severity, loss.message, location, loss.hint))

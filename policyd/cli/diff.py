@@ -10,6 +10,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from policyd.base.clock import SystemClock
 from policyd.base.diagnostics import has_errors, in_order
 from policyd.cli.bound import SettingsOption, bindings
 from policyd.cli.compiled import TargetOption, compile_mesh, losses
@@ -20,6 +21,7 @@ from policyd.cli.render_diff import Review, refusal_markdown, review_json, revie
 from policyd.cli.render_findings import finding_json, findings_text
 from policyd.cli.said import said
 from policyd.compiler.memo import Memo
+from policyd.guardrails.acceptances import Acceptances
 from policyd.model.mesh import Mesh
 from policyd.source import DirectoryTree, tree_at
 
@@ -74,7 +76,7 @@ def compare(
     new, old = after.mesh(), _base_mesh(before, after.mesh())
     memo = Memo()
     compiled = compile_mesh(new, memo, targets)
-    lost = losses(compiled, after.lowered.provenance)
+    lost = losses(compiled, after.lowered.provenance, Acceptances(after.loaded.documents, SystemClock().now()))
     provenance = {**before.lowered.provenance, **after.lowered.provenance}
     return Review(
         *revisions,

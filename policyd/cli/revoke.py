@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
+from policyd.base.errors import UsageError
 from policyd.cli.client import DEFAULT_SERVER, Client, ServerOption
 from policyd.cli.output import Format, OutputOption, console, printable, say_json, words
 
@@ -17,10 +18,13 @@ TIMEOUT_S = 60.0
 
 
 def revoke(
-    identity: Annotated[str, typer.Argument(help="Who: `web`, `namespace/web`, or a whole SPIFFE ID.")],
+    identity: Annotated[str, typer.Argument(help="Who: `web`, `namespace/web`, or a whole SPIFFE ID.")] = "",
+    *,
     reason: Annotated[str, typer.Option("--reason", help="Why, for whoever finds it closed.")],
     to: Annotated[str, typer.Option("--to", help="The one service to cut it off from; every one if not given.")] = "",
-    *,
+    root: Annotated[
+        str, typer.Option("--root", help="Instead of a caller: the SHA-256 of a root certificate to trust no more.")
+    ] = "",
     name: Annotated[str, typer.Option("--name", help="What the revocation is called, as in Git.")] = "",
     server: ServerOption = DEFAULT_SERVER,
     output: OutputOption = Format.TEXT,
@@ -29,10 +33,16 @@ def revoke(
 
     Nothing that goes back lets it in again: not a revert, an abort or a restart. Exit code 1 while some proxy does
     not show it. `policyd revocations lift` ends it.
+
+    With `--root`: proxies trust that root no more, what it signed is replaced, and every connection is ended and
+    begun anew.
     """
+    if bool(identity) == bool(root):
+        raise UsageError("say who is cut off: a caller or `--root`", hint="`policyd revoke web --reason ...`")
     client = Client(server)
     try:
-        order = {"identity": identity, "to": to, "reason": reason, "name": name}
+        whom = {"root": root} if root else {"identity": identity}
+        order = {**whom, "to": to, "reason": reason, "name": name}
         said = client.post("/v1/revocations", order, timeout_s=TIMEOUT_S)
     finally:
         client.close()
@@ -51,8 +61,12 @@ def proof(said: dict[str, Any]) -> Iterator[Text]:
     """Who is cut off, and on how many proxies that holds."""
     held = said["proxies"] - len(said["missing"])
     where = f" from {printable(said['to'])}" if said["to"] else ""
-    who = said["identity"] or f"root {said['root'][:16]}"
-    yield Text.assemble((printable(who), "bold"), f" is cut off{where}: ", words(said["reason"]))
+    who, what = (f"root {said['root'][:16]}", "trusted no more") if said["root"] else (said["identity"], "cut off")
+    yield Text.assemble((printable(who), "bold"), f" is {what}{where}: ", words(said["reason"]))
+    if said.get("note"):
+        yield Text.assemble("  ", (printable(said["note"]), "yellow"))
+    if said["root"] and not said["proxies"]:
+        return
     if not said["proxies"]:
         yield Text("  no rule lets it in anywhere, so no proxy had to change")
     else:
@@ -65,13 +79,19 @@ def proof(said: dict[str, Any]) -> Iterator[Text]:
 
 
 def _intent(said: dict[str, Any]) -> Text:
-    """What to commit, so that Git says so too."""
+    """What to commit, so that Git says so too. Only the namespace of the `Mesh` distrusts a root."""
     namespace, _, name = said["name"].partition("/")
-    cut = f"from: {json.dumps(said['identity'])}, to: {said['to']}" if said["to"] else json.dumps(said["identity"])
+    if said["root"]:
+        cut, home = f"root: {json.dumps(said['root'])}", ""
+    elif said["to"]:
+        cut, home = f"from: {json.dumps(said['identity'])}, to: {said['to']}", f", namespace: {namespace}"
+    else:
+        cut, home = f"identity: {json.dumps(said['identity'])}", f", namespace: {namespace}"
+    where = " beside the `Mesh`" if said["root"] else ""
     return Text(
-        "It holds until `policyd revocations lift` ends it. So that Git says it too, commit it as well:\n\n"
+        f"It holds until `policyd revocations lift` ends it. So that Git says it too, commit it{where} as well:\n\n"
         "apiVersion: policyd.dev/v1alpha1\nkind: Revocation\n"
-        f"metadata: {{name: {name}, namespace: {namespace}}}\n"
-        f"spec:\n  cut: {{{cut if said['to'] else f'identity: {cut}'}}}\n"
+        f"metadata: {{name: {name}{home}}}\n"
+        f"spec:\n  cut: {{{cut}}}\n"
         f"  reason: {json.dumps(said['reason'], ensure_ascii=False)}"
     )

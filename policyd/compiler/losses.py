@@ -20,6 +20,8 @@ from policyd.model.paths import EVERYTHING
 from policyd.model.provenance import Key
 from policyd.model.service import Protocol, Service
 
+ACCEPTABLE = frozenset({"PD1308"})
+"""Losses that a rule may accept by name, until a date: it stays left out, and that is a warning."""
 OfService = Callable[[Service], tuple[Loss, ...]]
 """What a proxy cannot say of one service, in the sidecars that serve it and in those that call it."""
 
@@ -92,7 +94,8 @@ def _not_understood(service: Service, rule: Rule, says: Says) -> Iterator[Loss]:
             Key("AccessRule", rule.name),
             f"`{rule.name}` asks for {WORDS.get(condition, condition)}, which {says.proxy} cannot judge: "
             f"the rule {effect} in the sidecars of `{service.name}`",
-            hint="serve it behind a data plane that can, or write the rule without that condition",
+            hint="serve it behind a data plane that can, write the rule without that condition, or accept that it is "
+            "left out: `# policyd: allow PD1308 until 2027-01-31 because ...`",
         )
 
 

@@ -112,10 +112,10 @@ class Foresees(Protocol):
 class Narrows(Protocol):
     """A compiler that can close what it has compiled before: what a proxy goes back to must not open again."""
 
-    def narrowed(self, artifact: Artifact, revoked: Sequence[str]) -> Artifact:
-        """`artifact` with these SPIFFE IDs cut off from the node's own service.
+    def narrowed(self, artifact: Artifact, revoked: Sequence[str], distrusted: Sequence[str] = ()) -> Artifact:
+        """`artifact` with these SPIFFE IDs cut off from the node's own service, and these roots distrusted.
 
-        The very same object where it lets nobody in, or cuts them all off already.
+        The very same object where it lets nobody in, or cuts them all off already. Secrets are never asked about.
         """
         ...
 

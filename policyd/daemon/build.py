@@ -97,6 +97,7 @@ async def serve(settings: Settings, clock: Clock, stop: asyncio.Event) -> None:
             assembly=assembly,
             delivery=xds,
             metrics=stats,
+            trust=wallet,
             tick_s=settings.tick_s,
             deadline_s=settings.deadline_s,
             keys=lambda: key_sets.keys,
@@ -140,7 +141,7 @@ async def serve(settings: Settings, clock: Clock, stop: asyncio.Event) -> None:
             Serials(settings.state / "bundle", clock),
         )
         decisions = ControllerDecisions(controller.promoted, elsewhere, clock)
-        revoking = MeshRevoking(driver, xds, envoys, clock)
+        revoking = MeshRevoking(driver, wallet, xds, envoys, clock)
         api, deciding = _answering(
             settings,
             controller,

@@ -29,6 +29,7 @@ from policyd.daemon.elsewhere import Standing
 from policyd.daemon.patience import patience_s, until_known
 from policyd.daemon.picture import held_proxies, held_services, proxies, services
 from policyd.daemon.recovery import Recovery
+from policyd.daemon.revoking import no_such_root
 from policyd.daemon.troubles import About, Troubles
 from policyd.daemon.wallet import Wallet
 from policyd.delivery.xds.server import XdsServer
@@ -175,6 +176,7 @@ class Controller:
         promoted = self._driver.promoted
         self._recovery.say()
         self._troubles.say(About.RELEASES, said.stalled)
+        self._troubles.say(About.ROOTS, self._about_distrust())
         self._troubles.say(About.CLOCK, _behind(self._clock.now(), self._driver.closing.ended))
         found = self._recovery.found
         if found is not None:
@@ -199,6 +201,15 @@ class Controller:
             trust_domain=promoted.settings.trust_domain if promoted is not None else "",
             issuers={each.name: each.url for each in promoted.settings.issuers} if promoted is not None else {},
         )
+
+    def _about_distrust(self) -> str:
+        """A distrusted root that is none of this mesh, and what of the distrust would not outlive this process."""
+        for cut, asked_for in self._driver.closing.cuts:
+            root = cut.revocation.root
+            if root and self._wallet.trust_domain and root not in self._wallet.dropped:
+                way_out = "take it out of Git" if asked_for else f"`policyd revocations lift {cut.revocation.name}`"
+                return f"`{cut.revocation.name}`: {no_such_root(self._wallet.trusted)}; if it is a mistake, {way_out}"
+        return self._wallet.unwritten
 
     def ready(self) -> str:
         """Why proxies are not served yet; empty when they are."""

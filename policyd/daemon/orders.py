@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 from pydantic_core import PydanticCustomError
@@ -26,6 +27,25 @@ def revocation_of(order: Order, promoted: Mesh, held: Sequence[Revocation]) -> R
 
     Raises `UsageError` for an order that means nobody, or has another one's name.
     """
+    name = Name.parse(_read(units.reference, order.name)) if order.name else None
+    if order.root:
+        root = _read(units.fingerprint, order.root)
+        made = Revocation(
+            name or Name(DEFAULT_NAMESPACE, f"distrusted-root-{root[:12]}"), order.reason.strip(), root=root
+        )
+    else:
+        made = _of_caller(order, promoted, name)
+    if made.name not in {one.name for one in held if _cut(one) != _cut(made)}:
+        return made
+    if order.name:
+        raise UsageError(
+            f"another revocation is called `{made.name}`",
+            hint="a name that is its own, or none; `lift` ends all of a name",
+        )
+    return replace(made, name=_apart(made))
+
+
+def _of_caller(order: Order, promoted: Mesh, name: Name | None) -> Revocation:
     domain = promoted.settings.trust_domain
     identity = caller_identity(domain, _read(units.caller, order.identity), DEFAULT_NAMESPACE)
     caller = parse_spiffe_id(domain, identity)
@@ -35,21 +55,16 @@ def revocation_of(order: Order, promoted: Mesh, held: Sequence[Revocation]) -> R
             raise UsageError(
                 f"there is no service `{service}`", hint="one that is gone is cut off by its whole SPIFFE ID"
             )
-    name = Name.parse(_read(units.reference, order.name)) if order.name else _name(caller, to)
-    others = {one.name for one in held if (one.identity, one.to) != (identity, to)}
-    if name in others and order.name:
-        raise UsageError(
-            f"another revocation is called `{name}`",
-            hint="a name that is its own, or none; `lift` ends all of a name",
-        )
-    if name in others:
-        name = _apart(name, identity, to)
-    return Revocation(name, order.reason.strip(), identity, to)
+    return Revocation(name or _name(caller, to), order.reason.strip(), identity, to)
 
 
-def _apart(name: Name, identity: str, to: Name | None) -> Name:
+def _cut(revocation: Revocation) -> tuple[str, str, str]:
+    return revocation.identity, str(revocation.to or ""), revocation.root
+
+
+def _apart(made: Revocation) -> Name:
     """A name of its own: whoever lifts the other one must not let this one in as well."""
-    return Name(name.namespace, f"{name.name[:54].rstrip('-')}-{digest((identity, str(to or '')))[:8]}")
+    return Name(made.name.namespace, f"{made.name.name[:54].rstrip('-')}-{digest(_cut(made))[:8]}")
 
 
 def _name(caller: Name | None, to: Name | None) -> Name:

@@ -141,8 +141,9 @@ class Recovery:
         """What is wrong with the root certificate, and what to type; empty where nothing is."""
         if self._wallet.rootless:
             ends = f", the first of which ends at {self._ends:%Y-%m-%d %H:%M} UTC" if self._ends is not None else ""
+            what = "in `identity` is distrusted" if self._wallet.holds_distrusted else "is gone"
             return (
-                f"the root certificate of `{self._wallet.trust_domain}` is gone: proxies keep their"
+                f"the root certificate of `{self._wallet.trust_domain}` {what}: proxies keep their"
                 f" certificates{ends}, and one that starts anew gets none"
                 " (restore `identity` from its backup and start again, or `policyd recover --new-root`)"
             )

@@ -14,6 +14,7 @@ from policyd.api.revocations import Order, RevocationStatus
 from policyd.base.clock import Clock
 from policyd.base.errors import Retry, UsageError
 from policyd.daemon.orders import revocation_of
+from policyd.daemon.wallet import Wallet
 from policyd.delivery.xds.server import XdsServer
 from policyd.model.names import Name
 from policyd.model.revocation import Revocation
@@ -29,8 +30,9 @@ LOOK_S = 0.1
 class MeshRevoking:
     """The floor of one controller."""
 
-    def __init__(self, driver: Driver, xds: XdsServer, envoys: RunningEnvoys, clock: Clock) -> None:
+    def __init__(self, driver: Driver, wallet: Wallet, xds: XdsServer, envoys: RunningEnvoys, clock: Clock) -> None:
         self._driver = driver
+        self._wallet = wallet
         self._xds = xds
         self._envoys = envoys
         self._clock = clock
@@ -90,14 +92,24 @@ class MeshRevoking:
             asked_for=asked_for,
             proxies=len(concerned),
             missing=missing,
+            note=self._note(revocation),
         )
 
+    def _note(self, revocation: Revocation) -> str:
+        if not revocation.root or revocation.root in self._wallet.dropped:
+            return self._wallet.unwritten if revocation.root else ""
+        return no_such_root(self._wallet.trusted)
+
     def _concerned(self, revocation: Revocation) -> Iterator[str]:
-        """The proxies of everyone that would let the one in who is cut off."""
+        """The proxies of everyone that would let the one in who is cut off; all, where it is a root of theirs."""
         effective = self._driver.serving()
         for node in effective.nodes() if effective is not None else ():
             assert effective is not None
-            if revocation.identity in effective.mesh_for(node).access[node.service].revoked:
+            mesh = effective.mesh_for(node)
+            if (
+                revocation.identity in mesh.access[node.service].revoked
+                or revocation.root in mesh.settings.distrusted
+            ):
                 yield node.id
 
     def _lacks(self, node_id: str) -> str:
@@ -108,3 +120,11 @@ class MeshRevoking:
         if proxy.refusal is not None:
             return f"it refused: {proxy.refusal.error_detail}"
         return "" if proxy.converged else "it has not acknowledged this yet"
+
+
+def no_such_root(trusted: Sequence[str]) -> str:
+    """What is said of a distrusted root that proxies were never given; `trusted` are those that they have."""
+    known = ", ".join(f"`{root}`" for root in trusted) or "not known"
+    return (
+        f"no root of this mesh has this fingerprint: it cuts nothing, and is refused if it comes (there are: {known})"
+    )

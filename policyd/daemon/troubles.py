@@ -20,6 +20,7 @@ class About(enum.StrEnum):
     REPOSITORY = "repository"
     COMMIT = "commit"
     SECRETS = "secrets"
+    ROOTS = "roots"
     KEYS = "keys"
     RELEASES = "releases"
     CLOCK = "clock"

@@ -2,6 +2,7 @@
 
 `# policyd: allow PD2104 until 2027-01-31 because ...` takes away the findings of that code in its document, and
 leaves a note in their place. An exception that does nothing is itself a finding, so that none outlives its cause.
+Those from losses of a compiler are held to the same here, and heeded where losses are known (`acceptances`).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
 from policyd.base.diagnostics import Finding, Severity
+from policyd.compiler.losses import ACCEPTABLE
 from policyd.intents import Document, Exemption
 
 LONGEST = timedelta(days=366)
@@ -26,24 +28,32 @@ def with_exceptions(
     remaining = list(findings)
     notes: list[Finding] = []
     for exemption in document.exemptions:
-        refusal = _refusal(document, exemption, exemptible, at)
-        if refusal is not None:
-            notes.append(refusal)
+        refused = refusal(document, exemption, {**exemptible, **dict.fromkeys(ACCEPTABLE, True)}, at)
+        if refused is not None or exemption.code in ACCEPTABLE:
+            notes += [refused] if refused is not None else []
             continue
         excepted = [finding for finding in remaining if finding.code == exemption.code]
         if excepted:
             remaining = [finding for finding in remaining if finding.code != exemption.code]
-            said = f"{excepted[0].message} (excepted until {exemption.until:%Y-%m-%d}: {exemption.reason})"
-            notes.append(_note(exemption, "PD2001", Severity.INFO, said))
+            notes.append(held(exemption, excepted[0]))
         else:
-            said = f"the exception from `{exemption.code}` is not needed: there is no such finding here"
-            notes.append(_note(exemption, "PD2002", Severity.WARNING, said, "delete the comment"))
+            notes.append(not_needed(exemption))
     return remaining + notes
 
 
-def _refusal(
-    document: Document, exemption: Exemption, exemptible: Mapping[str, bool], at: datetime
-) -> Finding | None:
+def held(exemption: Exemption, finding: Finding) -> Finding:
+    """The note that an exception holds, about the finding that it excepts."""
+    said = f"{finding.message} (excepted until {exemption.until:%Y-%m-%d}: {exemption.reason})"
+    return _note(exemption, "PD2001", Severity.INFO, said)
+
+
+def not_needed(exemption: Exemption) -> Finding:
+    """The finding that an exception does nothing."""
+    said = f"the exception from `{exemption.code}` is not needed: there is no such finding here"
+    return _note(exemption, "PD2002", Severity.WARNING, said, "delete the comment")
+
+
+def refusal(document: Document, exemption: Exemption, exemptible: Mapping[str, bool], at: datetime) -> Finding | None:
     """Why the exception does not hold, if it does not."""
     if not exemptible.get(exemption.code, False):
         said = f"`{exemption.code}` knows no exceptions"

@@ -1,9 +1,10 @@
 """The certificate authority: one root per mesh, kept in a folder of its own, and the names that it signs.
 
-    folder/root.pem   certificate and private key, mode 0600, written once
+    folder/root.pem   certificate and private key, mode 0600
 
-The root is made when the folder is empty and never again: a folder that holds anything but a sound root of this
-trust domain stops the controller. A new root by accident would cut every proxy off from every other.
+The root is made when the folder is empty and when the one in it is distrusted, never else: a folder that holds
+anything but a sound root of this trust domain stops the controller. A new root by accident would cut every proxy off
+from every other.
 Names follow the SPIFFE X.509-SVID specification.
 """
 
@@ -19,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from policyd.base.errors import Stalled
-from policyd.identity.private_file import write_once
+from policyd.identity.private_file import write_once, write_over
 from policyd.model.names import Name, common_name, dns_name, spiffe_id
 
 ROOT_FILE = "root.pem"
@@ -50,6 +51,19 @@ class CertificateAuthority:
             return cls._load(folder / ROOT_FILE, trust_domain, at)
         except OSError as error:
             raise Stalled(f"cannot use `{folder}` for the root certificate: {error}", hint=_HINT) from error
+
+    @classmethod
+    def make(cls, trust_domain: str, at: datetime, root_s: int) -> CertificateAuthority:
+        """A new root that lives `root_s` seconds, in memory alone until `keep`."""
+        return cls(trust_domain, *_new_root(trust_domain, at, root_s))
+
+    def keep(self, folder: Path) -> None:
+        """Write this root to `folder`, in place of the one that is there. Raises `Stalled`."""
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            write_over(folder / ROOT_FILE, _pem(self._certificate, self._key))
+        except OSError as error:
+            raise Stalled(f"`{folder / ROOT_FILE}` cannot be written: {error.strerror}") from error
 
     @staticmethod
     def discard(folder: Path) -> None:
@@ -120,8 +134,7 @@ class CertificateAuthority:
     @classmethod
     def throwaway(cls, trust_domain: str, at: datetime, root_s: int = 3_600) -> CertificateAuthority:
         """A root that is kept nowhere and that nobody trusts: for validators that insist on reading a certificate."""
-        certificate, key = _new_root(trust_domain, at, root_s)
-        return cls(trust_domain, certificate, key)
+        return cls.make(trust_domain, at, root_s)
 
     @classmethod
     def _load(cls, path: Path, trust_domain: str, at: datetime) -> CertificateAuthority:

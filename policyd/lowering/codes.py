@@ -143,4 +143,10 @@ CODES = table(
         "Two `issuers` of the mesh have the same `iss`. A token says no more than that, so nobody could tell which "
         "of them issued it, and a rule that asks for one would be met by tokens for the other's audiences.",
     ),
+    Explanation(
+        "PD1225",
+        "a root that is not known here",
+        "A `Revocation` distrusts a root certificate by its SHA-256. Which roots a mesh has is no part of Git, so a "
+        "check cannot tell whether it is one of them or a slip. The controller knows: `policyd revocations`.",
+    ),
 )

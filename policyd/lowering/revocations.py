@@ -65,6 +65,15 @@ def _findings(work: Work, document: Document, made: Revocation) -> Iterator[Find
                 "root",
                 hint=f"only namespace `{_home(work)}`, where the `Mesh` is, can distrust one",
             )
+        yield document.finding(
+            "PD1225",
+            f"whether this mesh has root `{made.root[:16]}` is not known here",
+            "spec",
+            "cut",
+            "root",
+            hint="`policyd revocations` says on how many proxies it holds, `policyd status` if it is none",
+            severity=Severity.WARNING,
+        )
         return
     caller = parse_spiffe_id(work.settings.trust_domain, made.identity) if work.settings is not None else None
     if caller is not None and caller not in work.services and not work.may_exist(caller):

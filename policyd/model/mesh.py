@@ -36,6 +36,9 @@ class Settings:
     root_s: int = 365 * 86_400
     issuers: tuple[Issuer, ...] = later(())
     """Whose tokens rules may ask for, by name."""
+    distrusted: tuple[str, ...] = later(())
+    """Roots (SHA-256 of each, sorted) that proxies were given before and trust no more: connections that began under
+    them are ended. A fact that the floor fills in; Git never says it here."""
     digest: str = field(init=False, compare=False, repr=False, default="")
 
     def __post_init__(self) -> None:

@@ -22,7 +22,7 @@ from policyd.model.node import Node, nodes
 from policyd.model.service import WHOLE, Service, Split
 from policyd.plan.change import Change, Position, Stage, Unit, Value, WaveStage, WeightStage
 from policyd.plan.changes import replaced
-from policyd.plan.floor import Floor, narrow, subtracted
+from policyd.plan.floor import Floor, distrusting, narrow, subtracted
 from policyd.plan.membership import members, touched
 from policyd.plan.runtime import live, refreshed, with_keys
 
@@ -76,7 +76,7 @@ def effective(
     for position in laid:
         value = _live_value(position.change, position.stage, runtime, floor, domain)
         if isinstance(value, Settings):
-            value = with_keys(value, keys)
+            value = distrusting(with_keys(value, keys), floor)
         if isinstance(position.stage, WaveStage) and position.stage.share < WHOLE:
             partial.append((position.change, position.stage, value))
         else:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import cast
 
 from policyd.model.access import Access
-from policyd.model.mesh import Mesh
+from policyd.model.mesh import Mesh, Settings
 from policyd.model.names import Name, parse_spiffe_id
 from policyd.model.revocation import Revocation
 from policyd.model.scope import Callers, Scope
@@ -23,10 +23,12 @@ NOTHING_ENDED = datetime.min.replace(tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Floor:
-    """What is closed: rules that have ended at `at`, and everyone who is cut off, in order of the cuts' names."""
+    """What is closed: rules that have ended at `at`, everyone who is cut off (by name), and distrusted roots."""
 
     at: datetime
     cuts: tuple[Revocation, ...] = ()
+    distrusted: tuple[str, ...] = ()
+    """Roots that proxies were given and trust no more, as `model.mesh.Settings` has them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +77,16 @@ def subtracted(mesh: Mesh, floor: Floor) -> Mesh:
         touched.update(_reach(mesh, cut))
     domain = mesh.settings.trust_domain
     narrowed = {name: narrow(mesh.access[name], floor, domain) for name in touched}
-    if all(access is mesh.access[name] for name, access in narrowed.items()):
+    settings = distrusting(mesh.settings, floor)
+    if settings is mesh.settings and all(access is mesh.access[name] for name, access in narrowed.items()):
         return mesh
-    return replace(mesh, access={**mesh.access, **narrowed})
+    return replace(mesh, settings=settings, access={**mesh.access, **narrowed})
+
+
+def distrusting(settings: Settings, floor: Floor) -> Settings:
+    """`settings` with the roots that the floor distrusts; the same object where it distrusts none besides."""
+    distrusted = tuple(sorted({*settings.distrusted, *floor.distrusted}))
+    return settings if distrusted == settings.distrusted else replace(settings, distrusted=distrusted)
 
 
 def without_own_cuts(mesh: Mesh) -> Mesh:

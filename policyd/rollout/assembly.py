@@ -15,7 +15,7 @@ from policyd.compiler.protocol import Compiler, Narrows
 from policyd.delivery.snapshot import NodeSnapshot, consistent, reference_reader
 from policyd.model.mesh import Mesh
 from policyd.model.names import Name
-from policyd.model.node import Node
+from policyd.model.node import Node, service_of
 
 Secrets = Callable[[Name], tuple[Artifact, ...]]
 """The secrets of a service's nodes; the same tuple for as long as they are the same."""
@@ -64,12 +64,22 @@ class Assembly:
         self._read = reference_reader(self._references)
         self._aged_at = 0
 
-    def narrowed(self, snapshot: NodeSnapshot, compiler: str, revoked: Sequence[str]) -> NodeSnapshot:
-        """A snapshot of before, closed to those who are cut off from the node's service since."""
-        how = self._compiler(compiler)
-        if not revoked or not isinstance(how, Narrows):
+    def narrowed(
+        self, snapshot: NodeSnapshot, compiler: str, revoked: Sequence[str], distrusted: Sequence[str] = ()
+    ) -> NodeSnapshot:
+        """A snapshot of before, closed to those who are cut off from the node's service since.
+
+        Where a root is distrusted, its secrets are those of now: those of before may trust it, or be signed by it.
+        """
+        if not (revoked or distrusted):
             return snapshot
-        return NodeSnapshot.of(snapshot.node_id, [how.narrowed(artifact, revoked) for artifact in snapshot])
+        artifacts, how, service = list(snapshot), self._compiler(compiler), service_of(snapshot.node_id)
+        if isinstance(how, Narrows):
+            artifacts = [how.narrowed(artifact, revoked, distrusted) for artifact in artifacts]
+        if distrusted and service is not None:
+            current = {(secret.kind, secret.name): secret for secret in self._secrets(service)}
+            artifacts = [current.get((each.kind, each.name), each) for each in artifacts]
+        return NodeSnapshot.of(snapshot.node_id, artifacts)
 
     def faults(self, snapshot: NodeSnapshot) -> tuple[str, ...]:
         """What is wrong with a snapshot as a whole; empty means that it may be sent."""

@@ -20,6 +20,7 @@ from policyd.model.revocation import Revocation
 from policyd.plan.floor import NOTHING_ENDED, Floor, subtracted
 from policyd.rollout.assembly import Assembly
 from policyd.rollout.book import Book
+from policyd.rollout.ports import Trust
 from policyd.rollout.reporter import Reporter
 from policyd.rollout.serving import Moved
 from policyd.rollout.stepper import Stepper
@@ -35,6 +36,7 @@ class Closing:
         stepper: Stepper,
         reporter: Reporter,
         assembly: Assembly,
+        trust: Trust,
         *,
         clock: Clock,
         lock: asyncio.Lock,
@@ -44,10 +46,12 @@ class Closing:
         self._stepper = stepper
         self._reporter = reporter
         self._assembly = assembly
+        self._trust = trust
         self._clock = clock
         self._lock = lock
         self._wake = wake
         self._judged: tuple[Mesh, tuple[Revocation, ...], Mesh] | None = None
+        trust.distrust(self._roots())
 
     @property
     def ended(self) -> datetime | None:
@@ -75,7 +79,8 @@ class Closing:
         if mesh is None or service is None:
             return snapshot
         revoked = {cut.cuts(service) for cut in self._book.cuts.revocations} - {""}
-        return self._assembly.narrowed(snapshot, mesh.settings.data_planes[0].compiler, sorted(revoked))
+        compiler = mesh.settings.data_planes[0].compiler
+        return self._assembly.narrowed(snapshot, compiler, sorted(revoked), self._trust.dropped)
 
     async def follow(self, asked: Iterable[Revocation]) -> None:
         """Take what a new head asks for. Only under the lock, and before anything else is done about that head."""
@@ -90,6 +95,7 @@ class Closing:
         """End a revocation that Git no longer asks for. Raises `UsageError`, or what the store raises."""
         async with self._lock:
             lifted = self._book.cuts.lift(name)
+            self._trust.readmit({cut.root for cut in lifted} - self._roots())
             self._reporter.lifted(lifted)
             self._stepper.runtime_due = True
         self._wake()
@@ -108,6 +114,15 @@ class Closing:
     async def _close(self, fresh: Sequence[Revocation]) -> None:
         if not fresh:
             return
-        moved = await self._stepper.move() if self._book.promoted is not None else Moved()
+        before, moved = self._trust.dropped, Moved()
+        exchanged = self._trust.distrust(self._roots())
+        if self._book.promoted is not None:
+            if exchanged:
+                # What is open ends only when all trust the same again: nobody opens in vain, or under the root again.
+                moved = await self._stepper.move(distrusted=before)
+            moved = moved.then(await self._stepper.move())
         self._stepper.runtime_due = self._stepper.runtime_due or bool(moved.faults)
         self._reporter.revoked(fresh, moved)
+
+    def _roots(self) -> frozenset[str]:
+        return frozenset(cut.root for cut in self._book.cuts.revocations if cut.root)

@@ -27,7 +27,7 @@ from policyd.rollout.event import EventLog
 from policyd.rollout.heads import Head, Heads
 from policyd.rollout.lineup import blocked
 from policyd.rollout.machine import Command, Observation
-from policyd.rollout.ports import Delivery
+from policyd.rollout.ports import Delivery, Trust
 from policyd.rollout.readings import Readings
 from policyd.rollout.record import Phase, ReleaseRecord
 from policyd.rollout.release import Release, record_of, title_of
@@ -58,6 +58,7 @@ class Driver:
         assembly: Assembly,
         delivery: Delivery,
         metrics: MetricSource,
+        trust: Trust,
         tick_s: float = TICK_S,
         deadline_s: float = DEADLINE_S,
         keys: Callable[[], Mapping[str, str]] = dict,
@@ -85,11 +86,11 @@ class Driver:
             clock,
             since_commit=self._since_commit,
             keys=keys,
+            distrusted=lambda: trust.dropped,
             wake=self._wake.set,
         )
-        self.closing = Closing(
-            self._book, self._stepper, self._reporter, assembly, clock=clock, lock=self._lock, wake=self._wake.set
-        )
+        closes = (self._book, self._stepper, self._reporter, assembly, trust)
+        self.closing = Closing(*closes, clock=clock, lock=self._lock, wake=self._wake.set)
         """What is closed at once and stays closed, whatever is released."""
         self._heads = Heads(
             store,

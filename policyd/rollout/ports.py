@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Protocol
 
 from policyd.delivery.outcome import Applied, Refusal, Refused
@@ -38,4 +38,21 @@ class Delivery(Protocol):
 
     def forget(self, node_id: str) -> None:
         """A node has left the mesh for good."""
+        ...
+
+
+class Trust(Protocol):
+    """Which roots proxies are given to verify each other by; `daemon.wallet.Wallet` in production."""
+
+    @property
+    def dropped(self) -> tuple[str, ...]:
+        """The roots (SHA-256, sorted) that proxies were given, or may have been, and are distrusted since."""
+        ...
+
+    def distrust(self, roots: Collection[str]) -> bool:
+        """Trust these no more, whatever can be written; whether proxies have to be given other secrets for it."""
+        ...
+
+    def readmit(self, roots: Collection[str]) -> None:
+        """A person has taken his distrust back; proxies are not given these again by that."""
         ...

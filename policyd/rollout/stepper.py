@@ -32,7 +32,8 @@ from policyd.rollout.serving import Moved, Serving, Tolerates, reaches_the_other
 class Stepper:
     """Moves one release at a time. `since_commit` is the age of the head in seconds, `wake` begins the next tick.
 
-    `keys` are those of token issuers, by URL, as they were fetched last.
+    `keys` are those of token issuers, by URL, as they were fetched last; `distrusted` the roots that proxies were
+    given and trust no more.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class Stepper:
         *,
         since_commit: Callable[[], float],
         keys: Callable[[], Mapping[str, str]],
+        distrusted: Callable[[], tuple[str, ...]],
         wake: Callable[[], None],
     ) -> None:
         self._book = book
@@ -54,6 +56,7 @@ class Stepper:
         self._clock = clock
         self._since_commit = since_commit
         self._keys = keys
+        self._distrusted = distrusted
         self._wake = wake
         self._clocked: dict[int, float] = {}
         self._expiry: datetime | None = None
@@ -108,8 +111,13 @@ class Stepper:
             self._reporter.refused(release, moved)
             await self.advance(release, _answered(moved))
 
-    async def move(self, tolerates: Tolerates = reaches_the_others) -> Moved:
-        """Let nodes run what the promoted mesh and the positions come to now."""
+    async def move(
+        self, tolerates: Tolerates = reaches_the_others, distrusted: tuple[str, ...] | None = None
+    ) -> Moved:
+        """Let nodes run what the promoted mesh and the positions come to now.
+
+        `distrusted`: the roots whose connections are ended, where that is not all that proxies trust no more.
+        """
         promoted = self._book.promoted
         assert promoted is not None
         positions: list[Position] = []
@@ -121,7 +129,8 @@ class Stepper:
                 positions.append(position)
         runtime = self.head if self.head is not None else promoted
         at = self._instant((promoted, runtime), positions)
-        floor = Floor(at, self._book.cuts.revocations)
+        ended = self._distrusted() if distrusted is None else distrusted
+        floor = Floor(at, self._book.cuts.revocations, ended)
         wanted = effective(promoted, positions, runtime, floor, self._attendance.count(), keys=self._keys())
         # Of what nodes run: a change on its way may have rules that neither the promoted mesh nor Git has.
         served = {id(mesh): mesh for mesh in (wanted.common, *wanted.others.values())}

@@ -91,19 +91,21 @@ class OneFloor:
     def __init__(self) -> None:
         self.orders: list[Order] = []
         self.missing: tuple[str, ...] = ()
+        self.note = ""
         self.asked_for = False
 
     def all(self) -> tuple[RevocationStatus, ...]:
         return tuple(
             RevocationStatus(
-                order.name or "default/revoked-web", WEB, order.to, "", order.reason, "2027-01-01T00:00:00+00:00",
-                self.asked_for, 41, self.missing, 3.14,
+                order.name or ("default/distrusted-root" if order.root else "default/revoked-web"),
+                "" if order.root else WEB, order.to, order.root, order.reason, "2027-01-01T00:00:00+00:00",
+                self.asked_for, 0 if self.note else 41, self.missing, 3.14, self.note,
             )
             for order in self.orders
         )  # fmt: skip
 
     async def revoke(self, order: Order) -> RevocationStatus:
-        if order.identity != "web":
+        if not order.root and order.identity != "web":
             raise UsageError(f"there is no service `{order.identity}`", hint="by its whole SPIFFE ID")
         self.orders.append(order)
         return self.all()[-1]

@@ -96,6 +96,29 @@ def test_a_caller_is_cut_off_and_it_is_shown_where_that_holds(
     assert "default/api/v1/127.0.0.9: not connected" in shown.stdout
 
 
+def test_a_root_is_distrusted_and_the_answer_says_where_that_holds(
+    policyd: Policyd, address: str, floor: OneFloor
+) -> None:
+    order = ("revoke", "--root", "ab" * 32, "--reason", "backup leaked", "--server", address)
+    done = policyd(*order)
+    assert done.exit_code == 0
+    assert "root abababababababab is trusted no more: backup leaked" in done.stdout
+    assert "enforced on 41 of 41 proxies, last open connection cut after 3.1 s" in done.stdout
+    _, _, intent = done.stdout.partition("commit it beside the `Mesh` as well:")
+    loaded = load(MemoryTree({"cut.yaml": intent.encode()}))
+    assert loaded.findings == ()
+
+    floor.note = "no root of this mesh has this fingerprint: it cuts nothing, and is refused if it comes"
+    done = policyd(*order)
+    assert ("cuts nothing, and is refused if it comes" in done.stdout, "enforced" in done.stdout) == (True, False)
+
+    for both in (("web", "--root", "ab" * 32), ()):
+        refused = policyd("revoke", *both, "--reason", "x", "--server", address)
+        assert (refused.exit_code, "a caller or `--root`" in refused.stderr) == (2, True)
+    body = {"root": "ab" * 32, "to": "api", "reason": "x"}
+    assert httpx.post(f"{address}/v1/revocations", json=body).json()["message"] == "`root` stands alone"
+
+
 def test_a_revocation_is_lifted_once_git_does_not_ask_for_it(policyd: Policyd, address: str, floor: OneFloor) -> None:
     policyd("revoke", "web", "--reason", "key in a log", "--server", address)
     floor.asked_for = True

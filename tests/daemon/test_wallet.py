@@ -6,11 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from envoy.extensions.transport_sockets.tls.v3.secret_pb2 import Secret
 
 from policyd.base.errors import Stalled
 from policyd.daemon.wallet import Wallet
 from policyd.delivery.snapshot import is_kept
-from policyd.identity import CertificateAuthority
+from policyd.identity import CertificateAuthority, fingerprint
 from policyd.model.mesh import Settings
 from policyd.model.names import Name
 from policyd.testing.clock import FakeClock
@@ -166,3 +168,145 @@ def test_another_root_than_proxies_trust_is_not_used_by_itself(
     assert again.rootless
     again.publish()
     assert (again.publishing, roots_in(again)) == (True, 2)
+
+
+# --- a root that is distrusted -----------------------------------------------------------------------------------
+
+
+def root_of(wallet: Wallet) -> str:
+    """The root that signs, as a person names it."""
+    return wallet.trusted[-1]
+
+
+def leaf_is_signed_by_the_newest_root(wallet: Wallet) -> bool:
+    svid, bundle = (Secret.FromString(secret.body) for secret in wallet.secrets(WEB))
+    roots = x509.load_pem_x509_certificates(bundle.validation_context.trusted_ca.inline_bytes)
+    leaf = x509.load_pem_x509_certificate(svid.tls_certificate.certificate_chain.inline_bytes)
+    leaf.verify_directly_issued_by(roots[-1])
+    return True
+
+
+def test_a_root_that_is_distrusted_is_in_no_bundle_and_has_signed_no_leaf(wallet: Wallet) -> None:
+    old = root_of(wallet)
+    before = wallet.secrets(WEB)
+    assert wallet.distrust({old})
+    assert (old in wallet.trusted, roots_in(wallet), wallet.dropped) == (False, 1, (old,))
+    assert wallet.secrets(WEB)[0].body != before[0].body
+    assert leaf_is_signed_by_the_newest_root(wallet)
+    assert not wallet.distrust({old}), "a second time there is nothing to exchange"
+
+
+def test_distrust_outlives_a_restart(wallet: Wallet, tmp_path: Path, clock: FakeClock) -> None:
+    old = root_of(wallet)
+    wallet.distrust({old})
+    again = started(tmp_path, clock)  # whether the store still says so or not
+    assert (again.rootless, again.trusted, again.dropped) == (False, wallet.trusted, (old,))
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["the store knows", "the store was lost"])
+def test_a_distrusted_root_that_is_restored_signs_nothing(
+    wallet: Wallet, tmp_path: Path, clock: FakeClock, told: bool
+) -> None:
+    file = tmp_path / "identity" / "root.pem"
+    old, backup = root_of(wallet), file.read_bytes()
+    wallet.distrust({old})
+    file.write_bytes(backup)
+    again = Wallet(tmp_path / "identity", clock)
+    if told:
+        again.distrust({old})
+    again.follow(SETTINGS, live=True)
+    assert (again.rootless, all(is_kept(secret) for secret in again.secrets(WEB))) == (True, True)
+    again.publish()
+    assert (roots_in(again), old in again.trusted) == (2, False)
+
+
+def test_a_remembered_root_is_distrusted_though_its_folder_is_lost(
+    wallet: Wallet, tmp_path: Path, clock: FakeClock
+) -> None:
+    old = root_of(wallet)
+    lose_root(tmp_path)
+    again = started(tmp_path, clock)
+    assert again.distrust({old})
+    assert (again.rootless, again.dropped, roots_in(again)) == (False, (old,), 1)
+    assert leaf_is_signed_by_the_newest_root(again)
+
+
+def test_a_backup_of_state_with_the_root_still_trusted_is_mended_at_the_start(
+    wallet: Wallet, tmp_path: Path, clock: FakeClock
+) -> None:
+    old = root_of(wallet)
+    again = Wallet(tmp_path / "identity", clock)
+    assert not again.distrust({old}), "nothing is known of any mesh yet"
+    again.follow(SETTINGS, live=True)
+    assert (old in again.trusted, again.dropped, again.rootless) == (False, (old,), False)
+    assert leaf_is_signed_by_the_newest_root(again)
+
+
+def test_where_nobody_knows_what_proxies_trust_it_may_be_what_is_distrusted(tmp_path: Path, clock: FakeClock) -> None:
+    wallet = started(tmp_path, clock, live=True)
+    assert wallet.rootless
+    assert wallet.distrust({"ab" * 32})
+    assert (wallet.rootless, wallet.dropped, roots_in(wallet)) == (False, ("ab" * 32,), 1)
+
+
+def test_the_first_root_is_not_one_that_is_distrusted_already(tmp_path: Path, clock: FakeClock) -> None:
+    CertificateAuthority.open(tmp_path / "identity", "one.example", clock.now(), 86_400)
+    root = fingerprint((tmp_path / "identity" / "root.pem").read_bytes())
+    wallet = Wallet(tmp_path / "identity", clock)
+    wallet.distrust({root})
+    wallet.follow(SETTINGS)
+    assert (wallet.rootless, root in wallet.trusted, roots_in(wallet)) == (False, False, 1)
+
+
+def test_distrust_in_the_middle_of_an_exchange_ends_it(wallet: Wallet, tmp_path: Path, clock: FakeClock) -> None:
+    old = root_of(wallet)
+    lose_root(tmp_path)
+    again = started(tmp_path, clock)
+    again.publish()
+    assert again.distrust({old})
+    assert (again.publishing, roots_in(again)) == (False, 1)
+    assert leaf_is_signed_by_the_newest_root(again)
+
+
+def test_a_root_that_only_lingers_takes_no_leaf_with_it(wallet: Wallet, tmp_path: Path, clock: FakeClock) -> None:
+    old = root_of(wallet)
+    lose_root(tmp_path)
+    again = started(tmp_path, clock)
+    again.publish()
+    again.sign()
+    leaf = again.secrets(WEB)[0]
+    assert again.distrust({old})
+    assert (again.secrets(WEB)[0], roots_in(again)) == (leaf, 1)
+
+
+def test_a_root_that_nobody_was_given_changes_nothing(wallet: Wallet) -> None:
+    before = wallet.secrets(WEB)
+    assert not wallet.distrust({"cd" * 32})
+    assert (wallet.secrets(WEB), wallet.dropped) == (before, ())
+
+
+def test_distrust_waits_for_no_disk(
+    wallet: Wallet, tmp_path: Path, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: Path, target: Path) -> Path:
+        raise OSError(28, "No space left on device")
+
+    old = root_of(wallet)
+    with monkeypatch.context() as disk:
+        disk.setattr(Path, "replace", full)
+        assert wallet.distrust({old})
+        assert (old in wallet.trusted, roots_in(wallet)) == (False, 1)
+        assert "No space left" in wallet.unwritten
+    wallet.renew_due()
+    assert wallet.unwritten == ""
+    assert started(tmp_path, clock).trusted == wallet.trusted
+
+
+def test_only_a_persons_word_ends_distrust_and_brings_no_root_back(
+    wallet: Wallet, tmp_path: Path, clock: FakeClock
+) -> None:
+    old = root_of(wallet)
+    wallet.distrust({old})
+    wallet.readmit({old})
+    assert (wallet.dropped, old in wallet.trusted) == ((), False)
+    assert started(tmp_path, clock).dropped == ()

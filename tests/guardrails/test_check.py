@@ -92,6 +92,10 @@ async def test_an_exception_takes_the_finding_away_and_leaves_a_note(
         ("PD2303 until 2027-01-31 because steps may fall", "owner: a", {"PD2003", "PD2104"}),
         ("PD1203 until 2027-01-31 because it comes later", "owner: a", {"PD2003", "PD2104"}),
         ("PD2101 until 2027-01-31 because of nothing", "owner: a", {"PD2002", "PD2104"}),
+        # A loss: whether it is there, who knows of losses says.
+        ("PD1308 until 2027-01-31 because of old proxies", "owner: a", {"PD2104"}),
+        ("PD1308 until 2027-01-31 because of old proxies", "labels: {}", {"PD2004", "PD2104"}),
+        ("PD1308 until 2026-11-23 because of old proxies", "owner: a", {"PD2005", "PD2104"}),
     ],
 )
 async def test_an_exception_that_does_not_hold(

@@ -313,6 +313,7 @@ CASES: list[Case] = [
         "owns",
     ),
     ((), cut("identity: default/web", "pay"), "PD1207", "default/web", "not in namespace `pay`", "own service"),
+    ((), cut(f"root: {'ab' * 32}"), "PD1225", "ab" * 32, "root `abababababababab` is not known here", "revocations"),
     ((), cut(f"root: {'ab' * 32}", "pay"), "PD1207", "ab" * 32, "a root is no team's own", "namespace `default`"),
 ]
 

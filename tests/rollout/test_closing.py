@@ -155,3 +155,81 @@ async def test_another_reason_is_the_same_cut_and_another_cut_of_that_name_is_on
     )
     assert world.revoked(CHECKOUT_NODE) == [LEAK.identity]
     assert world.revoked(PAYMENTS_NODE) == [spiffe_id("shop.example", CHECKOUT)]
+
+
+# --- roots ---------------------------------------------------------------------------------------------------------
+
+ROOT, NEW = "ab" * 32, "cd" * 32
+STOLEN = Revocation(Name("default", "stolen-root"), "the backup leaked", root=ROOT)
+
+
+def rooted(world: World) -> None:
+    """Proxies are given `ROOT`, and another one where that is distrusted."""
+    world.trust.trusted = {ROOT}
+    world.trust.exchanged = lambda: world.trust.trusted.add(NEW)
+
+
+def barriers(world: World) -> list[list[str]]:
+    """For each barrier, the roots under which connections were ended at every node that got something."""
+    return [
+        [str(world.view_of(snapshot)["distrusted"]) for snapshot in barrier.values()]
+        for barrier in world.delivery.barriers
+    ]
+
+
+async def test_what_is_open_under_a_root_is_ended_when_nobody_is_given_it_any_more(world: World) -> None:
+    rooted(world)
+    await world.driver.accept("c1", mesh())
+    world.trust.exchanged = world.renew_secrets
+    before = len(world.delivery.barriers)
+    await world.driver.accept("c2", cutting(mesh(), STOLEN))
+    exchanged, drained = barriers(world)[before:]
+    assert (set(exchanged), set(drained)) == ({"[]"}, {str([ROOT])})
+    assert len(drained) == len(world.delivery.live), "on every node"
+
+
+async def test_a_root_of_nobody_moves_no_proxy(world: World) -> None:
+    await world.driver.accept("c1", mesh())
+    before = len(world.delivery.barriers)
+    await world.driver.closing.revoke(STOLEN)
+    assert len(world.delivery.barriers) == before
+    assert [str(cut.revocation) for cut, _ in world.driver.closing.cuts] == [f"root {ROOT[:16]} is trusted no more"]
+
+
+@pytest.mark.parametrize("way", sorted(GOING_BACK))
+async def test_nothing_that_goes_back_brings_a_root_back(world: World, way: str) -> None:
+    rooted(world)
+    await world.driver.accept("c1", mesh())
+    await world.driver.accept("c2", cutting(mesh(), STOLEN, LEAK))
+    await GOING_BACK[way](world)  # type: ignore[misc]
+    assert ROOT not in world.trust.trusted
+    assert {str(world.view(node)["distrusted"]) for node in world.delivery.live} == {str([ROOT])}
+
+
+async def test_a_controller_that_starts_says_what_is_distrusted_before_anybody_is_given_anything(
+    world: World,
+) -> None:
+    await world.driver.accept("c1", cutting(mesh(), STOLEN))
+    world.trust.trusted = {ROOT}  # as a backup of the folder would have it
+    world.crash()
+    assert (world.trust.trusted, world.trust.dropped) == (set(), (ROOT,))
+
+
+async def test_a_proxy_that_goes_back_gets_the_secrets_of_now(world: World) -> None:
+    rooted(world)
+    world.renew_secrets()
+    await world.driver.accept("c1", mesh())
+    old = world.delivery.live[CHECKOUT_NODE]
+    world.trust.exchanged = world.renew_secrets
+    await world.driver.closing.revoke(STOLEN)
+    new = world.delivery.live[CHECKOUT_NODE]
+    assert old.of_type("secret") != new.of_type("secret")
+    assert world.driver.closing.narrowed(old).of_type("secret") == new.of_type("secret")
+
+
+async def test_a_persons_word_ends_the_distrust_of_a_root(world: World) -> None:
+    rooted(world)
+    await world.driver.accept("c1", mesh())
+    await world.driver.closing.revoke(STOLEN)
+    await world.driver.closing.lift(STOLEN.name)
+    assert (world.trust.dropped, world.trust.trusted) == ((), {NEW})

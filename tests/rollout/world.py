@@ -16,6 +16,7 @@ from policyd.compiler.artifact import Artifact, Compiled
 from policyd.compiler.memo import Memo
 from policyd.compiler.naming import APP, cluster_name
 from policyd.compiler.protocol import Capabilities, Secrets, Validation
+from policyd.delivery.snapshot import NodeSnapshot
 from policyd.model.access import Access, Permit, Rule, Source
 from policyd.model.mesh import Mesh, Releases, Settings
 from policyd.model.names import Name
@@ -31,6 +32,7 @@ from policyd.rollout.store import Store
 from policyd.testing.clock import FakeClock
 from policyd.testing.delivery import FakeDelivery
 from policyd.testing.metrics import FakeMetrics
+from policyd.testing.trust import FakeTrust
 
 WEB, CHECKOUT, PAYMENTS = (Name("default", name) for name in ("web", "checkout", "payments"))
 DEPOT = Name("default", "depot")
@@ -55,6 +57,7 @@ class WritingCompiler:
             "access": sorted(str(rule.name) for rule in mesh.access[node.service].rules),
             "revoked": mesh.access[node.service].revoked,
             "settings": digest(mesh.settings),
+            "distrusted": mesh.settings.distrusted,
             "endpoints": digest([service.versions for service in mesh.services.values()]),
         }
         return Compiled((Artifact("view", node.id, json.dumps(seen, sort_keys=True).encode()),))
@@ -130,8 +133,10 @@ class World:
         self.clock = FakeClock()
         self.metrics = FakeMetrics(self.clock)
         self.delivery = delivery or FakeDelivery()
+        self.trust = FakeTrust()
         self._open_store = open_store
         self.secrets: dict[Name, tuple[Artifact, ...]] = {}
+        self._renewals = 0
         self.path = folder / "policyd.db"
         self.bad: set[str] = set()
         self.store = self._open_store(self.path)
@@ -144,6 +149,7 @@ class World:
             assembly=Assembly(lambda name: WritingCompiler(), lambda name: self.secrets.get(name, ())),
             delivery=self.delivery,
             metrics=self.metrics,
+            trust=self.trust,
         )
 
     def crash(self) -> None:
@@ -170,21 +176,32 @@ class World:
             self.metrics.count(node_id, APP, requests)
             self.metrics.arrive(node_id, requests)
 
-    def _view(self, node_id: str) -> dict[str, Any]:
-        view: dict[str, Any] = json.loads(self.delivery.live[node_id].resources["view"][node_id].body)
+    def view_of(self, snapshot: NodeSnapshot) -> dict[str, Any]:
+        """What a node is told by a snapshot."""
+        view: dict[str, Any] = json.loads(snapshot.resources["view"][snapshot.node_id].body)
         return view
+
+    def view(self, node_id: str) -> dict[str, Any]:
+        """What a node was told last."""
+        return self.view_of(self.delivery.live[node_id])
+
+    def renew_secrets(self) -> None:
+        """Every service has another secret from now on."""
+        self._renewals += 1
+        body = str(self._renewals).encode()
+        self.secrets = {name: (Artifact("secret", "svid", body),) for name in NAMES}
 
     def access(self, node_id: str) -> list[str]:
         """The names of the access rules that a node was given."""
-        return list(self._view(node_id)["access"])
+        return list(self.view(node_id)["access"])
 
     def revoked(self, node_id: str) -> list[str]:
         """The identities that a node was told to cut off."""
-        return list(self._view(node_id)["revoked"])
+        return list(self.view(node_id)["revoked"])
 
     def splits(self, node_id: str) -> dict[str, dict[str, int]]:
         """The split of every service as a node was given it."""
-        return dict(self._view(node_id)["splits"])
+        return dict(self.view(node_id)["splits"])
 
     def split(self, name: Name = CHECKOUT) -> dict[str, int]:
         """The split of a service on every node; fails where nodes differ."""

@@ -30,6 +30,7 @@ from policyd.source import Snapshot
 from policyd.testing.clock import FakeClock
 from policyd.testing.delivery import FakeDelivery
 from policyd.testing.metrics import FakeMetrics
+from policyd.testing.trust import FakeTrust
 
 SECRETS = (svid_secret(b"chain", b"key"), trust_bundle_secret(b"root"))
 
@@ -71,6 +72,7 @@ class Chain:
             assembly=self._assembly,
             delivery=self.delivery,
             metrics=FakeMetrics(self._clock),
+            trust=FakeTrust(),
         )
         self._commits = 0
         self._mesh: Mesh | None = None

@@ -7,6 +7,7 @@ every caller.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from envoy.config.cluster.v3 import circuit_breaker_pb2, cluster_pb2
@@ -15,6 +16,7 @@ from envoy.config.endpoint.v3 import endpoint_components_pb2, endpoint_pb2
 from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2
 from envoy.type.v3 import percent_pb2
 
+from policyd.base.content import digest
 from policyd.compiler.naming import APP, cluster_name
 from policyd.model.mesh import Settings
 from policyd.model.names import dns_name, spiffe_id
@@ -49,6 +51,7 @@ def destination(settings: Settings, service: Service, version: Version) -> Any:
         # An instance that left is gone, whatever its last health check said.
         ignore_health_on_host_removal=True,
     )
+    mark_distrusted(message, settings.distrusted)
     _balance(message, panic=0.0)
     _limits(message, service.resilience)
     if service.health_check is not None:
@@ -59,6 +62,15 @@ def destination(settings: Settings, service: Service, version: Version) -> Any:
     options.common_http_protocol_options.max_connection_duration.CopyFrom(seconds(settings.leaf_s // 2))
     message.typed_extension_protocol_options[_HTTP_OPTIONS].CopyFrom(pack(options))
     return message
+
+
+def mark_distrusted(cluster: Any, distrusted: Sequence[str]) -> None:
+    """Say in the cluster which roots are distrusted: Envoy ends the connections of a cluster that is another one.
+
+    The trust bundle alone ends none, and whoever answers with a certificate of such a root would drain nothing.
+    """
+    if distrusted:
+        cluster.metadata.filter_metadata["policyd"].fields["distrusted"].string_value = digest(sorted(distrusted))
 
 
 def application(service: Service, endpoint: Endpoint) -> Any:

@@ -69,9 +69,9 @@ class EnvoyCompiler:
         """The artefact as YAML with every `Any` opened."""
         return rendering.render(artifact)
 
-    def narrowed(self, artifact: Artifact, revoked: Sequence[str]) -> Artifact:
-        """An inbound listener or its rules, closed to `revoked` as well; every other artefact as it is."""
-        return narrowing.narrowed(artifact, revoked)
+    def narrowed(self, artifact: Artifact, revoked: Sequence[str], distrusted: Sequence[str] = ()) -> Artifact:
+        """What serves or calls peers, closed to `revoked` and `distrusted` as well; every other artefact as it is."""
+        return narrowing.narrowed(artifact, revoked, distrusted)
 
     def validation(self, compiled: Compiled, node: Node, secrets: Secrets) -> Validation:
         """A static bootstrap with the same resources, for `envoy --mode validate`."""

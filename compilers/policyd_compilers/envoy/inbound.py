@@ -34,7 +34,7 @@ def route_config_name(service: Name) -> str:
 def filter_chain(settings: Settings, service: Service, access: Access) -> Any:
     """The one filter chain of a service's inbound listeners; equal for all its instances."""
     return listener_components_pb2.FilterChain(
-        name=chain_name(access.revoked),
+        name=chain_name(access.revoked, settings.distrusted),
         filters=[
             listener_components_pb2.Filter(
                 name="envoy.filters.network.http_connection_manager",
@@ -46,13 +46,14 @@ def filter_chain(settings: Settings, service: Service, access: Access) -> Any:
     )
 
 
-def chain_name(revoked: Sequence[str]) -> str:
-    """The name of the chain, by who is cut off: Envoy drains the connections of a chain whose name has gone.
+def chain_name(revoked: Sequence[str], distrusted: Sequence[str] = ()) -> str:
+    """The name of the chain, by who is cut off and what is distrusted: Envoy drains a chain whose name is gone.
 
     So a revocation ends what its caller has open, idle connections and streams in flight with it. There is no way to
-    end one caller's connections alone: those of others are drained with them, and come back.
+    end one caller's connections alone, or those of one root: others are drained with them, and come back.
     """
-    return f"{INBOUND}-{digest(sorted(revoked))}" if revoked else INBOUND
+    closed = (*sorted(revoked), *(f"root {root}" for root in sorted(distrusted)))
+    return f"{INBOUND}-{digest(closed)}" if closed else INBOUND
 
 
 def reads(service: Service, access: Access) -> Hashable:

@@ -1,6 +1,7 @@
 """Closes what was compiled before to whoever has been cut off since: a proxy that goes back must not open again.
 
-Where somebody is let in, the result is what the compiler would have made had they been cut off then.
+Where somebody is let in, the result is what the compiler would have made had they been cut off then. Roots that are
+distrusted since are said where they end connections; the trust bundle itself is no matter of a compiler.
 """
 
 from __future__ import annotations
@@ -11,15 +12,17 @@ from typing import Any
 from envoy.extensions.filters.http.rbac.v3 import rbac_pb2
 
 from policyd.compiler.artifact import Artifact
-from policyd.compiler.naming import INBOUND
-from policyd_compilers.envoy import inbound, proto, rbac
+from policyd.compiler.naming import APP, INBOUND
+from policyd_compilers.envoy import clusters, inbound, proto, rbac
 from policyd_compilers.envoy.render import parse
 
 
-def narrowed(artifact: Artifact, revoked: Sequence[str]) -> Artifact:
-    """`artifact` with these SPIFFE IDs cut off; the very same object where that changes nothing."""
-    if revoked and artifact.kind == proto.LISTENER and artifact.name == INBOUND:
-        return _listener(artifact, inbound.chain_name(revoked))
+def narrowed(artifact: Artifact, revoked: Sequence[str], distrusted: Sequence[str] = ()) -> Artifact:
+    """`artifact` with these SPIFFE IDs cut off, and roots distrusted; the very same object where nothing changes."""
+    if (revoked or distrusted) and artifact.kind == proto.LISTENER and artifact.name == INBOUND:
+        return _listener(artifact, inbound.chain_name(revoked, distrusted))
+    if distrusted and artifact.kind == proto.CLUSTER and artifact.name != APP:
+        return _cluster(artifact, distrusted)
     if revoked and artifact.kind == proto.ROUTES and artifact.name.startswith(f"{INBOUND}/"):
         return _routes(artifact, revoked)
     return artifact
@@ -32,6 +35,13 @@ def _listener(artifact: Artifact, chain_name: str) -> Artifact:
     for chain in message.filter_chains:
         chain.name = chain_name
     return proto.artifact(artifact.kind, artifact.name, message)
+
+
+def _cluster(artifact: Artifact, distrusted: Sequence[str]) -> Artifact:
+    message = parse(artifact)
+    clusters.mark_distrusted(message, distrusted)
+    marked = proto.artifact(artifact.kind, artifact.name, message)
+    return artifact if marked.body == artifact.body else marked
 
 
 def _routes(artifact: Artifact, revoked: Sequence[str]) -> Artifact:

@@ -23,7 +23,7 @@ from policyd.model.mesh import Mesh
 from policyd.model.node import Node
 from policyd_compilers.envoy import COMPILER
 from tests.compilers.envoy.proxies import Envoys, socket_of
-from tests.compilers.world import RealMesh
+from tests.compilers.world import Authority, RealMesh
 
 T = TypeVar("T")
 PATIENCE_S = 20.0
@@ -61,10 +61,17 @@ class LiveEnvoys:
         """As static ones are."""
         return Envoys(self.binary).content(world, node)
 
-    def serve(self, mesh: Mesh, nodes: Sequence[Node] = (), *, roots: bytes = b"") -> None:
-        """Give every Envoy what `mesh` means for it; return when all have acknowledged. `roots`: another bundle."""
+    def serve(
+        self, mesh: Mesh, nodes: Sequence[Node] = (), *, roots: bytes = b"", authority: Authority | None = None
+    ) -> None:
+        """Give every Envoy what `mesh` means for it; return when all have acknowledged.
+
+        `roots`: another bundle. `authority`: from now on, who signs its leaf and makes its bundle.
+        """
         assignment = {}
         for node in nodes or self._nodes:
+            if authority is not None:
+                self._secrets[node.id] = authority.secrets(node.service)
             secrets = self._secrets[node.id]
             artifacts = [
                 *COMPILER.compile(mesh, node, self._memo).artifacts,

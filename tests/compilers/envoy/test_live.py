@@ -13,16 +13,19 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import httpx
 import pytest
 
+from policyd.compiler.naming import cluster_name
 from policyd.delivery.binaries import DRAIN_S
 from policyd.model.access import Source
 from policyd.model.mesh import Mesh
 from policyd.model.names import Name, spiffe_id
+from policyd.model.node import nodes
 from policyd.model.resilience import Resilience, Retries, Timeouts
 from policyd.model.service import Endpoint
 from tests.compilers.envoy.live import LiveEnvoys, live
-from tests.compilers.envoy.proxies import Envoys
+from tests.compilers.envoy.proxies import Envoys, socket_of
 from tests.compilers.meshes import PAYMENTS, WEB, mesh, rule, service
 from tests.compilers.test_mixed import Mixed
 from tests.compilers.world import Authority, Connection, RealMesh, Sidecars, loopback, running
@@ -49,7 +52,7 @@ def without(of: Mesh, *cut: Name) -> Mesh:
 
 @dataclass
 class Live:
-    """`payments` behind an Envoy that can be given another mesh; `web` and `other` behind static ones."""
+    """One service, `payments` or `web`, behind an Envoy that can be given another mesh; others behind static ones."""
 
     world: RealMesh
     envoys: LiveEnvoys
@@ -76,11 +79,11 @@ class Live:
 
 
 @contextmanager
-def living(envoy_binary: Path, offset: int) -> Iterator[Live]:
+def living(envoy_binary: Path, offset: int, alive: Name = PAYMENTS) -> Iterator[Live]:
     the_mesh = open_to_all(loopback(os.getpid() + offset))
     static = Envoys(envoy_binary)
     with live(envoy_binary) as envoys, ExitStack() as opened:
-        kinds: dict[Name, Sidecars] = {PAYMENTS: envoys, WEB: static, OTHER: static}
+        kinds: dict[Name, Sidecars] = {PAYMENTS: static, WEB: static, OTHER: static, alive: envoys}
         with running(the_mesh, Mixed(kinds)) as world:
             world.until(lambda: _answers(world))
             yield Live(world, envoys, opened)
@@ -173,3 +176,57 @@ def test_a_rule_ends_in_a_proxy_that_is_cut_off_from_the_controller(envoy_binary
         mesh_now.world.until(lambda: peer.send("GET", "/x").status == 403)
         assert datetime.now(UTC) >= ends
         assert peer.send("GET", "/x").status == 403
+
+
+DISTRUSTED = ("ab" * 32,)
+"""Some root's name; what it is called makes no difference here."""
+
+
+def distrusting(of: Mesh) -> Mesh:
+    return replace(of, settings=replace(of.settings, distrusted=DISTRUSTED))
+
+
+def test_what_is_open_under_a_root_that_is_distrusted_ends(
+    envoy_binary: Path, record_property: Callable[[str, object], None]
+) -> None:
+    with living(envoy_binary, 126) as mesh_now:
+        idle = mesh_now.peer(WEB)._socket
+        assert idle is not None
+        idle.settimeout(LONG_S)
+        held = {"idle": idle, "stream": mesh_now.stream(WEB, through_sidecar=False)}
+        mesh_now.world.until(lambda: len(_arrived(mesh_now)) == 1)
+        authority = Authority(mesh_now.world.mesh.settings.trust_domain)
+        mesh_now.envoys.serve(mesh_now.world.mesh, authority=authority)
+        begun = time.monotonic()
+        mesh_now.envoys.serve(distrusting(mesh_now.world.mesh))
+        for name, each in held.items():
+            took = ended(each, begun)
+            record_property(f"ended after a drain of {DRAIN_S} s: {name}", f"{took:.2f} s")
+            assert took < LONG_S / 2, f"{name}: a connection outlives the root that it began under"
+
+
+def test_a_caller_sends_nothing_more_to_who_answers_with_a_leaf_of_a_distrusted_root(envoy_binary: Path) -> None:
+    """`payments` goes on under the old root, as whoever has stolen its key would, and drains nothing."""
+    with living(envoy_binary, 130, alive=WEB) as mesh_now, of_web(mesh_now) as web:
+        assert web.send("GET", "/before").status == 200
+        authority = Authority(mesh_now.world.mesh.settings.trust_domain)
+        mesh_now.envoys.serve(mesh_now.world.mesh, authority=authority)
+        assert web.send("GET", "/open").status == 200, "the bundle alone ends no connection"
+        mesh_now.envoys.serve(distrusting(mesh_now.world.mesh))
+        assert web.send("GET", "/after").status == 503
+        held = held_upstream(mesh_now)
+    assert held == 0
+
+
+def of_web(mesh_now: Live) -> Connection:
+    return mesh_now.world.app_of(mesh_now.world.mesh.services[WEB].versions[0].endpoints[0])
+
+
+def held_upstream(mesh_now: Live) -> int:
+    """The connections that `web` has open to `payments`."""
+    (node,) = (each for each in nodes(mesh_now.world.mesh) if each.service == WEB)
+    transport = httpx.HTTPTransport(uds=str(socket_of(mesh_now.world, node)))
+    with httpx.Client(transport=transport, base_url="http://admin") as admin:
+        query = {"format": "json", "filter": f"^cluster.{cluster_name(PAYMENTS, 'v1')}.upstream_cx_active$"}
+        (stat,) = admin.get("/stats", params=query).json()["stats"]
+    return int(stat["value"])

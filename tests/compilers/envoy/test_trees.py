@@ -17,17 +17,18 @@ from policyd.compiler.addresses import Blocks
 from policyd.compiler.artifact import Artifact
 from policyd.compiler.callers import callers
 from policyd.compiler.memo import Memo
+from policyd.compiler.naming import cluster_name
 from policyd.compiler.protocol import Narrows
 from policyd.compiler.rules import NO_VALID_TOKEN, RuleSets
-from policyd.model.access import Access, Mode, Rule
+from policyd.model.access import Access, Mode, Rule, Source
 from policyd.model.mesh import Mesh
 from policyd.model.node import nodes
 from policyd_compilers.envoy import COMPILER, rbac
-from policyd_compilers.envoy.proto import LISTENER, ROUTES
+from policyd_compilers.envoy.proto import CLUSTER, LISTENER, ROUTES
 from policyd_compilers.envoy.render import parse
 from tests.compilers.envoy.people import People
 from tests.compilers.generated import RULES
-from tests.compilers.meshes import PAYMENTS, SETTINGS, WEB, mesh, service
+from tests.compilers.meshes import PAYMENTS, SETTINGS, WEB, mesh, rule, service
 
 SERVICE = service(PAYMENTS, v1=["10.0.1.1"])
 SETTINGS_WITH_PEOPLE = replace(SETTINGS, issuers=(People().issuer,))
@@ -164,3 +165,20 @@ def test_networks_are_written_by_family() -> None:
     assert Blocks.of(["::/0"]) == Blocks((), (IPv6Network("::/0"),))
     mapped = Blocks.of(["::ffff:10.0.0.0/104", "fd00::/8"])
     assert mapped == Blocks((IPv4Network("10.0.0.0/8"),), (IPv6Network("fd00::/8"),))
+
+
+SOME_RULE = rule(PAYMENTS, (Source(services=(WEB,)),))
+
+
+def test_a_root_that_is_distrusted_renames_what_holds_connections_and_nothing_else() -> None:
+    roots = ("ab" * 32, "cd" * 32)
+    made = mesh([SERVICE, service(WEB, v1=["10.0.2.1"])], (PAYMENTS, SOME_RULE))
+    after = replace(made, settings=replace(made.settings, distrusted=roots))
+    for node in nodes(made):
+        old, new = ({(a.kind, a.name): a for a in COMPILER.compile(m, node, Memo()).artifacts} for m in (made, after))
+        changed = {key for key, artifact in old.items() if artifact != new[key]}
+        called = {(CLUSTER, cluster_name(PAYMENTS, "v1"))} if node.service == WEB else set()
+        assert changed == {(LISTENER, "inbound"), *called}
+        for key, artifact in old.items():
+            assert COMPILER.narrowed(artifact, (), roots) == new[key], "what a proxy goes back to is the same"
+            assert COMPILER.narrowed(new[key], (), roots) is new[key]
