@@ -22,6 +22,7 @@ from policyd.api.gate import Gate
 from policyd.api.metrics import ControllerMetrics
 from policyd.api.releases import ControlEndpoint
 from policyd.api.revocations import RevocationsEndpoint, Revoking
+from policyd.api.service_map import MapEndpoint, Mapping
 
 
 def application(
@@ -30,12 +31,14 @@ def application(
     revoking: Revoking,
     metrics: ControllerMetrics,
     *,
+    mapping: Mapping | None = None,
     bundles: Bundles | None = None,
     keeper: Gatekeeper | None = None,
 ) -> Starlette:
     """The ASGI application of one controller; without a `keeper` nobody is asked who he is."""
     data, own, cuts = DataEndpoint(decisions), ControlEndpoint(control, metrics), RevocationsEndpoint(revoking)
     published = [] if bundles is None else [Route("/bundles/mesh.tar.gz", BundleEndpoint(bundles).mesh)]
+    drawn = [] if mapping is None else [Route("/v1/map", MapEndpoint(mapping).map)]
     app = Starlette(
         routes=[
             Route("/v1/data", data.data, methods=["GET", "POST"]),
@@ -56,6 +59,7 @@ def application(
             Route("/readyz", own.readyz),
             Route("/metrics", own.metrics),
             *published,
+            *drawn,
         ],
         middleware=[] if keeper is None else [Middleware(Gate, keeper)],
         exception_handlers={HTTPException: _http_error},

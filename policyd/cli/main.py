@@ -57,6 +57,7 @@ VERBS = (
     Verb("bootstrap", "bootstrap:bootstrap", _CONTROLLER),
     Verb("status", "status:status", _CONTROLLER),
     Verb("releases", "releases:releases", _CONTROLLER),
+    Verb("map", "service_map:map_", _CONTROLLER),
     Verb("revoke", "revoke:revoke", _CONTROLLER),
     Verb("revocations", "revocations:revocations", _CONTROLLER),
     Verb("self-check", "self_check:self_check", _CONTROLLER),

@@ -27,6 +27,7 @@ from policyd.daemon.elsewhere import Commits, Elsewhere, Fleet
 from policyd.daemon.judging import Guardrails
 from policyd.daemon.lock import only_controller
 from policyd.daemon.lost import LostStore
+from policyd.daemon.mapping import MeshMapping
 from policyd.daemon.publishing import Publisher, reference_rules
 from policyd.daemon.recovery import Recovery
 from policyd.daemon.revoking import MeshRevoking
@@ -141,11 +142,14 @@ async def serve(settings: Settings, clock: Clock, stop: asyncio.Event) -> None:
         )
         decisions = ControllerDecisions(controller.promoted, elsewhere, clock)
         revoking = MeshRevoking(driver, xds, envoys, clock)
+        mapping = MeshMapping(driver, clock)
         api, deciding = _answering(
             settings,
             controller,
             clock,
-            lambda keeper: application(controller, decisions, revoking, metrics, bundles=publisher, keeper=keeper),
+            lambda keeper: application(
+                controller, decisions, revoking, metrics, mapping=mapping, bundles=publisher, keeper=keeper
+            ),
         )
         if driver.promoted is not None:
             xds.expect(node.id for node in nodes(driver.promoted))

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from policyd.base.clock import Clock
 from policyd.telemetry.counters import Tick, difference
+from policyd.telemetry.edges import Edges
 from policyd.telemetry.observed import Observed
 from policyd.telemetry.rates import Rates
 from policyd.telemetry.source import MetricSource, NodeCounters, Reading
@@ -28,6 +29,7 @@ class Readings:
         self._last: Reading | None = None
         self.rates = Rates()
         self.observed = Observed()
+        self.edges = Edges()
 
     async def tick(self, watched: tuple[str, ...]) -> Tick | None:
         """What happened at these nodes since the tick before; `None` where nobody is watched."""
@@ -53,8 +55,9 @@ class Readings:
             if not there:
                 await self._clock.sleep(self._tick_s)
             reading = Reading(self._clock.monotonic(), counted)
+            tick = difference(before if before is not None else Reading(reading.at_s), reading)
+            self.edges.add(tick, reading, asked=there, at=self._clock.now())
             if before is not None:
-                tick = difference(before, reading)
                 self.rates.add(tick)
                 self.observed.add(tick)
             before = reading

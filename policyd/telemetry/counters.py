@@ -21,6 +21,7 @@ class Outcomes:
     requests: int = 0
     errors: int = 0
     latency: Buckets | None = None
+    refused: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,9 @@ class NodeTick:
     inbound: Outcomes | None = None
     would: Mapping[str, int] = field(default_factory=dict)
     """As in `NodeCounters`, without what did not move."""
+    denied: Mapping[str, int] = field(default_factory=dict)
+    """The same."""
+    not_in_scope: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,22 +64,29 @@ def _node_difference(before: NodeCounters, after: NodeCounters) -> NodeTick:
         outcomes = _outcomes(before.clusters.get(name, ClusterCounters()), counters)
         if outcomes is not None:
             clusters[name] = outcomes
-    return NodeTick(clusters, _inbound(before, after), _would(before.would, after.would))
+    return NodeTick(
+        clusters,
+        _inbound(before, after),
+        _moved(before.would, after.would),
+        _moved(before.denied, after.denied),
+        max(0, after.not_in_scope - before.not_in_scope),
+    )
 
 
-def _would(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, int]:
+def _moved(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, int]:
     moved = {name: count - before.get(name, 0) for name, count in after.items()}
     return {name: more for name, more in moved.items() if more > 0}
 
 
 def _outcomes(before: ClusterCounters, after: ClusterCounters) -> Outcomes | None:
     requests, errors = after.completed - before.completed, after.errors - before.errors
-    if not 0 <= errors <= requests:
+    refused = after.refused - before.refused
+    if errors < 0 or refused < 0 or errors + refused > requests:
         return None
     if before.latency is None:
-        return Outcomes(requests, errors, after.latency)
+        return Outcomes(requests, errors, after.latency, refused)
     latency = subtract(after.latency, before.latency) if after.latency is not None else None
-    return None if latency is None else Outcomes(requests, errors, latency)
+    return None if latency is None else Outcomes(requests, errors, latency, refused)
 
 
 def _inbound(before: NodeCounters, after: NodeCounters) -> Outcomes | None:

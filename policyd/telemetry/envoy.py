@@ -6,6 +6,11 @@ Which counters say what, as seen on Envoy 1.40 (`tests/telemetry/test_envoy.py` 
 - `upstream_rq_time` times final answers of the upstream, in milliseconds; its buckets move at the stats flush.
 - `http.inbound.rbac.denied` counts denials of the access rules, on every inbound listener; requests refused for
   not being canonical are counted under a prefix of their own.
+- `cluster.<name>.upstream_rq_401` and `..._403` count final answers too: the callee's sidecar denied, or its
+  application did; the two look alike from here.
+- `http.inbound.rbac.policy.REASON.denied` counts those denials by the reason, without callers.
+- `http.outbound.rq_direct_response` counts requests for hosts out of scope, which nothing else answers there; by host
+  there are only log lines.
 - `http.inbound.rbac.policy.would-allow RULE.shadow_allowed` and `...would-deny RULE.shadow_denied` count requests of
   which the would-be rules say something else than the decision, by the rule that makes the difference.
 
@@ -26,8 +31,15 @@ import orjson
 import structlog
 
 from policyd.base.clock import Clock
-from policyd.compiler.naming import INBOUND
-from policyd.compiler.rules import WOULD_ALLOW, WOULD_DENY
+from policyd.compiler.naming import INBOUND, OUTBOUND
+from policyd.compiler.rules import (
+    NO_RULE_FOR_CALLER,
+    NO_RULE_FOR_REQUEST,
+    NO_VALID_TOKEN,
+    REVOKED,
+    WOULD_ALLOW,
+    WOULD_DENY,
+)
 from policyd.telemetry.admin import Admins
 from policyd.telemetry.source import Buckets, ClusterCounters, NodeCounters, Reading
 
@@ -36,11 +48,16 @@ DEADLINE_S = 0.8
 AT_ONCE = 64
 """Sidecars that are asked at the same time. Whatever else the process does waits for no more than these."""
 
+_REASONS = "|".join((NO_RULE_FOR_CALLER, NO_RULE_FOR_REQUEST, NO_VALID_TOKEN, REVOKED))
+_DIRECT = f"http.{OUTBOUND}.rq_direct_response"
 _FILTER = (
-    r"^(cluster\.[^.]+\.upstream_rq_(completed|5xx|time)"
-    rf"|http\.{INBOUND}\.(downstream_rq_completed|rbac\.(denied|policy\.would-[^.]+\.shadow_(allowed|denied))))$"
+    r"^(cluster\.[^.]+\.upstream_rq_(completed|401|403|5xx|time)"
+    rf"|http\.{OUTBOUND}\.rq_direct_response"
+    rf"|http\.{INBOUND}\.(downstream_rq_completed|rbac\.(denied|policy\.(({_REASONS})\.denied"
+    r"|would-[^.]+\.shadow_(allowed|denied)))))$"
 )
-_STAT = re.compile(r"cluster\.(?P<cluster>[^.]+)\.upstream_rq_(?P<what>completed|5xx|time)")
+_STAT = re.compile(r"cluster\.(?P<cluster>[^.]+)\.upstream_rq_(?P<what>completed|401|403|5xx|time)")
+_DENIED = re.compile(rf"http\.{INBOUND}\.rbac\.policy\.(?P<reason>{_REASONS})\.denied")
 _WOULD = re.compile(
     rf"http\.{INBOUND}\.rbac\.policy\.(?P<would>({WOULD_ALLOW}|{WOULD_DENY}) [^.]+)\.shadow_(allowed|denied)"
 )
@@ -97,6 +114,7 @@ def parse_stats(body: bytes) -> NodeCounters:
             completed=values.get(f"cluster.{cluster}.upstream_rq_completed", 0),
             errors=values.get(f"cluster.{cluster}.upstream_rq_5xx", 0),
             latency=histograms.get(f"cluster.{cluster}.upstream_rq_time"),
+            refused=sum(values.get(f"cluster.{cluster}.upstream_rq_{code}", 0) for code in (401, 403)),
         )
         for cluster in sorted({match["cluster"] for match in map(_STAT.fullmatch, [*values, *histograms]) if match})
     }
@@ -105,6 +123,8 @@ def parse_stats(body: bytes) -> NodeCounters:
         inbound_requests=values.get(f"http.{INBOUND}.downstream_rq_completed", 0),
         inbound_denied=values.get(f"http.{INBOUND}.rbac.denied", 0),
         would={match["would"]: values[match.string] for match in map(_WOULD.fullmatch, values) if match},
+        denied={match["reason"]: values[match.string] for match in map(_DENIED.fullmatch, values) if match},
+        not_in_scope=values.get(_DIRECT, 0),
     )
 
 

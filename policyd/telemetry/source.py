@@ -37,6 +37,8 @@ class ClusterCounters:
     completed: int = 0
     errors: int = 0
     latency: Buckets | None = None
+    refused: int = 0
+    """Answers of 401 and 403, whether the callee's sidecar or its application gave them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,10 @@ class NodeCounters:
     """Requests that the access rules refused (not those refused for being malformed)."""
     would: Mapping[str, int] = field(default_factory=dict)
     """Requests of which observed rules would have decided otherwise: by `would-allow RULE` and `would-deny RULE`."""
+    denied: Mapping[str, int] = field(default_factory=dict)
+    """Requests that the access rules refused, by the reason that the caller was told."""
+    not_in_scope: int = 0
+    """Requests of the node's own application for hosts that no rule lets it call; which hosts is only logged."""
 
 
 @dataclass(frozen=True, slots=True)

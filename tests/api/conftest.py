@@ -14,6 +14,7 @@ from policyd.api.app import application
 from policyd.api.control import NodeStatus, Recovered, SelfCheck, Status
 from policyd.api.metrics import ControllerMetrics
 from policyd.api.revocations import Order, RevocationStatus
+from policyd.api.service_map import Edge, ServiceMap, Traffic, Tried
 from policyd.base.errors import Retry, UsageError
 from policyd.decisions import Answer, Live, Request, TokenState
 from policyd.rollout.event import Event, Kind
@@ -115,6 +116,27 @@ class OneFloor:
         return held
 
 
+class OneMap:
+    """`web` calls `checkout`, nobody calls `search`; the sibling of the daemon's `MeshMapping`."""
+
+    def service_map(self) -> ServiceMap:
+        busy = Traffic(600, 10.0, 0.005, 2.25, 4.5, 9.0, 3)
+        rules, since = ("default/web-reads",), "2027-01-01T00:00:00+00:00"
+        return ServiceMap(
+            at="2027-01-02T00:00:00+00:00", window_s=60.0, watched_since=since,
+            services=("default/checkout", "default/search", "default/web"),
+            edges=(
+                Edge("default/web", "default/checkout", rules, busy, {"v1": busy}, ever_used=True),
+                Edge("default/web", "default/search", ("default/web-searches",), unused=True, unused_since=since),
+            ),
+            denied=(
+                Tried("default/web", "", "caller", {"denied-not-in-scope": 4}, 4),
+                Tried("default/web", "default/checkout", "callee", {"no-rule-for-request": 3}, 3),
+            ),
+            not_read=("default/search/v1/127.0.0.9",), notes=("what is not known",),
+        )  # fmt: skip
+
+
 class OneRule:
     """`web` may `GET /v1/items` on `checkout`; nothing else is allowed."""
 
@@ -182,4 +204,4 @@ class Api:
 
 @pytest.fixture
 def client(controller: OneController, decisions: OneRule, metrics: ControllerMetrics) -> Api:
-    return Api(application(controller, decisions, OneFloor(), metrics))
+    return Api(application(controller, decisions, OneFloor(), metrics, mapping=OneMap()))

@@ -108,3 +108,14 @@ def test_metrics_are_prometheus_text(client: Api, controller: OneController, met
 def test_two_controllers_do_not_share_metrics(metrics: ControllerMetrics) -> None:
     metrics.refusals.inc()
     assert b"policyd_xds_nacks_total 0.0" in ControllerMetrics().text()
+
+
+def test_the_map_is_answered_whole_and_in_part(client: Api) -> None:
+    whole = client.get("/v1/map").json()
+    assert [(edge["caller"], edge["callee"]) for edge in whole["edges"]] == [
+        ("default/web", "default/checkout"), ("default/web", "default/search"),
+    ]  # fmt: skip
+    assert len(client.get("/v1/map?unused").json()["edges"]) == 1
+    assert client.get("/v1/map?service=checkout&denied").json()["denied"][0]["at_most"] == 3
+    unknown = client.get("/v1/map?service=nobody")
+    assert (unknown.status_code, unknown.json()["code"]) == (404, "not_found")

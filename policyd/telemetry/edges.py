@@ -1,0 +1,135 @@
+"""Who called whom: every edge that carried a request lately, and when each last did. For people, as the rates are.
+
+Fed by the readings that are made for the rates anyway. What it holds grows with the edges that were used and with the
+ticks of one window, of which a larger mesh has fewer.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from policyd.compiler.naming import parse_cluster_name
+from policyd.model.names import Name
+from policyd.model.node import service_of
+from policyd.telemetry.counters import Outcomes, Tick
+from policyd.telemetry.source import Reading
+from policyd.telemetry.windows import together
+
+WINDOW_S = 60.0
+"""How far back rates, shares and quantiles look."""
+
+Pair = tuple[Name, Name]
+"""Caller and callee."""
+Way = tuple[Name, Name, str]
+"""Caller, callee and the callee's version."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What was counted. A number per service is over all of its sidecars that were read."""
+
+    seconds: float = 0.0
+    """How long the ticks in the window took together, at most `WINDOW_S`."""
+    since: datetime | None = None
+    """Since when anybody has looked; `None` before the first reading."""
+    ways: Mapping[Way, Outcomes] = field(default_factory=dict)
+    """Within the window."""
+    last_used: Mapping[Pair, datetime] = field(default_factory=dict)
+    """The instant after which an edge carried nothing; edges that never did are absent."""
+    denied: Mapping[tuple[Name, str], int] = field(default_factory=dict)
+    """Denials at a callee's sidecars within the window, by the reason. Who was denied is not counted."""
+    not_in_scope: Mapping[Name, int] = field(default_factory=dict)
+    """Requests for hosts out of scope within the window, by caller. Which hosts is not counted."""
+    not_read: frozenset[str] = frozenset()
+    """Nodes that were asked last and did not answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Moment:
+    seconds: float
+    ways: Mapping[Way, Outcomes]
+    denied: Mapping[tuple[Name, str], int]
+    not_in_scope: Mapping[Name, int]
+
+
+class Edges:
+    """Remembers the ticks of one window, and of each edge when it was last used."""
+
+    def __init__(self, window_s: float = WINDOW_S) -> None:
+        self._window_s = window_s
+        self._moments: deque[_Moment] = deque()
+        self._since: datetime | None = None
+        self._last_used: dict[Pair, datetime] = {}
+        self._not_read: frozenset[str] = frozenset()
+
+    def add(self, tick: Tick, reading: Reading, *, asked: Collection[str], at: datetime) -> None:
+        """Take one more reading, made at `at` of the nodes `asked`, and the tick that it ended."""
+        self._since = self._since or at
+        self._not_read = frozenset(asked) - reading.nodes.keys()
+        for node, counters in reading.nodes.items():
+            told = tick.nodes[node].clusters if node in tick.nodes else {}
+            # Read for the first time, or reset, it may be of long ago: nothing came after now, that much is sure.
+            used = [name for name, found in counters.clusters.items() if name not in told and found.completed]
+            self._use(_ways(node, used), at)
+        moment = _moment(tick)
+        self._use((way for way, outcomes in moment.ways.items() if outcomes.requests), at)
+        if tick.seconds > 0:
+            self._moments.append(moment)
+        while len(self._moments) > 1 and sum(each.seconds for each in self._moments) > self._window_s:
+            self._moments.popleft()
+
+    def recall(self, since: datetime, last_used: Mapping[Pair, datetime]) -> None:
+        """Go on from what was known at the end of an earlier life: what was seen since then is kept."""
+        self._since = min(since, self._since or since)
+        for pair, at in last_used.items():
+            self._last_used[pair] = max(at, self._last_used.get(pair, at))
+
+    def seen(self) -> Seen:
+        """All of it, as it is now."""
+        denied, not_in_scope = Counter[tuple[Name, str]](), Counter[Name]()
+        for each in self._moments:
+            denied.update(each.denied)
+            not_in_scope.update(each.not_in_scope)
+        ways = sorted({way for each in self._moments for way in each.ways})
+        return Seen(
+            seconds=sum(each.seconds for each in self._moments),
+            since=self._since,
+            ways={way: together(each.ways[way] for each in self._moments if way in each.ways) for way in ways},
+            last_used=dict(self._last_used),
+            denied=denied,
+            not_in_scope=not_in_scope,
+            not_read=self._not_read,
+        )
+
+    def _use(self, ways: Iterable[Way], at: datetime) -> None:
+        for caller, callee, _ in ways:
+            self._last_used[caller, callee] = at
+
+
+def _ways(node: str, clusters: Iterable[str]) -> Iterable[Way]:
+    caller = service_of(node)
+    for cluster in clusters:
+        called = parse_cluster_name(cluster)
+        if caller is not None and called is not None:
+            yield caller, *called
+
+
+def _moment(tick: Tick) -> _Moment:
+    ways: dict[Way, Outcomes] = {}
+    denied, not_in_scope = Counter[tuple[Name, str]](), Counter[Name]()
+    for node, counted in tick.nodes.items():
+        service = service_of(node)
+        if service is None:
+            continue
+        for cluster, outcomes in counted.clusters.items():
+            for way in _ways(node, (cluster,)):
+                if outcomes != Outcomes():
+                    ways[way] = together((ways.get(way, Outcomes()), outcomes))
+        for reason, count in counted.denied.items():
+            denied[service, reason] += count
+        if counted.not_in_scope:
+            not_in_scope[service] += counted.not_in_scope
+    return _Moment(tick.seconds, ways, denied, not_in_scope)

@@ -1,0 +1,95 @@
+"""Who called whom, and when last: from readings as they come, resets and silence among them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from policyd.model.names import Name
+from policyd.telemetry.counters import Tick, difference
+from policyd.telemetry.edges import Edges
+from policyd.telemetry.source import ClusterCounters, NodeCounters, Reading
+
+WEB, CHECKOUT = Name("default", "web"), Name("default", "checkout")
+NODE, CLUSTER = "default/web/v1/10.0.0.1", "default/checkout/v1"
+BEGAN = datetime(2027, 1, 1, tzinfo=UTC)
+
+
+class Feed:
+    """Readings of some nodes, ten seconds apart."""
+
+    def __init__(self) -> None:
+        self.edges = Edges()
+        self._before: Reading | None = None
+        self._now_s = 0.0
+
+    def read(self, **counters: NodeCounters | None) -> datetime:
+        """`web=None`: asked, and did not answer."""
+        self._now_s += 10
+        at = BEGAN + timedelta(seconds=self._now_s)
+        ids = {name: f"default/{name}/v1/10.0.0.1" for name in counters}
+        reading = Reading(self._now_s, {ids[name]: found for name, found in counters.items() if found is not None})
+        tick = difference(self._before, reading) if self._before is not None else Tick(0.0)
+        self.edges.add(tick, reading, asked=tuple(ids.values()), at=at)
+        self._before = reading
+        return at
+
+
+def calls(completed: int, refused: int = 0) -> NodeCounters:
+    return NodeCounters({CLUSTER: ClusterCounters(completed, 0, None, refused)})
+
+
+def test_an_edge_is_what_its_caller_counted() -> None:
+    feed = Feed()
+    first = feed.read(web=calls(0))
+    last = feed.read(web=calls(30, 2))
+    seen = feed.edges.seen()
+    outcomes = seen.ways[WEB, CHECKOUT, "v1"]
+    assert (outcomes.requests, outcomes.refused, seen.seconds) == (30, 2, 10.0)
+    assert (seen.since, seen.last_used) == (first, {(WEB, CHECKOUT): last})
+
+
+def test_the_window_forgets_and_the_last_use_does_not() -> None:
+    feed = Feed()
+    feed.read(web=calls(0))
+    used = feed.read(web=calls(30))
+    for _ in range(7):
+        feed.read(web=calls(30))
+    seen = feed.edges.seen()
+    assert (seen.ways, seen.seconds, seen.last_used) == ({}, 60.0, {(WEB, CHECKOUT): used})
+
+
+def test_counters_that_nobody_had_read_before_say_only_that_nothing_came_later() -> None:
+    feed = Feed()
+    first = feed.read(web=calls(5))
+    feed.read(web=calls(5))
+    assert feed.edges.seen().last_used == {(WEB, CHECKOUT): first}
+    # A sidecar that started anew, and was called before anybody looked again.
+    again = feed.read(web=calls(2))
+    seen = feed.edges.seen()
+    assert (seen.ways, seen.last_used) == ({}, {(WEB, CHECKOUT): again})
+
+
+def test_who_does_not_answer_is_not_read_and_not_quiet() -> None:
+    feed = Feed()
+    feed.read(web=calls(5), checkout=None)
+    assert feed.edges.seen().not_read == {"default/checkout/v1/10.0.0.1"}
+    feed.read(web=None, checkout=NodeCounters())
+    assert feed.edges.seen().not_read == {NODE}
+
+
+def test_denials_are_of_a_callee_or_of_a_caller_and_never_of_both() -> None:
+    feed = Feed()
+    feed.read(web=NodeCounters(not_in_scope=1), checkout=NodeCounters(denied={"no-rule-for-request": 4}))
+    feed.read(web=NodeCounters(not_in_scope=3), checkout=NodeCounters(denied={"no-rule-for-request": 9}))
+    seen = feed.edges.seen()
+    assert dict(seen.denied) == {(CHECKOUT, "no-rule-for-request"): 5}
+    assert dict(seen.not_in_scope) == {WEB: 2}
+
+
+def test_what_was_known_before_is_gone_on_from() -> None:
+    feed = Feed()
+    last = feed.read(web=calls(5))
+    feed.edges.recall(BEGAN - timedelta(days=30), {(WEB, CHECKOUT): BEGAN, (CHECKOUT, WEB): BEGAN})
+    seen = feed.edges.seen()
+    assert seen.since == BEGAN - timedelta(days=30)
+    assert seen.last_used == {(WEB, CHECKOUT): last, (CHECKOUT, WEB): BEGAN}
