@@ -31,6 +31,7 @@ from policyd.daemon.mapping import MeshMapping
 from policyd.daemon.publishing import Publisher, reference_rules
 from policyd.daemon.recovery import Recovery
 from policyd.daemon.revoking import MeshRevoking
+from policyd.daemon.seen_edges import SeenEdges
 from policyd.daemon.serials import Serials
 from policyd.daemon.settings import Settings
 from policyd.daemon.troubles import Troubles
@@ -142,13 +143,21 @@ async def serve(settings: Settings, clock: Clock, stop: asyncio.Event) -> None:
         )
         decisions = ControllerDecisions(controller.promoted, elsewhere, clock)
         revoking = MeshRevoking(driver, xds, envoys, clock)
-        mapping = MeshMapping(driver, clock)
+        seen_edges = SeenEdges(settings.state / "seen-edges.json", clock)
+        seen_edges.recall(driver.edges)
+        stack.callback(lambda: seen_edges.keep(driver.edges.seen()))
         api, deciding = _answering(
             settings,
             controller,
             clock,
             lambda keeper: application(
-                controller, decisions, revoking, metrics, mapping=mapping, bundles=publisher, keeper=keeper
+                controller,
+                decisions,
+                revoking,
+                metrics,
+                mapping=MeshMapping(driver, clock),
+                bundles=publisher,
+                keeper=keeper,
             ),
         )
         if driver.promoted is not None:
@@ -160,7 +169,7 @@ async def serve(settings: Settings, clock: Clock, stop: asyncio.Event) -> None:
             driver.events.close()
             publisher.close()
 
-        others = [acknowledged.follow(ledger), recovery.watch(clock), *deciding]
+        others = [acknowledged.follow(ledger), seen_edges.follow(driver.edges), recovery.watch(clock), *deciding]
         await _together(controller, api, stop, end_feeds, *others)
 
 
