@@ -31,6 +31,7 @@ from policyd.daemon.mapping import MeshMapping
 from policyd.daemon.publishing import Publisher, reference_rules
 from policyd.daemon.recovery import Recovery
 from policyd.daemon.revoking import MeshRevoking
+from policyd.daemon.seen_edges import SeenEdges
 from policyd.daemon.serials import Serials
 from policyd.daemon.settings import Settings
 from policyd.daemon.troubles import Troubles
@@ -142,8 +143,10 @@ async def serve(settings: Settings, clock: Clock, stop: asyncio.Event) -> None:
             Serials(settings.state / "bundle", clock),
         )
         decisions = ControllerDecisions(controller.promoted, elsewhere, clock)
-        revoking = MeshRevoking(driver, wallet, xds, envoys, clock)
-        mapping = MeshMapping(driver, clock)
+        revoking, mapping = MeshRevoking(driver, wallet, xds, envoys, clock), MeshMapping(driver, clock)
+        seen_edges = SeenEdges(settings.state / "seen-edges.json", clock)
+        seen_edges.recall(driver.edges)
+        stack.callback(lambda: seen_edges.keep(driver.edges.seen()))
         api, deciding = _answering(
             settings,
             controller,
@@ -161,7 +164,7 @@ async def serve(settings: Settings, clock: Clock, stop: asyncio.Event) -> None:
             driver.events.close()
             publisher.close()
 
-        others = [acknowledged.follow(ledger), recovery.watch(clock), *deciding]
+        others = [acknowledged.follow(ledger), seen_edges.follow(driver.edges), recovery.watch(clock), *deciding]
         await _together(controller, api, stop, end_feeds, *others)
 
 

@@ -21,7 +21,10 @@ from policyd.telemetry.windows import together
 
 NOTES = (
     "mtls: by construction, not measured: a sidecar takes calls by mutual TLS only, and makes them so",
-    "latencies and errors are as the caller's sidecar saw them, after retries; latencies come up to 5 s later",
+    (
+        "errors and latencies are as the caller's sidecar saw them, after retries; latencies come up to 5 s later,"
+        " in whole milliseconds, and are estimated within buckets (1, 2, 5, 10, 20, 50, 100, ... ms)"
+    ),
     "unused: no request in the window; uses before `watched_since`, or by callers without a sidecar, are not known",
     (
         "denied by a callee: its sidecar counts reasons without callers, and a caller cannot tell a 401 or 403 of the"

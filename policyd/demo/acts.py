@@ -28,6 +28,8 @@ LEFT_ALONE = ("recommendations", "v2")
 """The canary that goes on by itself while nobody is at the wheel."""
 TAKEN = ("payments", 15_007)
 """The service on whose last host a port is taken, and the port that the mesh would move to."""
+_ROUNDS = 10
+"""How many times all sidecars are read before one that does not answer spoils the map."""
 _NOBODY_S = 2.0
 """How long there is no controller: long enough to see that requests do not need one."""
 
@@ -227,6 +229,37 @@ async def revert(story: Story) -> str:
     return f"four reverts: {good} back at v1 ({how}), {bad}'s quarantine gone, {OPENED} as it was"
 
 
+async def map_of_the_shop(story: Story) -> str:
+    """Every edge that carried requests, as its callers saw it, and those that rules allow and nobody ever used."""
+    found = await story.world.client.service_map()
+    for _ in range(_ROUNDS):
+        if not found["not_read"]:
+            break
+        # Whoever was not read in the last round cannot be said to be quiet; the next round is a tick away.
+        await story.pause(1.0)
+        found = await story.world.client.service_map()
+    used = [edge for edge in found["edges"] if edge["traffic"]["requests"]]
+    never = [edge for edge in found["edges"] if edge["unused"] and not edge["ever_used"]]
+    if not used or not never:
+        raise Stalled(f"{len(used)} edges are used and {len(never)} are not", hint=f"not read: {found['not_read']}")
+    lines = [f"{_ends(edge)}  {_traffic(edge['traffic'])}, mTLS, by {_rules(edge)}" for edge in used]
+    lines += [f"{_ends(edge)}  allowed by {_rules(edge)}, and never used" for edge in never]
+    return "\n      ".join((f"{len(used)} edges carry requests, {len(never)} allowed ones never did:", *lines))
+
+
+def _ends(edge: Json) -> str:
+    return " -> ".join(edge[end].removeprefix(f"{DEFAULT_NAMESPACE}/") for end in ("caller", "callee"))
+
+
+def _rules(edge: Json) -> str:
+    return ", ".join(rule.removeprefix(f"{DEFAULT_NAMESPACE}/") for rule in edge["rules"]) or "no rule"
+
+
+def _traffic(seen: Json) -> str:
+    timed = "" if seen["p50_ms"] is None else f", p50 {seen['p50_ms']:.1f} ms, p99 {seen['p99_ms']:.1f} ms"
+    return f"{seen['requests_per_s']:.1f}/s, {100 * seen['error_share']:.1f} % errors{timed}"
+
+
 ACTS: tuple[Act, ...] = (
     Act("first commit", "The first commit goes live", goes_live),
     Act("good canary", "A good canary: catalog v1 -> v2, one line", good_canary),
@@ -236,6 +269,7 @@ ACTS: tuple[Act, ...] = (
     Act("dangerous commit", "A commit opens payments to everyone", dangerous_commit),
     Act("denied call", "web calls payments, which no rule allows", denied_call),
     Act("revert", "git revert, four times", revert),
+    Act("map", "The map: who may call whom, who does, and which rules nobody needs", map_of_the_shop),
 )
 
 

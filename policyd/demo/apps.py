@@ -39,6 +39,8 @@ class Behaviour:
     calls: tuple[tuple[str, str], ...] = ()
     """(method, URL) of the calls made, in turn, through the sidecar before answering."""
     failing: float = 0.0
+    slow_s: float = 0.0
+    """How long every answer takes at the least."""
 
 
 class Instance:
@@ -56,6 +58,7 @@ class Instance:
         me = {"service": self._behaviour.service, "version": self._behaviour.version}
         if request.url.path == "/healthz":
             return JSONResponse(me)
+        await asyncio.sleep(self._behaviour.slow_s)
         if self._dice.random() < self._behaviour.failing:
             return JSONResponse({**me, "error": "on purpose"}, status_code=500, headers={INJECTED: "yes"})
         for method, url in self._behaviour.calls:

@@ -48,6 +48,11 @@ class Controller:
         answer: Json = (await self._client.post("/v1/explain", json={"input": question})).json()
         return answer
 
+    async def service_map(self) -> Json:
+        """`GET /v1/map`."""
+        found: Json = (await self._client.get("/v1/map")).json()
+        return found
+
     async def until(
         self,
         what: str,

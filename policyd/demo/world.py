@@ -84,8 +84,16 @@ class World:
             raise Stalled("the intents are not sound: " + "; ".join(str(f.message) for f in lowered.findings))
         return lowered.mesh
 
-    async def start_apps(self, calls: Calls, failing: Mapping[tuple[str, str], float]) -> None:
-        """Start the applications of all instances; `failing` is the share of failures by (service, version)."""
+    async def start_apps(
+        self,
+        calls: Calls,
+        failing: Mapping[tuple[str, str], float],
+        slow_s: Mapping[tuple[str, str], float] | None = None,
+    ) -> None:
+        """Start the applications of all instances.
+
+        By (service, version), `failing` is the share of failures and `slow_s` how long an answer takes at the least.
+        """
         mesh = self.mesh()
         behaviours = tuple(
             Behaviour(
@@ -96,6 +104,7 @@ class World:
                 proxy=proxy_of(node, mesh.settings.outbound_port),
                 calls=calls.get(node.service.name, ()),
                 failing=failing.get((node.service.name, node.version), 0.0),
+                slow_s=(slow_s or {}).get((node.service.name, node.version), 0.0),
             )
             for node in nodes(mesh)
         )

@@ -61,6 +61,7 @@ async def running(
     envoy_binary: Path,
     *,
     failing: Mapping[tuple[str, str], float] | None = None,
+    slow_s: Mapping[tuple[str, str], float] | None = None,
     deadline_s: float = 15.0,
 ) -> AsyncIterator[World]:
     """A mesh of these intent files, by their paths without `.yaml`, with every proxy in sync."""
@@ -71,7 +72,7 @@ async def running(
     repository = ShopRepository(folder / "repository", folder / "intents")
     async with World(folder, repository, envoy_binary, SystemClock()) as world:
         commit = repository.commit("the mesh")
-        await world.start_apps({}, failing or {})
+        await world.start_apps({}, failing or {}, slow_s)
         await world.start_controller(tick_s=0.25, deadline_s=deadline_s)
         await world.start_sidecars()
         await world.client.until("everyone in sync", lambda s: s["head"] == commit and all_in_sync(s), within_s=60)
