@@ -181,3 +181,9 @@ test_without_a_mesh_nothing_is_allowed if {
 	not authz.allow with input as request_with({}) with data.mesh as {}
 	authz.reason == "unknown-destination" with input as request_with({}) with data.mesh as {}
 }
+
+test_no_input_at_all_is_malformed if {
+	authz.reason == "malformed"
+	not authz.allow
+	authz.status == 403
+}
