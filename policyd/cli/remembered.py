@@ -10,7 +10,6 @@ import contextlib
 import hashlib
 import os
 import stat
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from typing import Any
 import orjson
 
 from policyd.base.content import digest
+from policyd.base.files import write_whole
 from policyd.guardrails.memory import Verdict
 from policyd.guardrails.verdict import Report
 
@@ -57,14 +57,7 @@ def write(path: Path, verdicts: Mapping[str, Verdict]) -> None:
     with contextlib.suppress(OSError, TypeError):  # a report with a lone surrogate is not worth a file
         content = orjson.dumps({key: [_plain(report) for report in verdicts[key]] for key in newest})
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".new-", delete=False) as file:
-            try:
-                file.write(hashlib.blake2b(content).digest() + content)
-                file.close()
-                Path(file.name).replace(path)
-            except BaseException:
-                Path(file.name).unlink(missing_ok=True)
-                raise
+        write_whole(path, hashlib.blake2b(content).digest() + content)
 
 
 def _own_bytes(path: Path) -> bytes:

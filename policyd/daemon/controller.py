@@ -311,7 +311,7 @@ class Controller:
 
     async def _resume(self) -> None:
         """After a restart, the rules of the commit that was taken last still hold. It may be gone from Git."""
-        head = self._driver.status().head
+        head = self._driver.head
         if not head:
             return
         try:

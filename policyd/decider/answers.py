@@ -127,7 +127,9 @@ class DataApi:
         if query.provenance:
             answer["provenance"] = self._provenance(loaded)
         if query.explain and loaded is not None:
-            answer["explanation"] = DOCUMENTS["policyd/authz/reasons"](loaded, _none(asked), utc_now())
+            answer["explanation"] = DOCUMENTS["policyd/authz/reasons"](
+                loaded, None if asked is _ABSENT else asked, utc_now()
+            )
         if query.metrics:
             answer["metrics"] = {"timer_server_handler_ns": handled}
         if result is not None:
@@ -303,10 +305,6 @@ def _json(text: bytes) -> Any:
         except TypeError as error:
             raise Malformed("it is nested too deeply") from error
     return value
-
-
-def _none(asked: Any) -> Any:
-    return None if asked is _ABSENT else asked
 
 
 def _merged(common: Any, own: Any) -> Any:

@@ -180,9 +180,7 @@ class Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """One header. Only those that matter are looked at."""
-        look = _SPELT.get(name, _ANY_CASE)
-        if look is _ANY_CASE:
-            look = _HEADERS.get(name.lower())
+        look = _SPELT[name] if name in _SPELT else _HEADERS.get(name.lower())
         if look is not None:
             look(self, value)
 
@@ -400,22 +398,6 @@ _HEADERS: dict[bytes, Callable[[Connection, bytes], None]] = {
     b"expect": Connection._expect,  # noqa: SLF001
 }
 """The headers that matter to the edge."""
-
-
-def _ANY_CASE(connection: Connection, value: bytes) -> None:  # noqa: N802
-    """Stands for a spelling that is looked up without its case."""
-
-
-_SPELT: dict[bytes, Callable[[Connection, bytes], None] | None] = {
-    b"Host": Connection._host,  # noqa: SLF001
-    b"host": Connection._host,  # noqa: SLF001
-    b"Content-Length": Connection._content_length,  # noqa: SLF001
-    b"content-length": Connection._content_length,  # noqa: SLF001
-    b"Content-Type": None,
-    b"content-type": None,
-    b"User-Agent": None,
-    b"Accept": None,
-    b"Accept-Encoding": None,
-    b"Connection": None,
-}
+_OTHERS = (b"content-type", b"user-agent", b"accept", b"accept-encoding", b"connection")
+_SPELT = {spelt: _HEADERS.get(name) for name in (*_HEADERS, *_OTHERS) for spelt in (name, name.title())}
 """What most clients send, as most of them write it: found without another spelling being made."""

@@ -10,8 +10,6 @@ A root that is distrusted goes first, and what it signed with it.
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -22,6 +20,7 @@ from cryptography.hazmat.primitives import hashes
 from pydantic import TypeAdapter, ValidationError
 
 from policyd.base.errors import Stalled
+from policyd.identity.private_file import write_over
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +82,7 @@ class RootRecord:
         if trusted == self.trusted and not self._unwritten:
             return
         try:
-            descriptor, temporary = tempfile.mkstemp(prefix=".trusted-roots-", dir=self._path.parent)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(_TRUSTED.dump_json(trusted))
-                file.flush()
-                os.fsync(file.fileno())
-            Path(temporary).replace(self._path)
+            write_over(self._path, _TRUSTED.dump_json(trusted))
         except OSError as error:
             raise Stalled(f"`{self._path}` cannot be written: {error.strerror}") from error
         self.trusted, self._unwritten = trusted, False
