@@ -8,34 +8,20 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema, model_validator
 
-from policyd.intents.http import Method
 from policyd.intents.kind import Intent, Many, Part
+from policyd.intents.resilience import Resilience
 from policyd.intents.units import (
     Address,
     AppAddress,
     Label,
     Objective,
     Path,
-    Share,
     Time,
     shown,
     unreadable,
 )
 
 _PERCENTILE = re.compile(r"[0-9]{1,2}(?:\.[0-9]{1,3})?")
-_STATUS = re.compile(r"[45][0-9]{2}")
-RETRY_CONDITIONS = ("connect-failure", "reset", "refused-stream", "gateway-error")
-
-
-def _retry_condition(value: object) -> str:
-    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-    if isinstance(text, str) and (text in RETRY_CONDITIONS or _STATUS.fullmatch(text)):
-        return text
-    raise unreadable(
-        f"`{shown(value)}` is not a reason to try again",
-        hint="one of " + ", ".join(f"`{known}`" for known in RETRY_CONDITIONS) + ", or a status from 400 to 599",
-        code="PD1106",
-    )
 
 
 def _percentile(value: object) -> str:
@@ -46,13 +32,6 @@ def _percentile(value: object) -> str:
     )
 
 
-RetryCondition = Annotated[
-    str,
-    PlainValidator(_retry_condition),
-    WithJsonSchema(
-        {"anyOf": [{"enum": list(RETRY_CONDITIONS)}, {"type": "integer", "minimum": 400, "maximum": 599}]}
-    ),
-]
 Percentile = Annotated[str, PlainValidator(_percentile), WithJsonSchema({"type": "string"})]
 
 
@@ -122,41 +101,6 @@ class ShortSlo(Part):
                 code="PD1104",
             )
         return self
-
-
-class Timeout(Part):
-    """Bounds of a call."""
-
-    request: Time = 15_000
-    """The whole call, further tries included."""
-    per_try: Time | None = None
-    """Each try; only the whole call is bounded unless you say so."""
-    connect: Time = 1_000
-    """Opening a connection."""
-    idle: Time = 300_000
-    """A connection or stream without traffic."""
-
-
-class Retry(Part):
-    """When a failed call is made again."""
-
-    attempts: Annotated[int, Field(ge=0, le=10)]
-    """How many further tries."""
-    on: Annotated[Many[RetryCondition], Field(min_length=1)] = ("connect-failure", "refused-stream")
-    """What is tried again: `connect-failure`, `reset`, `refused-stream`, `gateway-error`, or a status such as 503."""
-    methods: Many[Method] = ("GET", "HEAD", "OPTIONS", "PUT", "DELETE")
-    """The methods that may be sent twice."""
-    budget: Share = 2_000
-    """The largest share of active calls that may be further tries, so that retries never make an outage worse."""
-
-
-class Resilience(Part):
-    """How a call to the service is bounded and tried again."""
-
-    timeout: Timeout = Timeout()
-    """Bounds of a call."""
-    retries: Retry | None = None
-    """When a failed call is made again. Never, unless you say so."""
 
 
 class ServiceSpec(Part):

@@ -149,4 +149,23 @@ CODES = table(
         "A `Revocation` distrusts a root certificate by its SHA-256. Which roots a mesh has is no part of Git, so a "
         "check cannot tell whether it is one of them or a slip. The controller knows: `policyd revocations`.",
     ),
+    Explanation(
+        "PD1226",
+        "bounds that contradict each other",
+        "A circuit breaker bounds what a caller has open at once. A request that waits is under way, too, and each "
+        "connection carries one at least, so `pending` and `connections` are at most `requests`. Further tries are "
+        "bounded once: by `retries.budget` or by `circuitBreaker.retries`.",
+    ),
+    Explanation(
+        "PD1227",
+        "outlier detection that contradicts itself",
+        "An instance is left out for `baseTime`, then longer, up to `maxTime`. With `maxEjected: 100%` a fault that "
+        "all instances share, in a database for example, would leave nobody to answer.",
+    ),
+    Explanation(
+        "PD1228",
+        "outlier detection without effect",
+        "So many instances of the version that should serve are never left out: there are too few of them for the "
+        "share that `maxEjected` allows, or for a comparison of success rates.",
+    ),
 )

@@ -12,13 +12,12 @@ from policyd.base.diagnostics import Finding
 from policyd.intents import Document
 from policyd.intents.service import Endpoint as EndpointIntent
 from policyd.intents.service import HealthCheck as HealthCheckIntent
-from policyd.intents.service import Resilience as ResilienceIntent
 from policyd.intents.service import Service as ServiceIntent
 from policyd.intents.translate import nearest
+from policyd.lowering import resilience
 from policyd.lowering.memo import LoweringMemo, Piece
 from policyd.lowering.work import Work, said_by
 from policyd.model.names import Name
-from policyd.model.resilience import Resilience, Retries, Timeouts
 from policyd.model.service import Endpoint, HealthCheck, Protocol, Service, Split, Version
 
 
@@ -59,7 +58,7 @@ def _service(document: Document) -> Piece[_Said]:
             for name, version in sorted(spec.versions.items())
         ),
         split=Split.all_to(spec.version),
-        resilience=_resilience(spec.resilience),
+        resilience=resilience.lowered(spec.resilience),
         health_check=_health_check(spec.health_check),
         opaque_paths=spec.opaque_paths,
         upgrades=tuple(sorted(set(spec.upgrades))),
@@ -85,26 +84,6 @@ def _endpoint(endpoint: EndpointIntent, port: int) -> Endpoint:
         loopback = ipaddress.ip_address(endpoint.address).is_loopback
         app_address, app_port = (endpoint.address if loopback else "127.0.0.1"), port
     return Endpoint(endpoint.address, app_address, app_port, endpoint.zone or "")
-
-
-def _resilience(intent: ResilienceIntent) -> Resilience:
-    timeouts = Timeouts(
-        connect_ms=intent.timeout.connect,
-        request_ms=intent.timeout.request,
-        per_try_ms=intent.timeout.per_try or 0,
-        idle_ms=intent.timeout.idle,
-    )
-    if intent.retries is None:
-        return Resilience(timeouts)
-    return Resilience(
-        timeouts,
-        Retries(
-            attempts=intent.retries.attempts,
-            on=tuple(sorted(set(intent.retries.on))),
-            methods=tuple(sorted(set(intent.retries.methods))),
-            budget=intent.retries.budget,
-        ),
-    )
 
 
 def _health_check(intent: HealthCheckIntent | None) -> HealthCheck | None:
@@ -133,17 +112,7 @@ def _problems(document: Document) -> Iterator[Finding]:
         yield document.finding(
             "PD1210", "`healthCheck` asks for a path, and `tcp` has none", "spec", "healthCheck", at_key=True
         )
-    timeout = spec.resilience.timeout
-    if timeout.per_try is not None and timeout.per_try > timeout.request:
-        yield document.finding(
-            "PD1219",
-            "one try may last longer than the whole call",
-            "spec",
-            "resilience",
-            "timeout",
-            "perTry",
-            hint="`perTry` is at most `request`",
-        )
+    yield from resilience.problems(document)
 
 
 def _any_shared(groups: Iterable[tuple[str, ...]]) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from policyd.base.content import later
+
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
@@ -31,8 +33,52 @@ class Retries:
 
 
 @dataclass(frozen=True, slots=True)
+class CircuitBreaker:
+    """What one caller's sidecar may have open at once towards each version; 0: not bounded.
+
+    With `retries` the further tries are bounded by this number, and the budget does not hold.
+    """
+
+    connections: int = 0
+    pending: int = 0
+    requests: int = 0
+    retries: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SuccessRate:
+    """Leave out an instance whose success rate lies `deviations` (thousandths) below the mean of the instances.
+
+    Only among at least `instances` that had `requests` each in the last interval.
+    """
+
+    deviations: int
+    instances: int
+    requests: int
+
+
+@dataclass(frozen=True, slots=True)
+class OutlierDetection:
+    """When an instance is left out for a while: errors in a row (0: not looked at), or its success rate.
+
+    It is left out `base_ms` times the number of times that it was, at most `max_ms`; never more than `max_ejected`
+    (basis points) of a version's instances at once.
+    """
+
+    consecutive_errors: int = 0
+    consecutive_gateway_errors: int = 0
+    success_rate: SuccessRate | None = None
+    interval_ms: int = 10_000
+    base_ms: int = 30_000
+    max_ms: int = 300_000
+    max_ejected: int = 5_000
+
+
+@dataclass(frozen=True, slots=True)
 class Resilience:
     """All of it, for one service."""
 
     timeouts: Timeouts = Timeouts()
     retries: Retries = Retries()
+    circuit_breaker: CircuitBreaker | None = later(None)
+    outlier_detection: OutlierDetection | None = later(None)

@@ -65,6 +65,10 @@ def _service(base: Service, target: Service) -> Iterator[str]:
         yield "timeouts"
     if base.resilience.retries != target.resilience.retries:
         yield "retries"
+    if base.resilience.circuit_breaker != target.resilience.circuit_breaker:
+        yield "circuit breaker"
+    if base.resilience.outlier_detection != target.resilience.outlier_detection:
+        yield "outlier detection"
     if base.health_check != target.health_check:
         yield "health check"
     if base.opaque_paths != target.opaque_paths:

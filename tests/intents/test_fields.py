@@ -81,6 +81,14 @@ def issuer(said: str) -> str:
     return of_kind("Mesh", f"{{trustDomain: x, issuers: {{corp: {{issuer: i, {said}}}}}}}")
 
 
+def resilience(said: str) -> str:
+    return of_kind("Service", f"{{port: 1, versions: {{v: {{endpoints: []}}}}, version: v, resilience: {{{said}}}}}")
+
+
+def outliers(said: str) -> str:
+    return resilience(f"outlierDetection: {{consecutiveErrors: 5, {said}}}")
+
+
 # text, code, what is underlined, message, part of the hint
 CASES = [
     (rule(source="[{ipBlock: 10.0.0.1/8}]"), "PD1108", "10.0.0.1/8", "has bits beyond its prefix", "`10.0.0.0/8`"),
@@ -122,6 +130,15 @@ CASES = [
         "did you mean `allow`?",
     ),
     (of_kind("PolicyTest", "[]"), "PD1109", "[]", "`spec` needs at least 1", ""),
+    (resilience("circuitBreaker: {}"), "PD1104", "{}", "`circuitBreaker` bounds nothing", "connections: 100"),
+    (resilience("circuitBreaker: {requests: 0}"), "PD1109", "0", "`requests` must be at least 1", ""),
+    (resilience("circuitBreaker: {pending: -1}"), "PD1109", "-1", "`pending` must be at least 1", ""),
+    (resilience("circuitBreaker: {connections: 4294967295}"), "PD1109", "4294967295", "at most 1000000", ""),
+    (resilience("outlierDetection: {maxEjected: 10%}"), "PD1104", "{maxEjected: 10%}", "which errors count", "5"),
+    (outliers("baseTime: 0s"), "PD1109", "0s", "`0s` is no time at all", "1ms"),
+    (outliers("maxEjected: 0%"), "PD1109", "0%", "`0%` is not above 0%", ""),
+    (outliers("successRate: {instances: 2}"), "PD1109", "2", "`instances` must be at least 3", ""),
+    (outliers("successRate: {deviations: 0}"), "PD1109", "0", "`deviations`", ""),
     (service(more="  upgrades: [h2c]\n"), "PD1106", "h2c", "`h2c` is not a value of `upgrades`", "`websocket`"),
     ("kind: Mesh\n", "PD1104", "k", "the document needs `apiVersion`", "policyd.dev/v1alpha1"),
     ("apiVersion: openslo/v1\n", "PD1104", "a", "the document needs `kind`", "kind: Service"),

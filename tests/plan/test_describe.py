@@ -8,7 +8,7 @@ import pytest
 
 from policyd.model.mesh import Mesh
 from policyd.model.names import Name
-from policyd.model.resilience import Resilience, Retries, Timeouts
+from policyd.model.resilience import CircuitBreaker, OutlierDetection, Resilience, Retries, Timeouts
 from policyd.model.service import WHOLE, Protocol
 from policyd.plan.change import Change, Stage, Unit, WaveStage, WeightStage
 from policyd.plan.describe import describe, describe_stage
@@ -18,9 +18,16 @@ from policyd.testing import build
 def test_services(shop: Mesh) -> None:
     base = shop.services[Name.parse("web")]
     target = replace(
-        base, protocol=Protocol.GRPC, port=1, resilience=Resilience(Timeouts(1), Retries(1)), opaque_paths=True
+        base,
+        protocol=Protocol.GRPC,
+        port=1,
+        resilience=Resilience(Timeouts(1), Retries(1), CircuitBreaker(1), OutlierDetection(1)),
+        opaque_paths=True,
     )
-    said = "web: protocol http -> grpc, port 8080 -> 1, timeouts, retries, opaque paths"
+    said = (
+        "web: protocol http -> grpc, port 8080 -> 1, timeouts, retries, circuit breaker, outlier detection, "
+        "opaque paths"
+    )
     assert describe(Change(Unit.SERVICE, base.name, base, target)) == said
     assert describe(Change(Unit.SERVICE, base.name, None, base)) == "web: new service, v1 serves"
     assert describe(Change(Unit.SERVICE, Name("ops", "web"), base, None)) == "ops/web: removed"

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from envoy.config.cluster.v3 import circuit_breaker_pb2, cluster_pb2
+from envoy.config.cluster.v3 import cluster_pb2
 from envoy.config.core.v3 import protocol_pb2
 from envoy.config.endpoint.v3 import endpoint_components_pb2, endpoint_pb2
 from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2
@@ -20,16 +20,13 @@ from policyd.base.content import digest
 from policyd.compiler.naming import APP, cluster_name
 from policyd.model.mesh import Settings
 from policyd.model.names import dns_name, spiffe_id
-from policyd.model.resilience import Resilience
-from policyd.model.service import WHOLE, Endpoint, Protocol, Service, Version
-from policyd_compilers.envoy import tls
+from policyd.model.service import Endpoint, Protocol, Service, Version
+from policyd_compilers.envoy import breakers, outliers, tls
 from policyd_compilers.envoy.endpoints import socket_address
 from policyd_compilers.envoy.health import active_check
 from policyd_compilers.envoy.proto import boolean, milliseconds, pack, seconds, uint32
 from policyd_compilers.envoy.sources import ads
 
-UNBOUNDED = 2**32 - 1
-"""No limit. Envoy's own 1024/1024/1024/3 would refuse traffic that nobody asked it to refuse."""
 APP_IDLE_MS = 1_000
 """Idle connections to the application are closed first by us: a common server closes its own after 2 to 5 s, and a
 request sent at that instant is lost. A new loopback connection costs some 50 us."""
@@ -53,7 +50,10 @@ def destination(settings: Settings, service: Service, version: Version) -> Any:
     )
     mark_distrusted(message, settings.distrusted)
     _balance(message, panic=0.0)
-    _limits(message, service.resilience)
+    resilience = service.resilience
+    message.circuit_breakers.thresholds.append(breakers.thresholds(resilience.circuit_breaker, resilience.retries))
+    if resilience.outlier_detection is not None:
+        message.outlier_detection.CopyFrom(outliers.detection(resilience.outlier_detection))
     if service.health_check is not None:
         message.health_checks.append(
             active_check(service.health_check, host=dns_name(settings.trust_domain, service.name), mark=True)
@@ -96,7 +96,8 @@ def application(service: Service, endpoint: Endpoint) -> Any:
     )
     # Panic at 100 %: the check of our own application answers callers' checks and never cuts requests off here.
     _balance(message, panic=100.0)
-    _limits(message, service.resilience)
+    # Callers bound what they send; here nothing is refused that they let through.
+    message.circuit_breakers.thresholds.append(breakers.thresholds(None, service.resilience.retries))
     if service.health_check is not None:
         message.health_checks.append(active_check(service.health_check, host=service.name.name, mark=False))
     options = _options(service.protocol, idle_ms=APP_IDLE_MS, alpn=False)
@@ -109,21 +110,6 @@ def _balance(message: Any, *, panic: float) -> None:
     message.lb_policy = cluster_pb2.Cluster.LEAST_REQUEST
     message.least_request_lb_config.choice_count.CopyFrom(uint32(2))
     message.common_lb_config.healthy_panic_threshold.CopyFrom(percent_pb2.Percent(value=panic))
-
-
-def _limits(message: Any, resilience: Resilience) -> None:
-    """Bounds on what is open at once. Retries are bounded by a share of the active requests, as the intent says."""
-    message.circuit_breakers.thresholds.append(
-        circuit_breaker_pb2.CircuitBreakers.Thresholds(
-            max_connections=uint32(UNBOUNDED),
-            max_pending_requests=uint32(UNBOUNDED),
-            max_requests=uint32(UNBOUNDED),
-            retry_budget=circuit_breaker_pb2.CircuitBreakers.Thresholds.RetryBudget(
-                budget_percent=percent_pb2.Percent(value=resilience.retries.budget * 100 / WHOLE),
-                min_retry_concurrency=uint32(3),
-            ),
-        )
-    )
 
 
 def _options(protocol: Protocol, *, idle_ms: int, alpn: bool) -> Any:

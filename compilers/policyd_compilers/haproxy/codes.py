@@ -24,4 +24,18 @@ CODES = table(
         "HAProxy bounds connecting and each wait for the server, not the whole call. With `perTry` each try waits so "
         "long, else as long as `request` says. Tries add up, and an answer that never stops coming is never cut off.",
     ),
+    Explanation(
+        "PD1309",
+        "a breaker that haproxy has not",
+        "HAProxy counts the requests under way to a version, and refuses one too many with 503. It pools connections "
+        "and queues for each server, so it has no bound on the connections or the waiting requests of a version, nor "
+        "on further tries under way.",
+    ),
+    Explanation(
+        "PD1310",
+        "no outlier detection",
+        "HAProxy can take a server out after errors, but any number of them at once, and only a health check brings "
+        "one back. A fault that all instances share would leave nobody to answer, which is what `maxEjected` "
+        "promises not to happen; so nobody is left out.",
+    ),
 )

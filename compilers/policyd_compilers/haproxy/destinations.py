@@ -11,7 +11,7 @@ from policyd.compiler.artifact import Artifact
 from policyd.model.mesh import Settings
 from policyd.model.names import dns_name
 from policyd.model.service import Protocol, Service, Version
-from policyd_compilers.haproxy import health, retries, tls, upgrades
+from policyd_compilers.haproxy import breakers, health, retries, tls, upgrades
 from policyd_compilers.haproxy.endpoints import socket_address
 from policyd_compilers.haproxy.names import backend, destination_file
 from policyd_compilers.haproxy.text import artifact, milliseconds, section
@@ -36,6 +36,7 @@ def _lines(settings: Settings, service: Service, version: Version) -> Iterator[s
     yield "balance random(2)"
     yield f"timeout connect {milliseconds(timeouts.connect_ms)}"
     yield f"timeout server {milliseconds(timeouts.per_try_ms or timeouts.request_ms)}"
+    yield from breakers.rules(service.resilience.circuit_breaker)
     yield from retries.rules(service.resilience.retries)
     yield "http-reuse always"
     yield from upgrades.silence(service)

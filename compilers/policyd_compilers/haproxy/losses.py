@@ -18,7 +18,7 @@ def of_service(service: Service) -> tuple[Loss, ...]:
     """What is lost of a service, wherever it is compiled."""
     if service.protocol is Protocol.TCP:
         return losses.of_protocol(service)
-    return tuple(_of_retries(service)) + tuple(_of_timeouts(service))
+    return (*_of_retries(service), *_of_timeouts(service), *_of_breaker(service), *_of_outliers(service))
 
 
 def _of_retries(service: Service) -> Iterator[Loss]:
@@ -58,4 +58,31 @@ def _of_timeouts(service: Service) -> Iterator[Loss]:
         f"`{service.name}` bounds the whole call to {timeouts.request_ms} ms; haproxy bounds each wait for an "
         f"answer, to {each} ms",
         hint="a call that is tried again, or an answer that comes in drops, may take longer",
+    )
+
+
+def _of_breaker(service: Service) -> Iterator[Loss]:
+    breaker = service.resilience.circuit_breaker
+    if breaker is None:
+        return
+    bounds = {"connections": breaker.connections, "pending": breaker.pending, "retries": breaker.retries}
+    if lost := [f"`{name}: {bound}`" for name, bound in bounds.items() if bound]:
+        yield Loss(
+            "PD1309",
+            Severity.WARNING,
+            Key("Service", service.name),
+            f"`{service.name}` bounds {', '.join(lost)}, which haproxy cannot: that is left out",
+            hint="`requests` holds in every data plane",
+        )
+
+
+def _of_outliers(service: Service) -> Iterator[Loss]:
+    if service.resilience.outlier_detection is None:
+        return
+    yield Loss(
+        "PD1310",
+        Severity.WARNING,
+        Key("Service", service.name),
+        f"`{service.name}` has outlier detection, which haproxy cannot bound by time or share: nobody is left out",
+        hint="a health check finds instances that are gone",
     )

@@ -6,7 +6,12 @@ from policyd.compiler.rules import MESSAGES
 from policyd.model.names import Name
 
 UPGRADE = "upgrade-not-offered"
-_MESSAGES = {**MESSAGES, UPGRADE: "connections are not upgraded to other protocols"}
+OVERFLOW = "overflow"
+_MESSAGES = {
+    **MESSAGES,
+    UPGRADE: "connections are not upgraded to other protocols",
+    OVERFLOW: "as many requests as the service allows a caller are under way",
+}
 _JSON = "%[{},json(utf8s)]"
 
 

@@ -20,9 +20,9 @@ from policyd.model.mesh import Mesh
 from policyd.model.names import Name
 from policyd.model.node import Node, nodes
 from policyd.model.paths import PathPattern
-from policyd.model.resilience import Resilience, Retries
+from policyd.model.resilience import CircuitBreaker, OutlierDetection, Resilience, Retries
 from policyd.model.service import HealthCheck, Protocol, Split
-from policyd_compilers.envoy import COMPILER, rbac
+from policyd_compilers.envoy import COMPILER, breakers, clusters, outliers, rbac
 from policyd_compilers.envoy.proto import CLUSTER, ENDPOINTS, LISTENER, ROUTES
 from policyd_compilers.envoy.render import parse
 from tests.compilers.meshes import PAYMENTS, WEB, endpoint, mesh, rule, service, shop, with_service
@@ -256,3 +256,34 @@ def test_the_bootstrap_names_the_node_and_the_control_plane() -> None:
     assert "DELTA_GRPC" in text
     assert "max_interval: 2s" in text  # a controller that was away for long is found again at once
     assert "/run/admin.sock" in text
+
+
+def test_every_kind_of_outlier_is_switched_on_or_off_by_name() -> None:
+    made = outliers.detection(OutlierDetection(consecutive_errors=5))
+    switches = [field.name for field in made.DESCRIPTOR.fields if field.name.startswith("enforcing_")]
+    assert {name: getattr(made, name).value for name in switches if made.HasField(name)} == {
+        name: 100 if name == "enforcing_consecutive_5xx" else 0 for name in switches
+    }
+
+
+@pytest.mark.parametrize("breaker", [None, CircuitBreaker(requests=7), CircuitBreaker(retries=7)])
+def test_no_bound_of_a_breaker_is_left_to_envoy(breaker: CircuitBreaker | None) -> None:
+    made = breakers.thresholds(breaker, Retries(budget=1_000))
+    assert made.max_requests.value == (breaker.requests if breaker and breaker.requests else breakers.UNBOUNDED)
+    assert made.max_connections.value == made.max_pending_requests.value == breakers.UNBOUNDED
+    # Beside a budget, Envoy ignores the number.
+    assert made.HasField("max_retries") is not made.HasField("retry_budget")
+    assert made.max_retries.value == (breaker.retries if breaker else 0)
+
+
+def test_what_a_breaker_bounds_never_binds_the_application_behind_its_own_sidecar() -> None:
+    breaker = Resilience(circuit_breaker=CircuitBreaker(1, 1, 1, 1), outlier_detection=OutlierDetection(1))
+    payments = replace(shop().services[PAYMENTS], resilience=breaker)
+    own = clusters.application(payments, payments.versions[0].endpoints[0])
+    assert own.circuit_breakers.thresholds[0].max_requests.value == breakers.UNBOUNDED
+    assert not own.HasField("outlier_detection")
+
+
+def test_a_service_that_uses_neither_keeps_its_name() -> None:
+    at_rest = shop().services[PAYMENTS]
+    assert replace(at_rest, resilience=Resilience()).digest == at_rest.digest == "77681351cbce303a"

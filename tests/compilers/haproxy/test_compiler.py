@@ -18,7 +18,7 @@ from policyd.model.mesh import Mesh
 from policyd.model.names import Name, common_name
 from policyd.model.node import nodes
 from policyd.model.paths import PathPattern
-from policyd.model.resilience import Resilience, Retries, Timeouts
+from policyd.model.resilience import CircuitBreaker, OutlierDetection, Resilience, Retries, Timeouts
 from policyd.model.service import HeaderMatch, Protocol, Split
 from policyd_compilers.haproxy import COMPILER
 from policyd_compilers.haproxy.text import argument, literal, word
@@ -163,7 +163,12 @@ def test_losses_say_what_haproxy_cannot() -> None:
     queue = replace(service(Name("pay", "queue"), v1=["10.0.5.1"]), protocol=Protocol.TCP)
     odd = replace(
         service(Name("pay", "odd"), v1=["10.0.6.1"]),
-        resilience=Resilience(Timeouts(request_ms=0), Retries(2, ("timeout", "503", "429", "refused-stream"))),
+        resilience=Resilience(
+            Timeouts(request_ms=0),
+            Retries(2, ("timeout", "503", "429", "refused-stream")),
+            CircuitBreaker(pending=1),
+            OutlierDetection(5),
+        ),
         opaque_paths=True,
     )
     trace = replace(rule(odd.name), permits=(Permit(("TRACE",), (PathPattern.parse("/x"),)),))
@@ -175,9 +180,10 @@ def test_losses_say_what_haproxy_cannot() -> None:
     }
     error, warning, info = Severity.ERROR, Severity.WARNING, Severity.INFO
     retries = [("PD1302", warning), ("PD1302", warning), ("PD1305", info), ("PD1306", warning)]
+    left_out = [("PD1309", warning), ("PD1310", warning)]
     assert found["pay/queue/v1/10.0.5.1"] == [("PD1301", error)]
-    assert found["pay/odd/v1/10.0.6.1"] == [("PD1303", error), ("PD1304", error), *retries]
-    assert found["shop/web/v1/10.0.0.1"] == [*retries, ("PD1301", error)]
+    assert found["pay/odd/v1/10.0.6.1"] == [("PD1303", error), ("PD1304", error), *retries, *left_out]
+    assert found["shop/web/v1/10.0.0.1"] == [*retries, *left_out, ("PD1301", error)]
     assert "20-inbound.cfg" not in files(compiled["pay/queue/v1/10.0.5.1"])
     assert not [name for name in files(compiled["shop/web/v1/10.0.0.1"]) if "queue" in name]
     odd_rules = files(compiled["pay/odd/v1/10.0.6.1"])["20-inbound.cfg"]

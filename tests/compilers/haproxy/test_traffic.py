@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from policyd.model.access import Mode
+from policyd.model.resilience import CircuitBreaker, Resilience
 from policyd.model.service import HealthCheck, Split
 from tests.compilers.haproxy.proxies import HAProxies, asked, statistics
 from tests.compilers.meshes import PAYMENTS, WEB, mesh, rule, service
@@ -119,3 +121,20 @@ def test_a_process_that_was_replaced_ends_with_its_idle_connections(world: RealM
         assert world.processes[node].wait(timeout=20) == 0
         with pytest.raises(OSError):
             peer.send("GET", "/v1/a")
+
+
+def test_a_breaker_opens_and_closes(haproxy_binary: Path) -> None:
+    net = loopback(os.getpid() + 44)
+    resilience = Resilience(circuit_breaker=CircuitBreaker(requests=1))
+    payments = replace(service(PAYMENTS, v1=[net + "1"]), resilience=resilience)
+    the_mesh = mesh([payments, service(WEB, v1=[net + "2"])], (PAYMENTS, rule(PAYMENTS)))
+    caller = the_mesh.services[WEB].versions[0].endpoints[0]
+    with running(the_mesh, HAProxies(haproxy_binary)) as world, world.app_of(caller) as web:
+        with world.app_of(caller) as slow, ThreadPoolExecutor(1) as aside:
+            held = aside.submit(slow.send, "GET", "/slow", headers={"x-test-delay": "3"})
+            world.until(lambda: len(world.waiting(PAYMENTS, "/slow")) == 1)
+            refused = web.send("GET", "/too-much")
+            assert (refused.status, refused.body["error"]["reason"]) == (503, "overflow")
+            assert held.result().status == 200
+        assert world.logged(f"shop/web/v1/{net}2", "/too-much")["flags"] == "PR"  # refused by the proxy
+        assert web.send("GET", "/fits").status == 200
