@@ -27,6 +27,8 @@ NO_VALID_TOKEN = "no-valid-token"  # noqa: S105
 """401: a rule would allow the request, had it come with a token that can be believed."""
 NOT_IN_SCOPE = "denied-not-in-scope"
 """403, from the caller's own sidecar: no rule lets this service call this host."""
+RATE_LIMITED = "rate-limited"
+"""429: an access rule let the request in, and it is one too many."""
 MESSAGES = {
     NOT_CANONICAL: "the request is not canonical: see method, host and path",
     REVOKED: "this caller has been cut off",
@@ -34,6 +36,7 @@ MESSAGES = {
     NO_RULE_FOR_REQUEST: "the access rules for this caller do not allow this method and path",
     NO_VALID_TOKEN: "the access rules ask for a valid token in `authorization: Bearer`",
     NOT_IN_SCOPE: "no access rule lets this service call this host",
+    RATE_LIMITED: "the service takes no more requests like this one for now: see `retry-after`",
 }
 """What a caller is told beside the reason."""
 WOULD_ALLOW = "would-allow"

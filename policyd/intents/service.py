@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema, model_validator
 
 from policyd.intents.kind import Intent, Many, Part
+from policyd.intents.rate_limit import RateLimit
 from policyd.intents.resilience import Resilience
 from policyd.intents.units import (
     Address,
@@ -120,6 +121,8 @@ class ServiceSpec(Part):
     """What callers may rely on, in short form."""
     resilience: Resilience = Resilience()
     """How a call to the service is bounded and tried again."""
+    rate_limit: Many[RateLimit] = ()
+    """How many requests each instance takes in a time. A request falls under every limit that it fits."""
     opaque_paths: bool = False
     """For object stores and registries, whose paths carry `%2F`: paths are not judged, and access rules cannot
     name any."""

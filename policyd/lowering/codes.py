@@ -168,4 +168,16 @@ CODES = table(
         "So many instances of the version that should serve are never left out: there are too few of them for the "
         "share that `maxEjected` allows, or for a comparison of success rates.",
     ),
+    Explanation(
+        "PD1276",
+        "a rate limit that cannot hold",
+        "A rate limit counts requests of a service in a time between a second and a day. `tcp` has no requests, and "
+        "with opaque paths nobody reads a path. Two limits that count the same requests in the same time contradict "
+        "each other.",
+    ),
+    Explanation(
+        "PD1277",
+        "a rate limit without effect",
+        "All callers together may not have more than the limit leaves to each of them, so it never refuses anything.",
+    ),
 )

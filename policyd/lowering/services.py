@@ -14,7 +14,7 @@ from policyd.intents.service import Endpoint as EndpointIntent
 from policyd.intents.service import HealthCheck as HealthCheckIntent
 from policyd.intents.service import Service as ServiceIntent
 from policyd.intents.translate import nearest
-from policyd.lowering import resilience
+from policyd.lowering import rate_limits, resilience
 from policyd.lowering.memo import LoweringMemo, Piece
 from policyd.lowering.work import Work, said_by
 from policyd.model.names import Name
@@ -62,6 +62,7 @@ def _service(document: Document) -> Piece[_Said]:
         health_check=_health_check(spec.health_check),
         opaque_paths=spec.opaque_paths,
         upgrades=tuple(sorted(set(spec.upgrades))),
+        rate_limits=rate_limits.lowered(spec.rate_limit),
     )
     endpoints = [endpoint for version in service.versions for endpoint in version.endpoints]
     said = _Said(
@@ -113,6 +114,7 @@ def _problems(document: Document) -> Iterator[Finding]:
             "PD1210", "`healthCheck` asks for a path, and `tcp` has none", "spec", "healthCheck", at_key=True
         )
     yield from resilience.problems(document)
+    yield from rate_limits.problems(document)
 
 
 def _any_shared(groups: Iterable[tuple[str, ...]]) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from policyd.base.content import digest, later
 from policyd.model.names import Name
+from policyd.model.rate_limit import RateLimit
 from policyd.model.resilience import Resilience
 
 WHOLE = 10_000
@@ -102,6 +103,8 @@ class Service:
     opaque_paths: bool = False
     upgrades: tuple[str, ...] = later(())
     """Protocols that a request may switch to (`websocket`), sorted; every other upgrade is refused."""
+    rate_limits: tuple[RateLimit, ...] = later(())
+    """What each instance takes in a time."""
     _digest: str = field(init=False, compare=False, repr=False, default="")
 
     @property

@@ -71,6 +71,8 @@ def _service(base: Service, target: Service) -> Iterator[str]:
         yield "outlier detection"
     if base.health_check != target.health_check:
         yield "health check"
+    if base.rate_limits != target.rate_limits:
+        yield "rate limits"
     if base.opaque_paths != target.opaque_paths:
         yield "opaque paths" if target.opaque_paths else "judged paths"
 

@@ -85,6 +85,10 @@ def resilience(said: str) -> str:
     return of_kind("Service", f"{{port: 1, versions: {{v: {{endpoints: []}}}}, version: v, resilience: {{{said}}}}}")
 
 
+def limits(said: str) -> str:
+    return of_kind("Service", f"{{port: 1, versions: {{v: {{endpoints: []}}}}, version: v, rateLimit: [{said}]}}")
+
+
 def outliers(said: str) -> str:
     return resilience(f"outlierDetection: {{consecutiveErrors: 5, {said}}}")
 
@@ -130,6 +134,10 @@ CASES = [
         "did you mean `allow`?",
     ),
     (of_kind("PolicyTest", "[]"), "PD1109", "[]", "`spec` needs at least 1", ""),
+    (limits("{requests: 0}"), "PD1109", "0", "`requests` must be at least 1", ""),
+    (limits("{per: 1s}"), "PD1104", "{per: 1s}", "needs `requests`", ""),
+    (limits("{requests: 1, each: host}"), "PD1106", "host", "`host` is not a value of `each`", "`caller`"),
+    (limits("{requests: 1, paths: [a]}"), "PD1110", "a", "does not start with `/`", ""),
     (resilience("circuitBreaker: {}"), "PD1104", "{}", "`circuitBreaker` bounds nothing", "connections: 100"),
     (resilience("circuitBreaker: {requests: 0}"), "PD1109", "0", "`requests` must be at least 1", ""),
     (resilience("circuitBreaker: {pending: -1}"), "PD1109", "-1", "`pending` must be at least 1", ""),

@@ -8,6 +8,7 @@ import pytest
 
 from policyd.model.mesh import Mesh
 from policyd.model.names import Name
+from policyd.model.rate_limit import RateLimit
 from policyd.model.resilience import CircuitBreaker, OutlierDetection, Resilience, Retries, Timeouts
 from policyd.model.service import WHOLE, Protocol
 from policyd.plan.change import Change, Stage, Unit, WaveStage, WeightStage
@@ -23,10 +24,11 @@ def test_services(shop: Mesh) -> None:
         port=1,
         resilience=Resilience(Timeouts(1), Retries(1), CircuitBreaker(1), OutlierDetection(1)),
         opaque_paths=True,
+        rate_limits=(RateLimit(1, 1_000, 1),),
     )
     said = (
         "web: protocol http -> grpc, port 8080 -> 1, timeouts, retries, circuit breaker, outlier detection, "
-        "opaque paths"
+        "rate limits, opaque paths"
     )
     assert describe(Change(Unit.SERVICE, base.name, base, target)) == said
     assert describe(Change(Unit.SERVICE, base.name, None, base)) == "web: new service, v1 serves"

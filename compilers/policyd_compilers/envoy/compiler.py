@@ -164,7 +164,7 @@ def _endpoints(settings: Settings, service: Name, version: Version, memo: Memo) 
 def _inbound_routes(settings: Settings, service: Service, access: Access, memo: Memo) -> Artifact:
     key = (
         "inbound", settings.digest, access.digest, service.resilience.timeouts, service.opaque_paths, service.port,
-        service.upgrades,
+        service.upgrades, service.protocol, service.rate_limits,
     )  # fmt: skip
     return memo.get(
         key,

@@ -16,7 +16,18 @@ from policyd.model.access import Access
 from policyd.model.mesh import Settings
 from policyd.model.names import Name
 from policyd.model.service import Service
-from policyd_compilers.envoy import access_log, canonical, health, manager, rbac, replies, tls, tokens, upgrades
+from policyd_compilers.envoy import (
+    access_log,
+    canonical,
+    health,
+    manager,
+    rate_limits,
+    rbac,
+    replies,
+    tls,
+    tokens,
+    upgrades,
+)
 from policyd_compilers.envoy.endpoints import socket_address
 from policyd_compilers.envoy.proto import boolean, milliseconds, pack, seconds, uint32
 
@@ -64,13 +75,14 @@ def reads(service: Service, access: Access) -> Hashable:
         service.health_check,
         service.opaque_paths,
         service.upgrades,
+        bool(service.rate_limits),
         tokens.asked(access),
         access.revoked,
     )
 
 
 def connection_manager(settings: Settings, service: Service, access: Access) -> Any:
-    """The manager: `not-canonical` first, the health answer, tokens where rules ask, the access rules, the router."""
+    """The manager: `not-canonical` first, the health answer, tokens where rules ask, access rules, limits."""
     timeouts = service.resilience.timeouts
     message = manager.base(
         INBOUND,
@@ -89,7 +101,7 @@ def connection_manager(settings: Settings, service: Service, access: Access) -> 
     )
     message.forward_client_cert_details = _Manager.SANITIZE_SET
     message.set_current_client_cert_details.uri = True
-    message.local_reply_config.CopyFrom(replies.inbound())
+    message.local_reply_config.CopyFrom(replies.inbound(limited=bool(service.rate_limits)))
     message.access_log.append(access_log.inbound())
     manager.add_filter(message, "policyd.canonical", canonical.filter_config(opaque_paths=service.opaque_paths))
     if service.health_check is not None:
@@ -98,6 +110,8 @@ def connection_manager(settings: Settings, service: Service, access: Access) -> 
     if believing is not None:
         manager.add_filter(message, tokens.FILTER, believing)
     manager.add_filter(message, rbac.FILTER, rbac.deny_all())
+    if service.rate_limits:
+        manager.add_filter(message, rate_limits.FILTER, rate_limits.unlimited())
     manager.add_router(message)
     return message
 
@@ -121,6 +135,9 @@ def routes(settings: Settings, service: Service, access: Access) -> Any:
 
     The bound of the call as a whole holds here too, so that no attempt outlives the callers' patience.
     """
+    overrides = {rbac.FILTER: pack(rbac.per_route(settings, service, access))}
+    if service.rate_limits:
+        overrides[rate_limits.FILTER] = pack(rate_limits.per_route(service))
     host = route_components_pb2.VirtualHost(
         name=INBOUND,
         domains=["*"],
@@ -134,7 +151,7 @@ def routes(settings: Settings, service: Service, access: Access) -> Any:
             )
             for match, offered, timeout_ms in upgrades.routes(service, service.resilience.timeouts.request_ms)
         ],
-        typed_per_filter_config={rbac.FILTER: pack(rbac.per_route(settings, service, access))},
+        typed_per_filter_config=overrides,
     )
     return route_pb2.RouteConfiguration(
         name=route_config_name(service.name), virtual_hosts=[host], validate_clusters=boolean(False)

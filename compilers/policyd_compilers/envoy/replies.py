@@ -19,17 +19,19 @@ from policyd.compiler.rules import (
     NO_VALID_TOKEN,
     NOT_CANONICAL,
     NOT_IN_SCOPE,
+    RATE_LIMITED,
     REVOKED,
 )
 from policyd.model.names import Name
 from policyd_compilers.envoy.proto import pack, struct, uint32
 
 _NONE: Mapping[str, str] = MappingProxyType({})
+_CALLER = "%DOWNSTREAM_PEER_URI_SAN%"
 _DENIED = "rbac_access_denied_matched_policy[{}]"
 
 
 @cache
-def inbound() -> Any:
+def inbound(*, limited: bool) -> Any:
     """The mapping of the inbound listener: a denial stays 403 and says why, save two that have a better status.
 
     `not-canonical` becomes 400. Where only a token is missing, 401 says what to bring (RFC 6750, section 3).
@@ -43,6 +45,10 @@ def inbound() -> Any:
         _denial(NO_RULE_FOR_CALLER),
         _denial(NO_RULE_FOR_REQUEST),
     ]
+    if limited:
+        mappers.append(
+            _mapper("local_rate_limited", _body(RATE_LIMITED, message=MESSAGES[RATE_LIMITED], caller=_CALLER))
+        )
     return http_connection_manager_pb2.LocalReplyConfig(mappers=mappers, body_format=_body("%RESPONSE_CODE_DETAILS%"))
 
 
@@ -55,7 +61,7 @@ def outbound(caller: Name) -> Any:
 
 
 def _denial(policy: str, status: int = 0, headers: Mapping[str, str] = _NONE) -> Any:
-    body = _body(policy, message=MESSAGES[policy], caller="%DOWNSTREAM_PEER_URI_SAN%")
+    body = _body(policy, message=MESSAGES[policy], caller=_CALLER)
     return _mapper(_DENIED.format(policy), body, status, headers)
 
 

@@ -38,4 +38,10 @@ CODES = table(
         "one back. A fault that all instances share would leave nobody to answer, which is what `maxEjected` "
         "promises not to happen; so nobody is left out.",
     ),
+    Explanation(
+        "PD1333",
+        "no rate limit",
+        "HAProxy counts requests in a sliding window, which has no burst: what a token bucket lets through would be "
+        "refused, or the other way round. Limits that differ between data planes are left out and said.",
+    ),
 )

@@ -18,7 +18,13 @@ def of_service(service: Service) -> tuple[Loss, ...]:
     """What is lost of a service, wherever it is compiled."""
     if service.protocol is Protocol.TCP:
         return losses.of_protocol(service)
-    return (*_of_retries(service), *_of_timeouts(service), *_of_breaker(service), *_of_outliers(service))
+    return (
+        *_of_retries(service),
+        *_of_timeouts(service),
+        *_of_breaker(service),
+        *_of_outliers(service),
+        *_of_limits(service),
+    )
 
 
 def _of_retries(service: Service) -> Iterator[Loss]:
@@ -85,4 +91,16 @@ def _of_outliers(service: Service) -> Iterator[Loss]:
         Key("Service", service.name),
         f"`{service.name}` has outlier detection, which haproxy cannot bound by time or share: nobody is left out",
         hint="a health check finds instances that are gone",
+    )
+
+
+def _of_limits(service: Service) -> Iterator[Loss]:
+    if not service.rate_limits:
+        return
+    yield Loss(
+        "PD1333",
+        Severity.WARNING,
+        Key("Service", service.name),
+        f"`{service.name}` limits how many requests it takes, which haproxy is not made to do: none is refused",
+        hint="`circuitBreaker.requests` bounds in every data plane what a caller has under way",
     )

@@ -18,6 +18,7 @@ from policyd.model.mesh import Mesh
 from policyd.model.names import Name, common_name
 from policyd.model.node import nodes
 from policyd.model.paths import PathPattern
+from policyd.model.rate_limit import RateLimit
 from policyd.model.resilience import CircuitBreaker, OutlierDetection, Resilience, Retries, Timeouts
 from policyd.model.service import HeaderMatch, Protocol, Split
 from policyd_compilers.haproxy import COMPILER
@@ -170,6 +171,7 @@ def test_losses_say_what_haproxy_cannot() -> None:
             OutlierDetection(5),
         ),
         opaque_paths=True,
+        rate_limits=(RateLimit(1, 1_000, 1),),
     )
     trace = replace(rule(odd.name), permits=(Permit(("TRACE",), (PathPattern.parse("/x"),)),))
     the_mesh = mesh([queue, odd, service(WEB, v1=["10.0.0.1"])], (queue.name, rule(queue.name)), (odd.name, trace))
@@ -180,7 +182,7 @@ def test_losses_say_what_haproxy_cannot() -> None:
     }
     error, warning, info = Severity.ERROR, Severity.WARNING, Severity.INFO
     retries = [("PD1302", warning), ("PD1302", warning), ("PD1305", info), ("PD1306", warning)]
-    left_out = [("PD1309", warning), ("PD1310", warning)]
+    left_out = [("PD1309", warning), ("PD1310", warning), ("PD1333", warning)]
     assert found["pay/queue/v1/10.0.5.1"] == [("PD1301", error)]
     assert found["pay/odd/v1/10.0.6.1"] == [("PD1303", error), ("PD1304", error), *retries, *left_out]
     assert found["shop/web/v1/10.0.0.1"] == [*retries, *left_out, ("PD1301", error)]
