@@ -81,7 +81,6 @@ class Connection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._reader: Reader
         self._transport: Any = None
-        self._peer = ""
         self._waiting: deque[Exchange | Refusal] = deque()
         self._backlog = b""
         self._asked: asyncio.Future[bytes] | None = None
@@ -99,9 +98,9 @@ class Connection(asyncio.Protocol):
         self._transport = transport
         transport.set_write_buffer_limits(high=self._limits.unsent)
         peer = transport.get_extra_info("peername") or ("", 0)
-        self._peer = f"[{peer[0]}]:{peer[1]}" if ":" in peer[0] else f"{peer[0]}:{peer[1]}"
+        address = f"[{peer[0]}]:{peer[1]}" if ":" in peer[0] else f"{peer[0]}:{peer[1]}"
         self._reader = Reader(
-            self._peer, self._limits, self._edge.known, taken=self._waiting.append, go_on=self._say_go_on
+            address.encode(), self._limits, self._edge.known, taken=self._waiting.append, go_on=self._say_go_on
         )
         self.deadline = self._loop.time() + self._limits.request_s
         self._edge.add(self)

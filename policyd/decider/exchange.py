@@ -11,7 +11,10 @@ import orjson
 
 
 class Exchange:
-    """A whole request. `target` is what stands in the request line; header values are as they were sent."""
+    """A whole request of `peer` (`address:port`).
+
+    `target` is what stands in the request line; header values are as they were sent.
+    """
 
     __slots__ = ("authorization", "body", "encoding", "keep_alive", "method", "peer", "target")
 
@@ -19,7 +22,7 @@ class Exchange:
         self,
         method: bytes,
         target: bytes,
-        peer: str,
+        peer: bytes,
         body: bytes = b"",
         *,
         authorization: bytes = b"",

@@ -45,7 +45,7 @@ class KnownHeads:
     def __len__(self) -> int:
         return len(self._known)
 
-    def whole(self, data: bytes, peer: str) -> Exchange | None:
+    def whole(self, data: bytes, peer: bytes) -> Exchange | None:
         """The request that `data` is, where it is one whole request with a known head and nothing behind it.
 
         `data` has to begin where a message does.

@@ -43,7 +43,7 @@ class Reader:
 
     def __init__(
         self,
-        peer: str,
+        peer: bytes,
         limits: Limits,
         known: KnownHeads,
         *,

@@ -75,7 +75,7 @@ def messages(draw: st.DrawFn) -> tuple[bytes, bytes]:
 def read(data: bytes, known: KnownHeads) -> tuple[list[tuple[Any, ...]], bool]:
     """What a new parser reads, and whether that is all there is to `data`."""
     taken: list[Exchange] = []
-    reader = Reader("peer", Limits(), known, taken=taken.append, go_on=lambda: None)
+    reader = Reader(b"peer", Limits(), known, taken=taken.append, go_on=lambda: None)
     refusal: Refusal | None = reader.feed(data)
     return [fields(exchange) for exchange in taken], refusal is None and reader._idle
 
@@ -93,7 +93,7 @@ def test_a_known_head_is_read_as_the_parser_reads_it(
     known = KnownHeads()
     read(head + body, known)
     data = head + (body[::-1] if other is None else other) + behind
-    found = known.whole(data, "peer")
+    found = known.whole(data, b"peer")
     if found is not None:
         assert read(data, KnownHeads()) == ([fields(found)], True)
 
@@ -108,9 +108,9 @@ def test_a_known_head_is_read_as_the_parser_reads_it(
 )
 def test_a_plain_request_is_known_from_then_on(plain: bytes) -> None:
     known = KnownHeads()
-    assert known.whole(plain, "peer") is None
+    assert known.whole(plain, b"peer") is None
     expected, _ = read(plain, known)
-    found = known.whole(plain, "peer")
+    found = known.whole(plain, b"peer")
     assert found is not None
     assert [fields(found)] == expected
 
@@ -137,13 +137,13 @@ def test_the_table_is_bounded() -> None:
     for number in range(100):
         read(b"GET /%d HTTP/1.1\r\nHost: x\r\n\r\n" % number, known)
         assert 1 <= len(known) <= 8
-    assert known.whole(b"GET /99 HTTP/1.1\r\nHost: x\r\n\r\n", "peer") is not None
+    assert known.whole(b"GET /99 HTTP/1.1\r\nHost: x\r\n\r\n", b"peer") is not None
 
 
 def test_who_sends_another_head_each_time_is_not_looked_up_for_ever() -> None:
     taken: list[Exchange] = []
     known = KnownHeads()
-    reader = Reader("peer", Limits(), known, taken=taken.append, go_on=lambda: None)
+    reader = Reader(b"peer", Limits(), known, taken=taken.append, go_on=lambda: None)
     for number in range(PATIENCE + 10):
         reader.feed(b"GET /%d HTTP/1.1\r\nHost: x\r\n\r\n" % number)
     assert len(taken) == PATIENCE + 10
