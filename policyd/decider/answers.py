@@ -18,11 +18,10 @@ import orjson
 from policyd.decider.documents import DOCUMENTS, Document, utc_now
 from policyd.decider.exchange import Exchange, Heads, error_body
 from policyd.decider.loaded import Loaded
-from policyd.decider.log import DecisionIds, DecisionLog
+from policyd.decider.log import NO_INPUT, DecisionIds, DecisionLog
 from policyd.decider.queries import PLAIN, Query
 
-_NO_INPUT = {"code": "api_usage_warning", "message": "'input' key missing from the request"}
-_ABSENT: Any = object()
+_WARNING = {"code": "api_usage_warning", "message": "'input' key missing from the request"}
 _DEEP = 200
 """So many brackets, and it is worth a look whether it is nested as deeply; orjson writes 254 levels."""
 _TURN_S = 0.0005
@@ -83,7 +82,7 @@ class DataApi:
     def undefined(self, exchange: Exchange, path: str, query: Query) -> bytes:
         """What is answered for a path that is not in the table."""
         del path
-        return self._ok(exchange, {"decision_id": self._ids.next()} if self._log else {}, query)
+        return self._ok(exchange, {"decision_id": self._ids.next().decode()} if self._log else {}, query)
 
     def _v1(self, exchange: Exchange, route: Route, query: Query, body: bytes) -> bytes:
         started = time.perf_counter_ns()
@@ -96,11 +95,11 @@ class DataApi:
                 asked = _input_of(body)
             except Malformed as error:
                 return self._refused(exchange, f"body contains malformed input document: {error}")
-        return self._answer(exchange, route, query, asked, started, warn=asked is _ABSENT)
+        return self._answer(exchange, route, query, asked, started, warn=asked is NO_INPUT)
 
     def _get(self, exchange: Exchange, route: Route, query: Query) -> bytes:
         started = time.perf_counter_ns()
-        asked = _ABSENT
+        asked = NO_INPUT
         if query.input is not None:
             try:
                 asked = _json(query.input.encode())
@@ -113,29 +112,31 @@ class DataApi:
     ) -> bytes:
         loaded = self.loaded  # read once, so that the answer and its revision agree
         result = self._decide(loaded, route, asked)
-        decision, handled = "", time.perf_counter_ns() - started
+        decision, handled = b"", time.perf_counter_ns() - started
         if self._log is not None:
             decision = self._ids.next()
-            self._write_down(exchange, loaded, route, asked, decision=decision, result=result, handled=handled)
+            self._log.add(
+                decision, route.quoted, asked, result, handled, bundles=_bundles(loaded), peer=exchange.peer
+            )
         if result is not None and query is PLAIN and not warn and exchange.keep_alive:
             if decision:
                 # The id has a fixed length, and so has all but the result.
                 head, length = self._heads.ok, 65 + len(result)
-                return b'%b%d\r\n\r\n{"decision_id":"%b","result":%b}\n' % (head, length, decision.encode(), result)
+                return b'%b%d\r\n\r\n{"decision_id":"%b","result":%b}\n' % (head, length, decision, result)
             return b'%b%d\r\n\r\n{"result":%b}\n' % (self._heads.ok, 12 + len(result), result)
-        answer: dict[str, Any] = {"decision_id": decision} if decision else {}
+        answer: dict[str, Any] = {"decision_id": decision.decode()} if decision else {}
         if query.provenance:
             answer["provenance"] = self._provenance(loaded)
         if query.explain and loaded is not None:
             answer["explanation"] = DOCUMENTS["policyd/authz/reasons"](
-                loaded, None if asked is _ABSENT else asked, utc_now()
+                loaded, None if asked is NO_INPUT else asked, utc_now()
             )
         if query.metrics:
             answer["metrics"] = {"timer_server_handler_ns": handled}
         if result is not None:
             answer["result"] = orjson.Fragment(result) if not query.pretty else orjson.loads(result)
         if warn:
-            answer["warning"] = _NO_INPUT
+            answer["warning"] = _WARNING
         return self._ok(exchange, answer, query)
 
     def v0(self, exchange: Exchange, path: str, query: Query) -> bytes:
@@ -153,9 +154,9 @@ class DataApi:
         loaded = self.loaded
         result = self._decide(loaded, route, asked)
         if self._log is not None:
-            handled = time.perf_counter_ns() - started
-            self._write_down(
-                exchange, loaded, route, asked, decision=self._ids.next(), result=result, handled=handled
+            decision, handled = self._ids.next(), time.perf_counter_ns() - started
+            self._log.add(
+                decision, route.quoted, asked, result, handled, bundles=_bundles(loaded), peer=exchange.peer
             )
         if result is None:
             return self.undefined_v0(exchange, path)
@@ -196,16 +197,14 @@ class DataApi:
             decision, since = self._ids.next(), time.perf_counter_ns()
             result = self._decide(loaded, route, asked)
             if self._log is not None:
-                handled = time.perf_counter_ns() - since
-                self._write_down(
-                    exchange, loaded, route, asked, decision=decision, result=result, handled=handled, batch=batch
-                )
-            answer = {"decision_id": decision} if self._log is not None else {}
+                bundles, peer, handled = _bundles(loaded), exchange.peer, time.perf_counter_ns() - since
+                self._log.add(decision, route.quoted, asked, result, handled, bundles=bundles, peer=peer, batch=batch)
+            answer = {"decision_id": decision.decode()} if self._log is not None else {}
             answers[key] = answer if result is None else {**answer, "result": orjson.loads(result)}
             if time.perf_counter() - turn > _TURN_S:
                 await asyncio.sleep(0)
                 turn = time.perf_counter()
-        whole: dict[str, Any] = {"batch_decision_id": batch} if self._log is not None else {}
+        whole: dict[str, Any] = {"batch_decision_id": batch.decode()} if self._log is not None else {}
         if query.metrics:
             whole["metrics"] = {"timer_server_handler_ns": time.perf_counter_ns() - started}
         if query.provenance:
@@ -217,36 +216,10 @@ class DataApi:
         self.decided += 1
         if loaded is None:
             return None
-        value = route.document(loaded, None if asked is _ABSENT else asked, utc_now())
+        value = route.document(loaded, None if asked is NO_INPUT else asked, utc_now())
         if value is False:
             return b"false"
         return b"true" if value is True else orjson.dumps(value)
-
-    def _write_down(
-        self,
-        exchange: Exchange,
-        loaded: Loaded | None,
-        route: Route,
-        asked: Any,
-        *,
-        decision: str,
-        result: bytes | None,
-        handled: int,
-        batch: str = "",
-    ) -> None:
-        assert self._log is not None
-        absent = asked is _ABSENT
-        self._log.add(
-            decision,
-            route.quoted,
-            None if absent else asked,
-            result=result,
-            bundles=loaded.bundles if loaded is not None else b"{}",
-            peer=exchange.peer,
-            handled_ns=handled,
-            batch=batch,
-            has_input=not absent,
-        )
 
     def _provenance(self, loaded: Loaded | None) -> dict[str, Any]:
         bundles = {} if loaded is None else {"bundles": {"mesh": {"revision": loaded.revision}}}
@@ -259,6 +232,10 @@ class DataApi:
 
     def _refused(self, exchange: Exchange, words: str) -> bytes:
         return self._heads.response(400, error_body("invalid_parameter", words), keep_alive=exchange.keep_alive)
+
+
+def _bundles(loaded: Loaded | None) -> bytes:
+    return b"{}" if loaded is None else loaded.bundles
 
 
 def plain_body(exchange: Exchange, limit: int = 1024 * 1024) -> bytes:
@@ -279,9 +256,9 @@ def plain_body(exchange: Exchange, limit: int = 1024 * 1024) -> bytes:
 
 
 def _input_of(body: bytes) -> Any:
-    """`input` of a body; `_ABSENT` where it is not there, or null."""
+    """`input` of a body; `NO_INPUT` where it is not there, or null."""
     asked = _object(body).get("input")
-    return _ABSENT if asked is None else asked
+    return NO_INPUT if asked is None else asked
 
 
 def _object(body: bytes) -> dict[str, Any]:
@@ -299,7 +276,8 @@ def _json(text: bytes) -> Any:
         value = orjson.loads(text)
     except orjson.JSONDecodeError as error:
         raise Malformed(str(error)) from error
-    if text.count(b"[") + text.count(b"{") > _DEEP:
+    # What is nested so deeply has as many brackets that close.
+    if len(text) > 2 * _DEEP and text.count(b"[") + text.count(b"{") > _DEEP:
         try:
             orjson.dumps(value)
         except TypeError as error:

@@ -1,7 +1,7 @@
 """The HTTP edge: bytes in, whole requests to the service, bytes out; and what a client may not do.
 
-Written on `asyncio.Protocol` with httptools' parser (llhttp), since a framework takes several times as long as the
-decision. Everything that a client can make large, slow or endless has its bound in `Limits`.
+Written on `asyncio.Protocol`, since a framework takes several times as long as the decision. Bytes become requests in
+`reading`. Everything that a client can make large, slow or endless has its bound in `Limits`.
 """
 
 from __future__ import annotations
@@ -9,30 +9,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from typing import Any
 
-import httptools
-
 from policyd.decider.exchange import Exchange, Heads, Service, error_body
+from policyd.decider.known_heads import KnownHeads
 from policyd.decider.limits import Limits
+from policyd.decider.reading import Reader, Refusal
 
-_VERSIONS = ("1.1", "1.0")
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-
-
-class Refusal:
-    """The last answer on a connection: what the client sent is not taken."""
-
-    __slots__ = ("message", "status")
-
-    def __init__(self, status: int, message: str) -> None:
-        self.status = status
-        self.message = message
-
-
-class _Refused(Exception):
-    """Ends parsing in the middle of a request."""
 
 
 class Edge:
@@ -42,6 +27,7 @@ class Edge:
         self.service = service
         self.heads = heads
         self.limits = limits
+        self.known = KnownHeads()
         self.connections: set[Connection] = set()
         self.stopping = False
         self.now = asyncio.get_running_loop().time()
@@ -93,22 +79,10 @@ class Connection(asyncio.Protocol):
         self._edge = edge
         self._limits = edge.limits
         self._loop = asyncio.get_running_loop()
-        self._parser: Any = httptools.HttpRequestParser(self)
+        self._reader: Reader
         self._transport: Any = None
-        self._peer = ""
         self._waiting: deque[Exchange | Refusal] = deque()
         self._backlog = b""
-        self._current: Exchange | None = None
-        self._chunks: list[bytes] = []
-        self._head_bytes = 0
-        self._body_bytes = 0
-        self._in_head = True
-        self._lengths = 0
-        self._hosts = 0
-        self._chunked = False
-        self._expects = False
-        self._url = b""
-        self._refusal: Refusal | None = None
         self._asked: asyncio.Future[bytes] | None = None
         self._writable = True
         self._ending = False
@@ -124,7 +98,10 @@ class Connection(asyncio.Protocol):
         self._transport = transport
         transport.set_write_buffer_limits(high=self._limits.unsent)
         peer = transport.get_extra_info("peername") or ("", 0)
-        self._peer = f"[{peer[0]}]:{peer[1]}" if ":" in peer[0] else f"{peer[0]}:{peer[1]}"
+        address = f"[{peer[0]}]:{peer[1]}" if ":" in peer[0] else f"{peer[0]}:{peer[1]}"
+        self._reader = Reader(
+            address.encode(), self._limits, self._edge.known, taken=self._waiting.append, go_on=self._say_go_on
+        )
         self.deadline = self._loop.time() + self._limits.request_s
         self._edge.add(self)
         if len(self._edge.connections) > self._limits.connections:
@@ -164,110 +141,25 @@ class Connection(asyncio.Protocol):
         self._writable = True
         self._go_on()
 
-    # What the parser says.
-
-    def on_message_begin(self) -> None:
-        """The first byte of a request."""
-        self._in_head, self._url = True, b""
-        self._chunks, self._body_bytes, self._lengths, self._hosts = [], 0, 0, 0
-        self._chunked = self._expects = False
-        self._current = Exchange(b"", b"", self._peer)
-        self.deadline = self._edge.now + self._limits.request_s
-
-    def on_url(self, url: bytes) -> None:
-        """A piece of the request's target."""
-        self._url += url
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """One header. Only those that matter are looked at."""
-        look = _SPELT[name] if name in _SPELT else _HEADERS.get(name.lower())
-        if look is not None:
-            look(self, value)
-
-    def _authorization(self, value: bytes) -> None:
-        assert self._current is not None
-        self._current.authorization = value
-
-    def _host(self, value: bytes) -> None:
-        del value  # it names us, whatever it says
-        self._hosts += 1
-
-    def _content_encoding(self, value: bytes) -> None:
-        assert self._current is not None
-        self._current.encoding = value
-
-    def _content_length(self, value: bytes) -> None:
-        self._lengths += 1
-        if value.isdigit() and int(value[:20]) > self._limits.body:
-            self._stop(413, "request body too large")
-
-    def _transfer_encoding(self, value: bytes) -> None:
-        if self._chunked or value.lower() != b"chunked":
-            self._stop(501, "the only transfer coding is `chunked`")
-        self._chunked = True
-
-    def _expect(self, value: bytes) -> None:
-        if value.lower() != b"100-continue":
-            self._stop(417, "only `100-continue` can be expected")
-        self._expects = True
-
-    def on_headers_complete(self) -> None:
-        """The head is whole: what two parsers could read in two ways is refused here."""
-        self._in_head = False
-        if self._parser.should_upgrade():
-            self._stop(400, "nothing here can be upgraded to")
-        version = self._parser.get_http_version()
-        if version not in _VERSIONS:
-            self._stop(505, "only versions 1.1 and 1.0 are spoken here")
-        if self._hosts != 1 and (self._hosts or version == "1.1"):
-            self._stop(400, "a request names one host")
-        if self._lengths > 1 or (self._lengths and self._chunked):
-            self._stop(400, "the length of the body is said twice")
-        if self._expects and not self._waiting and self._asked is None:
-            self._transport.write(CONTINUE)
-
-    def on_body(self, body: bytes) -> None:
-        """A piece of the body."""
-        self._body_bytes += len(body)
-        if self._body_bytes > self._limits.body:
-            self._stop(413, "request body too large")
-        self._chunks.append(body)
-
-    def on_message_complete(self) -> None:
-        """The request is whole."""
-        exchange = self._current
-        assert exchange is not None
-        exchange.method = self._parser.get_method()
-        exchange.target = self._url
-        exchange.body = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
-        exchange.keep_alive = self._parser.should_keep_alive()
-        self._waiting.append(exchange)
-        self._head_bytes, self._in_head, self._current = 0, True, None
-
-    def _stop(self, status: int, message: str) -> None:
-        self._refusal = Refusal(status, message)
-        raise _Refused
-
     # Turns.
 
     def _take(self, data: bytes) -> None:
-        """Parse one turn's worth of input, and answer what it holds."""
-        size = self._limits.slice
+        """Read one turn's worth of input, and answer what it holds."""
+        size, reader = self._limits.slice, self._reader
         if len(data) > size:
             data, self._backlog = data[:size], data[size:]
-        self._head_bytes += len(data)
-        try:
-            self._parser.feed_data(data)
-            if self._in_head and self._head_bytes > self._limits.head:
-                self._refusal = Refusal(431, "the head of the request is too large")
-        except httptools.HttpParserUpgrade:
-            self._refusal = Refusal(400, "nothing here can be upgraded to")
-        except httptools.HttpParserError as error:
-            self._refusal = self._refusal or Refusal(400, f"not HTTP: {error}")
-        if self._refusal is not None:
+        refusal = reader.feed(data)
+        if reader.began:
+            reader.began = False
+            self.deadline = self._edge.now + self._limits.request_s
+        if refusal is not None:
             self._backlog = b""
-            self._waiting.append(self._refusal)
+            self._waiting.append(refusal)
         self._drain()
+
+    def _say_go_on(self) -> None:
+        if not self._waiting and self._asked is None:
+            self._transport.write(CONTINUE)
 
     def _drain(self) -> None:
         """Answer what waits, as far as that goes at once, and write it in one piece."""
@@ -307,7 +199,7 @@ class Connection(asyncio.Protocol):
             self._loop.call_soon(self._next_turn)
         elif not held and self._half_closed:
             self._transport.close()
-        elif not held and self._current is None:
+        elif not held and not self._reader.half_read:
             self.deadline = self._edge.now + self._limits.idle_s
 
     def _next_turn(self) -> None:
@@ -345,7 +237,7 @@ class Connection(asyncio.Protocol):
 
     def expire(self) -> None:
         """The time for what is going on is over."""
-        if self._ending or not self._writable or (self._current is None and not self._waiting and not self._asked):
+        if self._ending or not self._writable or not (self._reader.half_read or self._waiting or self._asked):
             self.abort() if self._ending or not self._writable else self._transport.close()
         elif self._asked is not None:
             self._refuse(Refusal(504, "what was asked for this gave no answer"))
@@ -354,7 +246,7 @@ class Connection(asyncio.Protocol):
 
     def close_when_idle(self) -> None:
         """End the connection unless a request is under way."""
-        if self._current is None and not self._waiting and not self._backlog and self._asked is None:
+        if not (self._reader.half_read or self._waiting or self._backlog or self._asked):
             self._transport.close()
 
     def abort(self) -> None:
@@ -387,17 +279,3 @@ class Connection(asyncio.Protocol):
             self._transport.resume_reading()
         if self._transport.can_write_eof():
             self._transport.write_eof()
-
-
-_HEADERS: dict[bytes, Callable[[Connection, bytes], None]] = {
-    b"authorization": Connection._authorization,  # noqa: SLF001
-    b"host": Connection._host,  # noqa: SLF001
-    b"content-encoding": Connection._content_encoding,  # noqa: SLF001
-    b"content-length": Connection._content_length,  # noqa: SLF001
-    b"transfer-encoding": Connection._transfer_encoding,  # noqa: SLF001
-    b"expect": Connection._expect,  # noqa: SLF001
-}
-"""The headers that matter to the edge."""
-_OTHERS = (b"content-type", b"user-agent", b"accept", b"accept-encoding", b"connection")
-_SPELT = {spelt: _HEADERS.get(name) for name in (*_HEADERS, *_OTHERS) for spelt in (name, name.title())}
-"""What most clients send, as most of them write it: found without another spelling being made."""

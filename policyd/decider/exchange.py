@@ -11,18 +11,31 @@ import orjson
 
 
 class Exchange:
-    """A whole request. `target` is what stands in the request line; header values are as they were sent."""
+    """A whole request of `peer` (`address:port`).
+
+    `target` is what stands in the request line; header values are as they were sent.
+    """
 
     __slots__ = ("authorization", "body", "encoding", "keep_alive", "method", "peer", "target")
 
-    def __init__(self, method: bytes, target: bytes, peer: str) -> None:
+    def __init__(
+        self,
+        method: bytes,
+        target: bytes,
+        peer: bytes,
+        body: bytes = b"",
+        *,
+        authorization: bytes = b"",
+        encoding: bytes = b"",
+        keep_alive: bool = True,
+    ) -> None:
         self.method = method
         self.target = target
         self.peer = peer
-        self.body = b""
-        self.authorization = b""
-        self.encoding = b""
-        self.keep_alive = True
+        self.body = body
+        self.authorization = authorization
+        self.encoding = encoding
+        self.keep_alive = keep_alive
 
 
 class Service(Protocol):

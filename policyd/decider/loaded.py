@@ -38,7 +38,7 @@ class Loaded:
 
     def allows(self, request: Request, at: datetime) -> bool:
         """Whether the request passes: the comparisons of `explain`, without the words."""
-        return self.index.decide(request, at).cause is Cause.ALLOWED
+        return self.index.judge(request, at).cause is Cause.ALLOWED
 
     def explain(self, request: Request, at: datetime) -> dict[str, object]:
         """The whole answer: outcome, rule, status, reasons, and where the commit says the rule."""

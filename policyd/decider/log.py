@@ -18,27 +18,29 @@ from policyd.decider.sinks import Outlet
 GATHER_S = 0.05
 """How long a line waits for others; a worker that is killed loses so much."""
 BATCH_LINES, BATCH_BYTES = 2000, 256 * 1024
+NO_INPUT: Any = object()
+"""In the place of an input, where there was none."""
 _LINE = (
-    b'%b%b","bundles":%b,"path":%b%b%b%b,"requested_by":"%b","timestamp":"%b%09dZ",'
-    b'"metrics":{"timer_server_handler_ns":%d},"req_id":%d%b'
+    b'","bundles":%b,"path":%b%b%b%b,"requested_by":"%b","timestamp":"%b%09dZ",'
+    b'"metrics":{"timer_server_handler_ns":%d},"req_id":%d,'
+    b'"type":"openpolicyagent.org/decision_logs","level":"info","msg":"Decision Log"}'
 )
-_TYPE = b',"type":"openpolicyagent.org/decision_logs","level":"info","msg":"Decision Log"}'
 
 
 class DecisionIds:
     """UUIDs of version 4. Random bytes are fetched for many, who share all but the last 48 bits of theirs."""
 
     def __init__(self) -> None:
-        self._shared = ""
-        self._pool = ""
+        self._shared = b""
+        self._pool = b""
         self._at = 0
 
-    def next(self) -> str:
-        """One that nobody has seen."""
+    def next(self) -> bytes:
+        """One that nobody has seen, in ASCII."""
         at = self._at
         if at >= len(self._pool):
-            h, self._pool, at = os.urandom(10).hex(), os.urandom(6 * 256).hex(), 0
-            self._shared = f"{h[:8]}-{h[8:12]}-4{h[12:15]}-{'89ab'[int(h[15], 16) & 3]}{h[16:19]}-"
+            h, self._pool, at = os.urandom(10).hex(), os.urandom(6 * 256).hex().encode(), 0
+            self._shared = f"{h[:8]}-{h[8:12]}-4{h[12:15]}-{'89ab'[int(h[15], 16) & 3]}{h[16:19]}-".encode()
         self._at = at + 12
         return self._shared + self._pool[at : at + 12]
 
@@ -49,7 +51,7 @@ class DecisionLog:
     def __init__(self, outlets: tuple[Outlet, ...], masks: Masks | None, labels: dict[str, str]) -> None:
         self._outlets = outlets
         self._masks = masks
-        self._labels = b'{"labels":%b,"decision_id":"' % orjson.dumps(labels)
+        self._line = b'{"labels":%b,"decision_id":"' % orjson.dumps(labels).replace(b"%", b"%%") + b"%b" + _LINE
         self._lines: list[bytes] = []
         self._size = 0
         self._due: asyncio.TimerHandle | None = None
@@ -71,53 +73,42 @@ class DecisionLog:
 
     def add(
         self,
-        decision: str,
+        decision: bytes,
         path: bytes,
         asked: object,
-        *,
         result: bytes | None,
-        bundles: bytes,
-        peer: str,
         handled_ns: int,
-        batch: str = "",
-        has_input: bool = True,
+        *,
+        bundles: bytes,
+        peer: bytes,
+        batch: bytes = b"",
     ) -> None:
         """Write down a decision; `path` and `result` are JSON, no result is an undefined document."""
         marks = b""
         if self._masks is not None:
-            event: dict[str, Any] = {"input": asked} if has_input else {}
-            if result is not None:
-                event["result"] = orjson.loads(result)
-            if self._masks.dropped(event):
+            masked = self._masked(self._masks, asked, result)
+            if masked is None:
                 self.dropped += 1
                 return
-            event, places = self._masks.erased(event)
-            if places:
-                marks = b',"erased":' + orjson.dumps(places)
-                asked, has_input = event.get("input"), "input" in event
-                result = orjson.dumps(event["result"]) if "result" in event else None
+            asked, result, marks = masked
         now = time.time_ns()
         second, rest = divmod(now, 1_000_000_000)
         if second != self._second:
             self._second = second
             self._stamp = time.strftime("%Y-%m-%dT%H:%M:%S.", time.gmtime(second)).encode()
         self._number += 1
-        if batch:
-            decision = f'{decision}","batch_decision_id":"{batch}'
-        line = _LINE % (
-            self._labels,
-            decision.encode(),
+        line = self._line % (
+            decision if not batch else b'%b","batch_decision_id":"%b' % (decision, batch),
             bundles,
             path,
-            b',"input":' + orjson.dumps(asked) if has_input else b"",
+            b"" if asked is NO_INPUT else b',"input":' + orjson.dumps(asked),
             b"" if result is None else b',"result":' + result,
             marks,
-            peer.encode(),
+            peer,
             self._stamp,
             rest,
             handled_ns,
             self._number,
-            _TYPE,
         )
         lines = self._lines
         lines.append(line)
@@ -126,6 +117,20 @@ class DecisionLog:
             self.flush()
         elif self._due is None:
             self._due = asyncio.get_running_loop().call_later(GATHER_S, self.flush)
+
+    @staticmethod
+    def _masked(masks: Masks, asked: object, result: bytes | None) -> tuple[object, bytes | None, bytes] | None:
+        """Input and result without what must not be written, and what was erased; `None` for a whole event."""
+        event: dict[str, Any] = {} if asked is NO_INPUT else {"input": asked}
+        if result is not None:
+            event["result"] = orjson.loads(result)
+        if masks.dropped(event):
+            return None
+        event, places = masks.erased(event)
+        if not places:
+            return asked, result, b""
+        left = orjson.dumps(event["result"]) if "result" in event else None
+        return event.get("input", NO_INPUT), left, b',"erased":' + orjson.dumps(places)
 
     def flush(self) -> None:
         """Hand on what has been gathered."""

@@ -26,7 +26,7 @@ class Named:
     """The rules that name a caller by one key, in order: from where he has to call (`None` = anywhere).
 
     `patterned` are those of them whose paths are not all literal. `lane` answers for all of them, where none asks for
-    more than method and path.
+    more than method and path, and nothing is observed.
     """
 
     rules: Mapping[int, Blocks | None]
@@ -92,17 +92,19 @@ class Destination:
                     _add(by_identity.setdefault(identity, {}), position, callers.blocks)
                 for prefix in callers.prefixes:
                     _add(by_prefix.setdefault(prefix, {}), position, callers.blocks)
+        observers = _observers(rules)
+        lanes = [None if observers else Lane.of(position, compiled) for position, compiled in enumerate(rules)]
         return cls(
             access,
             trust_domain,
             opaque_paths,
             port,
             rules,
-            _named(by_identity, rules),
-            _named(by_prefix, rules),
+            _named(by_identity, rules, lanes),
+            _named(by_prefix, rules, lanes),
             by_path,
             frozenset(access.revoked),
-            _observers(rules),
+            observers,
             tuple(Verdict(Cause.ALLOWED, compiled.rule.name) for compiled in rules),
         )
 
@@ -141,11 +143,16 @@ class Destination:
         naming = self.naming(request.source)
         if not naming:
             return _NO_RULE
-        path, allowing, fitting = request.bare_path, None, []
-        lane = naming[0].lane if len(naming) == 1 and not self.observers else None
-        if lane is not None:
+        path = request.bare_path
+        if len(naming) == 1 and (lane := naming[0].lane) is not None:
             first = lane.first(request.method, path)
             return _NO_RULE if first == NONE else self.allowed[first]
+        return self._compared(request, path, naming, at)
+
+    def _compared(self, request: Request, path: str, naming: Sequence[Named], at: datetime) -> Verdict:
+        """Decide by the conditions of each rule that could allow."""
+        allowing: int | None = None
+        fitting: list[int] = []
         refusal = Cause.NO_RULE
         for position in self.candidates(naming, path):
             obstacle = self.obstacle(position, naming, request, path, at)
@@ -208,17 +215,26 @@ def _add(rules: dict[int, Blocks | None], position: int, blocks: Blocks | None) 
     rules[position] = None if blocks is None or before is None else before | blocks
 
 
-def _named(by_key: Mapping[str, Mapping[int, Blocks | None]], rules: Sequence[CompiledRule]) -> Mapping[str, Named]:
-    return {
-        key: Named(
-            positions,
-            tuple(position for position in positions if rules[position].patterns),
-            Lane.of((position, rules[position]) for position in positions)
-            if all(blocks is None for blocks in positions.values())
-            else None,
-        )
-        for key, positions in by_key.items()
-    }
+def _named(
+    by_key: Mapping[str, Mapping[int, Blocks | None]], rules: Sequence[CompiledRule], lanes: Sequence[Lane | None]
+) -> Mapping[str, Named]:
+    """Callers that are named by the same rules share what is made of those."""
+    made: dict[tuple[tuple[int, Blocks | None], ...], Named] = {}
+    found: dict[str, Named] = {}
+    for key, positions in by_key.items():
+        same = tuple(positions.items())
+        if same not in made:
+            patterned = tuple(position for position in positions if rules[position].patterns)
+            made[same] = Named(positions, patterned, _joined(positions, lanes))
+        found[key] = made[same]
+    return found
+
+
+def _joined(positions: Mapping[int, Blocks | None], lanes: Sequence[Lane | None]) -> Lane | None:
+    """The lane of these rules; `None` where one of them looks at more than method and path."""
+    own = [lanes[position] for position, blocks in positions.items() if blocks is None]
+    known = [lane for lane in own if lane is not None]
+    return Lane.joined(known) if len(known) == len(positions) else None
 
 
 def _observers(rules: Sequence[CompiledRule]) -> dict[int, tuple[int, ...]]:

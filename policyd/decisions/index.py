@@ -9,11 +9,14 @@ from functools import partial
 
 from policyd.decisions import reasons
 from policyd.decisions.callers import ANY_IDENTITY
-from policyd.decisions.decision import Cause, Decision
-from policyd.decisions.destination import Destination
+from policyd.decisions.decision import Cause, Decision, Reason
+from policyd.decisions.destination import Destination, Verdict
 from policyd.decisions.request import Request, fault
 from policyd.model.mesh import Mesh
 from policyd.model.names import Name
+
+_MALFORMED, _NOT_CANONICAL = Verdict(Cause.MALFORMED), Verdict(Cause.NOT_CANONICAL)
+_UNKNOWN_DESTINATION = Verdict(Cause.UNKNOWN_DESTINATION)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +52,27 @@ class Index:
                 )
         return cls(domain, made, issuers)
 
+    def judge(self, request: Request, at: datetime) -> Verdict:
+        """What is decided at the instant `at`: all of `decide` but the words."""
+        if not request.source.startswith(ANY_IDENTITY):
+            return _MALFORMED
+        destination = self.destinations.get(request.destination)
+        if fault(request, opaque_paths=destination is not None and destination.opaque_paths):
+            return _NOT_CANONICAL
+        return _UNKNOWN_DESTINATION if destination is None else destination.judge(request, at)
+
     def decide(self, request: Request, at: datetime) -> Decision:
         """The decision at the instant `at`. What is not canonical is rejected, what no rule allows is denied."""
-        if not request.source.startswith(ANY_IDENTITY):
-            return Decision(Cause.MALFORMED, None, None, None, partial(reasons.nobody, request))
+        verdict = self.judge(request, at)
+        return Decision(*verdict, partial(self._reasons, verdict, request, at))
+
+    def _reasons(self, verdict: Verdict, request: Request, at: datetime) -> tuple[Reason, ...]:
         destination = self.destinations.get(request.destination)
-        wrong = fault(request, opaque_paths=destination is not None and destination.opaque_paths)
-        if wrong:
-            return Decision(Cause.NOT_CANONICAL, None, None, None, partial(reasons.plain, wrong))
+        if verdict.cause is Cause.MALFORMED:
+            return reasons.nobody(request)
+        if verdict.cause is Cause.NOT_CANONICAL:
+            opaque = destination is not None and destination.opaque_paths
+            return reasons.plain(fault(request, opaque_paths=opaque))
         if destination is None:
-            return Decision(Cause.UNKNOWN_DESTINATION, None, None, None, partial(reasons.unknown, request))
-        verdict = destination.judge(request, at)
-        return Decision(*verdict, partial(reasons.why, destination, request, at, verdict))
+            return reasons.unknown(request)
+        return reasons.why(destination, request, at, verdict)

@@ -7,8 +7,9 @@ out: no rule, and no `*` in a rule, lets them in.
 from __future__ import annotations
 
 METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
+_ALL = frozenset(METHODS)
 
 
 def is_canonical_method(method: str) -> bool:
     """Whether a request with this method is judged by rules at all."""
-    return method in METHODS
+    return method in _ALL

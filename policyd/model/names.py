@@ -21,8 +21,10 @@ class Name(NamedTuple):
     @classmethod
     def parse(cls, text: str, namespace: str = DEFAULT_NAMESPACE) -> Name:
         """Read `name` (in `namespace`) or `namespace/name`."""
-        head, slash, tail = text.partition("/")
-        return cls(head, tail) if slash else cls(namespace, head)
+        if "/" not in text:
+            return cls(namespace, text)
+        head, _, tail = text.partition("/")
+        return cls(head, tail)
 
 
 def spiffe_id(trust_domain: str, service: Name) -> str:

@@ -17,9 +17,11 @@ _LITERAL = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,=:@-]|%[0-9A-F]{2})+")
 _CAPTURE = re.compile(r"\{[a-z][a-z0-9_-]*\}")
 # An escape must be upper-case hex of a byte that needs it: unreserved bytes and `! $ & ' ( ) * + , = : @`
 # travel unescaped, and `%2F %5C %00 %2E` are never carried (another parser may undo them).
+# Runs of plain bytes and escapes, none of them ever given back: linear, and asked for every request.
 _CANONICAL = re.compile(
-    r"/(?:[A-Za-z0-9._~!$&'()*+,=:@-]|"
-    r"%(?:0[1-9A-F]|1[0-9A-F]|2[0235]|3[BCEF]|5[BDE]|60|7[BCDF]|[89A-F][0-9A-F])|/)*"
+    r"/[A-Za-z0-9._~!$&'()*+,=:@/-]*+"
+    r"(?:%(?:0[1-9A-F]|1[0-9A-F]|2[0235]|3[BCEF]|5[BDE]|60|7[BCDF]|[89A-F][0-9A-F])"
+    r"[A-Za-z0-9._~!$&'()*+,=:@/-]*+)*+"
 )
 _VISIBLE = re.compile(r"[!\"$-~]*")
 

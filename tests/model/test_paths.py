@@ -195,6 +195,13 @@ def test_canonical(path: str) -> None:
     assert is_canonical_path(path)
 
 
+@pytest.mark.parametrize("piece", ["a", "a/", "%20", "a%20", "/%20/a"])
+def test_a_long_path_is_read_once_however_it_ends(piece: str) -> None:
+    path = "/b" + piece * 100_000
+    assert is_canonical_path(path)
+    assert not is_canonical_path(path + "\x00")
+
+
 @pytest.mark.parametrize(
     ("pattern", "inside", "outside"),
     [
