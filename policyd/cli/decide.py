@@ -38,17 +38,18 @@ def decide(
 
     configure_logs(json=json)
     check_source(bundle)
-    asyncio.run(_run(chosen(settings, listen=listen, workers=workers, log=log), bundle, verifier(key)))
+    asyncio.run(_run(chosen(settings, listen=listen, workers=workers, log=log), bundle, verifier(key), json=json))
 
 
-async def _run(settings: Decide, bundle: str, verifier: Verifier) -> None:
+async def _run(settings: Decide, bundle: str, verifier: Verifier, *, json: bool) -> None:
     from policyd.decider.parent import Parent  # noqa: PLC0415
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    parent = Parent(settings, bundle, verifier, SystemClock(), version=version_of("policyd"), started=_say_started)
+    version = version_of("policyd")
+    parent = Parent(settings, bundle, verifier, SystemClock(), version=version, json=json, started=_say_started)
     await parent.run(stop)
 
 

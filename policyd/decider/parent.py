@@ -46,7 +46,10 @@ class WorkerProcess:
 
 
 class Parent:
-    """The followers of one bundle. `listening` is told the address once every worker answers there."""
+    """The followers of one bundle. `started` is told the address once every worker answers there.
+
+    `json`: how the workers write their own logs.
+    """
 
     def __init__(
         self,
@@ -56,11 +59,13 @@ class Parent:
         clock: Clock,
         *,
         version: str,
+        json: bool = False,
         started: Callable[[str], None] = lambda address: None,
     ) -> None:
         self._settings = settings
         self._clock = clock
         self._version = version
+        self._json = json
         self._started = started
         self._log = structlog.get_logger("decide")
         self._builder = Builder()
@@ -179,6 +184,7 @@ class Parent:
             "port": self._port,
             "number": number,
             "version": self._version,
+            "json": self._json,
         }
         return orjson.dumps(said)
 

@@ -15,12 +15,14 @@ import time
 from typing import Any
 
 import orjson
+import structlog
 import uvloop
 
 from policyd.api.credentials import Auth, Gatekeeper
 from policyd.api.decide_settings import Decide
 from policyd.api.oidc import OidcTokens, refresh
 from policyd.base.collector import collect_seldom
+from policyd.base.logs import configure_logs
 from policyd.decider.answers import DataApi
 from policyd.decider.edge import Edge
 from policyd.decider.elsewhere import Opa
@@ -120,6 +122,8 @@ class Worker:
         tasks = [loop.create_task(self._tick())]
         if self._oidc is not None and self._settings.auth.oidc is not None:
             tasks.append(loop.create_task(refresh(self._oidc, self._settings.auth.oidc)))
+        for task in tasks:
+            task.add_done_callback(lambda done: _ended(done, stop))
         await stop.wait()
         await asyncio.sleep(0)  # who is connected already, and not accepted yet, is
         server.close()
@@ -168,6 +172,13 @@ class Worker:
         return "\n".join(lines) + "\n"
 
 
+def _ended(task: asyncio.Task[None], stop: asyncio.Event) -> None:
+    """What a worker lives by has ended by itself: answer whom we have, and let the parent start another one."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        structlog.get_logger("decide").error("worker cannot go on", exc_info=error)
+        stop.set()
+
+
 def listening(host: str, port: int) -> socket.socket:
     """A socket on the port that all workers share. Raises `OSError`."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -191,14 +202,19 @@ async def serve(descriptor: int) -> None:
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     ours = socket.socket(fileno=descriptor)
     _, channel = await loop.create_connection(Channel, sock=ours)
-    said = await channel.settings
+    closing = loop.create_task(channel.closed.wait())
+    closing.add_done_callback(lambda _: stop.set())
+    first: list[asyncio.Future[Any]] = [channel.settings, loop.create_task(stop.wait())]
+    await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
+    if not channel.settings.done():
+        return  # the parent has ended, or wants us to, before it said anything
+    said = channel.settings.result()
+    configure_logs(json=bool(said["json"]))  # to standard error: decisions may be written to standard output
     try:
         worker = Worker(channel, said)
     except OSError as error:
         channel.say(Kind.FAILED, str(error).encode())
         raise SystemExit(1) from error
-    closing = loop.create_task(channel.closed.wait())
-    closing.add_done_callback(lambda _: stop.set())
     await worker.run(stop)
     closing.cancel()
 
