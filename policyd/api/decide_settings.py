@@ -42,3 +42,5 @@ class Decide(Section):
     """Bearer token for the URL of the bundle."""
     poll_s: float = Field(default=5.0, gt=0)
     """Seconds between two looks at a URL whose server does not wait for changes by itself."""
+    remember: str = ""
+    """The file that keeps the newest bundle's number over restarts; a bundle that is a file has one beside it."""

@@ -59,6 +59,9 @@ def check(settings: Decide) -> None:
     if settings.opa and urlsplit(settings.opa).scheme not in {"http", "https"}:
         raise UsageError(f"`{settings.opa}` is not the address of an OPA", hint="`http://127.0.0.1:8181`")
     log = settings.log
+    for where, token in (("token", settings.token), ("log.token", log.token if log is not None else "")):
+        if not (token.isascii() and (token.isprintable() and " " not in token)):
+            raise UsageError(f"`{where}` cannot be sent as a bearer token", hint="letters, digits, `-._~+/=`")
     if log is None:
         return
     try:
