@@ -44,3 +44,5 @@ class Decide(Section):
     """Seconds between two looks at a URL whose server does not wait for changes by itself."""
     remember: str = ""
     """The file that keeps the newest bundle's number over restarts; a bundle that is a file has one beside it."""
+    controller: str = ""
+    """The URL of a controller's HTTP API: it answers `?at=`, and says where proxies do not decide as promoted yet."""

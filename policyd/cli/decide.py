@@ -31,6 +31,9 @@ def decide(
     log: Annotated[
         list[str] | None, typer.Option("--log", help="Where decisions are written: `-`, a file, a URL.")
     ] = None,
+    controller: Annotated[
+        str, typer.Option("--controller", help="URL of a controller's HTTP API, which answers `?at=`.")
+    ] = "",
     accept_older: Annotated[
         bool, typer.Option("--accept-older", help="Take a bundle that is older than what was served before.")
     ] = False,
@@ -43,7 +46,7 @@ def decide(
 
     configure_logs(json=json)
     check_source(bundle)
-    found, by = chosen(settings, listen=listen, workers=workers, log=log), verifier(key)
+    found, by = chosen(settings, listen=listen, workers=workers, log=log, controller=controller), verifier(key)
     memory = Memory(memory_of(bundle, found.remember), key.read_bytes(), accept_older=accept_older)
     asyncio.run(_run(found, bundle, by, memory, json=json))
 

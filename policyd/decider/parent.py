@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 
 import orjson
 import structlog
@@ -17,8 +18,10 @@ from policyd.api.decide_settings import Decide
 from policyd.base.clock import Clock
 from policyd.base.errors import Stalled
 from policyd.decider.builder import Builder
+from policyd.decider.differing import NONE, differing
 from policyd.decider.follow import Follower
 from policyd.decider.memory import Memory
+from policyd.decider.wire import Kind, frame, frames_of
 from policyd.decider.worker import listening
 from policyd.decider.workers import Patience, Workers
 from policyd.decisions.bundle import Unpacked
@@ -49,7 +52,9 @@ class Parent:
         patience: Patience | None = None,
     ) -> None:
         self._settings = settings
+        self._clock = clock
         self._version = version
+        self._differing = NONE
         self._json = json
         self._started = started
         self._memory = memory
@@ -64,7 +69,7 @@ class Parent:
             worker,
             settings.workers,
             settings=self._settings_for,
-            whole=self._builder.whole,
+            whole=self._whole,
             clock=clock,
             patience=patience or Patience(),
         )
@@ -80,6 +85,8 @@ class Parent:
             self._port = reserved.getsockname()[1]
             tasks = [asyncio.create_task(self._workers.keep(number)) for number in range(self._settings.workers)]
             tasks.append(asyncio.create_task(self._follow()))
+            if self._settings.controller:
+                tasks.append(asyncio.create_task(self._follow_proxies()))
             tasks.append(asyncio.create_task(self._say_started()))
             stopping = asyncio.create_task(stop.wait())
             try:
@@ -100,6 +107,17 @@ class Parent:
     async def _follow(self) -> None:
         async for bundle in self._follower.bundles():
             await self._take(bundle)
+
+    async def _follow_proxies(self) -> None:
+        async for said in differing(self._settings.controller, self._settings.token, self._clock):
+            async with self._workers.joining:
+                self._differing = said
+                self._workers.tell(Kind.DIFFERING, said)
+
+    def _whole(self) -> Iterable[bytes]:
+        """What a worker has to be sent that has nothing, as of now: frames may be made later."""
+        update = self._builder.whole()
+        return chain(frames_of(update) if update is not None else (), (frame(Kind.DIFFERING, self._differing),))
 
     async def _take(self, bundle: Unpacked) -> None:
         async with self._workers.joining:

@@ -12,6 +12,7 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -25,7 +26,7 @@ from policyd.base.collector import collect_seldom
 from policyd.base.logs import configure_logs
 from policyd.decider.answers import DataApi
 from policyd.decider.edge import Edge
-from policyd.decider.elsewhere import Opa
+from policyd.decider.elsewhere import Other
 from policyd.decider.exchange import Heads
 from policyd.decider.limits import DEFAULT
 from policyd.decider.loaded import Loaded
@@ -47,6 +48,9 @@ class Channel(asyncio.Protocol):
     def __init__(self) -> None:
         self.settings: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
         self.closed = asyncio.Event()
+        self.differing: dict[str, Any] = {}
+        """What the parent said of proxies; `told` is called each time."""
+        self.told: Callable[[], None] = lambda: None
         self._loading: Loading | None = None
         self._frames = Frames()
         self._transport: Any = None
@@ -61,6 +65,9 @@ class Channel(asyncio.Protocol):
         for kind, body in self._frames.feed(data):
             if kind is Kind.SETTINGS:
                 self.settings.set_result(orjson.loads(body))
+            elif kind is Kind.DIFFERING:
+                self.differing = orjson.loads(body)
+                self.told()
             elif self._loading is None:
                 self._early.append((kind, body))
             else:
@@ -101,13 +108,16 @@ class Worker:
         self._data = DataApi(self._heads, log=self._log, version=self._version, batch=DEFAULT.batch)
         auth: Auth = self._settings.auth
         self._oidc = OidcTokens(auth.oidc) if auth.oidc is not None else None
-        self._opa = Opa(self._settings.opa) if self._settings.opa else None
+        opa, controller = self._settings.opa, self._settings.controller
+        self._opa = Other("the OPA behind this server", opa) if opa else None
+        self._controller = Other("the controller", controller, authorized=True) if controller else None
         service = DecisionService(
             self._heads,
             self._data,
             gate=Gatekeeper(auth, self._oidc) if auth.required else None,
             elsewhere=self._opa,
-            openapi=openapi(self._version),
+            controller=self._controller,
+            openapi=openapi(self._version, at=bool(controller)),
             metrics=self._metrics,
         )
         self._edge = Edge(service, self._heads, DEFAULT)
@@ -116,6 +126,8 @@ class Worker:
         """Answer until `stop`, or until the parent ends; everybody who asked has an answer then."""
         loop = asyncio.get_running_loop()
         self._channel.load_with(Loading(self._swapped, self._channel.hold))
+        self._channel.told = self._differ
+        self._differ()
         listener = listening(*self._address)
         server = await loop.create_server(self._edge.connect, sock=listener, backlog=BACKLOG)
         self._channel.say(Kind.READY)
@@ -132,12 +144,15 @@ class Worker:
             task.cancel()
         if self._log is not None:
             await asyncio.to_thread(self._log.close)
-        if self._opa is not None:
-            await self._opa.close()
+        for other in filter(None, (self._opa, self._controller)):
+            await other.close()
 
     def _swapped(self, loaded: Loaded) -> None:
         self._data.loaded = loaded
         self._channel.say(Kind.LOADED, loaded.revision.encode())
+
+    def _differ(self) -> None:
+        self._data.differing = self._channel.differing
 
     async def _tick(self) -> None:
         loop = asyncio.get_running_loop()

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -43,7 +43,7 @@ class Patience:
 class _Worker:
     number: int
     process: asyncio.subprocess.Process
-    updates: asyncio.Queue[Update] = field(default_factory=asyncio.Queue)
+    updates: asyncio.Queue[Iterable[bytes]] = field(default_factory=asyncio.Queue)
     ready: asyncio.Event = field(default_factory=asyncio.Event)
     said: str = ""
     """Its own words about why it cannot go on."""
@@ -52,7 +52,7 @@ class _Worker:
 class Workers:
     """`argv` starts a worker that finds its end of a socket pair behind the last argument.
 
-    `settings` is what a worker is told first, by its number; `whole` all that one has to know which has nothing.
+    `settings` is what a worker is told first, by its number; `whole` gives all frames for one that has nothing.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Workers:
         number: int,
         *,
         settings: Callable[[int], bytes],
-        whole: Callable[[], Update | None],
+        whole: Callable[[], Iterable[bytes]],
         clock: Clock,
         patience: Patience,
     ) -> None:
@@ -79,7 +79,12 @@ class Workers:
     def put(self, update: Update) -> None:
         """Have every worker load it. Call it with `joining` held."""
         for worker in self._workers.values():
-            worker.updates.put_nowait(update)
+            worker.updates.put_nowait(frames_of(update))
+
+    def tell(self, kind: Kind, body: bytes) -> None:
+        """Send every worker one frame. Call it with `joining` held."""
+        for worker in self._workers.values():
+            worker.updates.put_nowait((frame(kind, body),))
 
     async def all_ready(self) -> None:
         """Return once each number has had a worker that listens."""
@@ -140,9 +145,7 @@ class Workers:
             reader, writer = await asyncio.open_connection(sock=ours)
             tasks = [asyncio.create_task(self._hear(worker, reader)), asyncio.create_task(self._send(worker, writer))]
             async with self.joining:
-                whole = self._whole()
-                if whole is not None:
-                    worker.updates.put_nowait(whole)
+                worker.updates.put_nowait(self._whole())
                 self._workers[number] = worker
             yield worker
         finally:
@@ -159,7 +162,7 @@ class Workers:
         with contextlib.suppress(ConnectionError):
             writer.write(frame(Kind.SETTINGS, self._settings(worker.number)))
             while True:
-                for each in frames_of(await worker.updates.get()):
+                for each in await worker.updates.get():
                     writer.write(each)
                     await writer.drain()
 
