@@ -60,6 +60,8 @@ class DecisionService:
             found = self._data.post(exchange)
             if found is not None:
                 return found
+        if exchange.method == b"HEAD":  # whoever asks so reads no body, and would take ours for the next answer
+            return self._method_not_allowed(exchange, b"GET, POST")
         target, _, query_text = exchange.target.partition(b"?")
         try:
             path = target.decode("ascii")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
@@ -19,13 +20,23 @@ from tests.decider.meshes import READS, shop
 from tests.decider.server import COMMIT
 
 
+@functools.cache
+def _loaded() -> Loaded:
+    return Loaded(Index.build(shop(READS)), COMMIT, None, {})
+
+
+@functools.cache
+def _openapi() -> bytes:
+    return openapi("0")
+
+
 def edge(*, limits: Limits = DEFAULT, elsewhere: Elsewhere | None = None) -> Edge:
     """An edge that answers from the shop. Needs a running loop."""
     heads = Heads()
     data = DataApi(heads, log=None, version="0", batch=limits.batch)
-    data.loaded = Loaded(Index.build(shop(READS)), COMMIT, None, {})
+    data.loaded = _loaded()
     service = DecisionService(
-        heads, data, gate=None, elsewhere=elsewhere, openapi=openapi("0"), metrics=lambda: "# nothing\n"
+        heads, data, gate=None, elsewhere=elsewhere, openapi=_openapi(), metrics=lambda: "# nothing\n"
     )
     return Edge(service, heads, limits)
 
