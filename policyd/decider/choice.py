@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from policyd.api.credentials import check_exposure
 from policyd.api.decide_settings import Decide, Log
+from policyd.api.oidc import check_keys
 from policyd.base.errors import UsageError
 from policyd.decider.masks import Masks, PointerError
 from policyd.decisions.signature import Verifier
@@ -71,6 +72,7 @@ def _is_url(text: str) -> bool:
 def check(settings: Decide) -> None:
     """Raise `UsageError` for settings that are well written and cannot be followed."""
     check_exposure(settings.listen, settings.auth, "the decision server")
+    check_keys(settings.auth.oidc, settings.fetch.allowed)
     for url, what in ((settings.opa, "an OPA"), (settings.controller, "a controller")):
         if url and not _is_url(url):
             raise UsageError(f"`{url}` is not the address of {what}", hint="`http://127.0.0.1:8181`")

@@ -133,7 +133,9 @@ class Worker:
         self._channel.say(Kind.READY)
         tasks = [loop.create_task(self._tick())]
         if self._oidc is not None and self._settings.auth.oidc is not None:
-            tasks.append(loop.create_task(refresh(self._oidc, self._settings.auth.oidc)))
+            tasks.append(
+                loop.create_task(refresh(self._oidc, self._settings.auth.oidc, self._settings.fetch.allowed))
+            )
         for task in tasks:
             task.add_done_callback(lambda done: _ended(done, stop))
         await stop.wait()
