@@ -43,6 +43,7 @@ def application(
         routes=[
             Route("/v1/data", data.data, methods=["GET", "POST"]),
             Route("/v1/data/{path:path}", data.data, methods=["GET", "POST"]),
+            Route("/v1/differing", data.differing),
             Route("/v1/explain", data.explain, methods=["GET", "POST"]),
             Route("/v1/status", own.status),
             Route("/v1/releases", own.releases),

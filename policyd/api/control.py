@@ -175,11 +175,22 @@ class ControlPlane(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Differing:
+    """Of how many connected proxies of a service some decide by other rules than the promoted ones.
+
+    One that has not acknowledged what it was given last counts as such, since nobody can tell.
+    """
+
+    differ: int
+    of: int
+
+
 class Decisions(Protocol):
     """Where access decisions come from."""
 
-    def decide(self, request: Request) -> Answer:
-        """The answer of the mesh that is promoted now. Raises `Retry` before there is one."""
+    def differing(self) -> Mapping[str, Differing]:
+        """By `namespace/name`, the services where any does; empty while nothing is promoted."""
         ...
 
     async def explain(

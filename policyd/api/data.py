@@ -6,7 +6,6 @@ OPA answers with an empty object. Missing or odd input is a denial, never an err
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -16,6 +15,7 @@ from starlette.responses import Response
 
 from policyd.api.bodies import BadRequest, answer, parse_object, read_object, refusal
 from policyd.api.control import Decisions
+from policyd.api.documents import documents
 from policyd.api.question import question_from
 from policyd.base.errors import Retry, UsageError
 from policyd.decisions import Answer, Cause
@@ -26,23 +26,21 @@ class DataEndpoint:
 
     def __init__(self, decisions: Decisions) -> None:
         self._decisions = decisions
-        self._documents: Mapping[tuple[str, ...], Callable[[Answer], object]] = {
-            (): lambda a: {"policyd": {"authz": _authz(a)}},
-            ("policyd",): lambda a: {"authz": _authz(a)},
-            ("policyd", "authz"): _authz,
-            ("policyd", "authz", "allow"): lambda a: a.allow,
-        }
+        self._documents = documents(_authz)
 
     async def data(self, request: Request) -> Response:
-        """`POST` takes `{"input": ...}`, `GET` the input as a parameter; the answer is `{"result": ...}`."""
+        """`POST` takes `{"input": ...}`, `GET` the input as a parameter; the answer is `{"result": ...}`.
+
+        `?at=` asks for other rules than the promoted ones. `live` is there while proxies differ from the answer.
+        """
         try:
-            asked = await _asked(request)
-            path = request.path_params.get("path", "").strip("/")
-            document = self._documents.get(tuple(path.split("/")) if path else ())
+            asked, wanted = await _asked(request), request.query_params
+            document = self._documents.get(request.path_params.get("path", "").strip("/"))
             if document is None:
                 return answer({})
-            decided = await self._decide(asked, request.query_params.get("at", ""))
-            return answer({"result": document(decided)}, pretty="pretty" in request.query_params)
+            decided = await self._decide(asked, wanted.get("at", ""))
+            live = {} if decided.live is None else {"live": decided.live}
+            return answer({"result": document(decided), **live}, pretty="pretty" in wanted)
         except BadRequest as error:
             return refusal(error)
         except (Retry, UsageError) as error:
@@ -69,7 +67,11 @@ class DataEndpoint:
             question = question_from(asked)
         except BadRequest as error:
             return Answer(False, "deny", "", (str(error),), cause=Cause.MALFORMED.value)
-        return await self._decisions.explain(question, at) if at else self._decisions.decide(question)
+        return await self._decisions.explain(question, at)
+
+    async def differing(self, request: Request) -> Response:
+        """`GET /v1/differing`: services some of whose proxies do not decide by the promoted rules, and how many."""
+        return answer({"destinations": self._decisions.differing()}, pretty="pretty" in request.query_params)
 
 
 def _not_answered(error: Retry | UsageError) -> Response:
@@ -89,7 +91,18 @@ def _instant(text: str | None) -> datetime | None:
 
 
 def _authz(found: Answer) -> dict[str, object]:
-    return {"allow": found.allow, "outcome": found.outcome, "rule": found.rule}
+    return {
+        "allow": found.allow,
+        "outcome": found.outcome,
+        "rule": found.rule,
+        "status": found.status,
+        "reason": found.cause,
+        "would": found.would,
+        "reasons": found.reasons,
+        "place": found.place,
+        "owner": found.owner,
+        "commit": found.commit,
+    }
 
 
 async def _asked(request: Request) -> Any:

@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import Field
 
 from policyd.api.credentials import Auth
+from policyd.api.fetch_settings import Fetch
 from policyd.intents.kind import Many
 from policyd.intents.settings_file import ListenAddress, Section
 
@@ -38,7 +39,13 @@ class Decide(Section):
     opa: str = ""
     """The URL of an OPA that answers for paths which are not ours."""
     auth: Auth = Auth()
+    fetch: Fetch = Fetch()
+    """Where the keys of `auth: {oidc}` may be fetched; a controller's own server has the controller's."""
     token: str = ""
     """Bearer token for the URL of the bundle."""
     poll_s: float = Field(default=5.0, gt=0)
     """Seconds between two looks at a URL whose server does not wait for changes by itself."""
+    remember: str = ""
+    """The file that keeps the newest bundle's number over restarts; a bundle that is a file has one beside it."""
+    controller: str = ""
+    """The URL of a controller's HTTP API: it answers `?at=`, and says where proxies do not decide as promoted yet."""

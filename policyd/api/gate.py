@@ -8,7 +8,7 @@ from policyd.api.bodies import BadRequest, refusal
 from policyd.api.credentials import Gatekeeper, Role
 
 OPEN = ("/healthz", "/readyz")
-_DECISIONS = ("/v1/data", "/v1/explain", "/bundles/")
+_DECISIONS = ("/v1/data", "/v1/differing", "/v1/explain", "/bundles/")
 
 
 class Gate:

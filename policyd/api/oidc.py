@@ -12,20 +12,23 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import jwt
 import structlog
 from pydantic import Field
 
+from policyd.base.errors import UsageError
+from policyd.identity.key_sets import Fetching, check_url, fetch_key_set
 from policyd.intents.kind import Many
 from policyd.intents.settings_file import Section
+from policyd.model.tokens import KeySetError
 
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 LEEWAY_S = 30
 """How far the clock of the provider may be from ours."""
 REMEMBERED = 4096
-_LARGEST = 1024 * 1024
 
 
 class Oidc(Section):
@@ -92,12 +95,23 @@ class OidcTokens:
         )
 
 
-async def refresh(tokens: OidcTokens, settings: Oidc) -> None:
+def check_keys(settings: Oidc | None, fetching: Fetching) -> None:
+    """Raise `UsageError` for a URL of keys that may not be asked."""
+    if settings is None or not _remote(settings.jwks):
+        return
+    try:
+        check_url(settings.jwks, fetching)
+    except (KeySetError, ValueError) as error:
+        hint = f"`fetch: {{hosts: [{urlsplit(settings.jwks).hostname}]}}` allows it" if "host" in str(error) else ""
+        raise UsageError(f"`auth.oidc.jwks`, `{settings.jwks}`: {error}", hint=hint) from error
+
+
+async def refresh(tokens: OidcTokens, settings: Oidc, fetching: Fetching) -> None:
     """Keep the keys fresh; never ends by itself. Keys that cannot be had, or are none, leave those that are known."""
     log, failed = structlog.get_logger("oidc"), 0
     while True:
         try:
-            tokens.keys(await fetch_keys(settings.jwks))
+            tokens.keys(await _keys(settings.jwks, fetching))
             failed = 0
         except (OSError, ValueError, httpx.HTTPError, httpx.InvalidURL) as error:
             failed += 1
@@ -105,11 +119,11 @@ async def refresh(tokens: OidcTokens, settings: Oidc) -> None:
         await asyncio.sleep(min(settings.refresh_s, 2.0**failed) if failed else settings.refresh_s)
 
 
-async def fetch_keys(jwks: str) -> bytes:
-    """The keys, from where the settings say they are. Raises `OSError` or `httpx.HTTPError`."""
-    if not jwks.startswith(("https://", "http://")):
-        return await asyncio.to_thread(Path(jwks).read_bytes)
-    async with httpx.AsyncClient(timeout=10.0, trust_env=False, follow_redirects=False) as client:
-        response = await client.get(jwks)
-        response.raise_for_status()
-        return response.content[:_LARGEST]
+async def _keys(jwks: str, fetching: Fetching) -> bytes:
+    if _remote(jwks):
+        return (await fetch_key_set(jwks, fetching)).encode()
+    return await asyncio.to_thread(Path(jwks).read_bytes)
+
+
+def _remote(jwks: str) -> bool:
+    return jwks.startswith(("https://", "http://"))

@@ -15,6 +15,7 @@ from policyd.cli.version import version_of
 
 if TYPE_CHECKING:
     from policyd.api.decide_settings import Decide
+    from policyd.decider.memory import Memory
     from policyd.decisions.signature import Verifier
 
 
@@ -30,25 +31,37 @@ def decide(
     log: Annotated[
         list[str] | None, typer.Option("--log", help="Where decisions are written: `-`, a file, a URL.")
     ] = None,
+    controller: Annotated[
+        str, typer.Option("--controller", help="URL of a controller's HTTP API, which answers `?at=`.")
+    ] = "",
+    accept_older: Annotated[
+        bool, typer.Option("--accept-older", help="Take a bundle that is older than what was served before.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Write the server's own log as JSON.")] = False,
 ) -> None:
     """Answer "may A call B?" over HTTP, as OPA does, from a bundle that is followed."""
     # Servers are imported by the verb that starts them, so that all others start fast.
     from policyd.decider.choice import check_source, chosen, verifier  # noqa: PLC0415
+    from policyd.decider.memory import Memory, memory_of  # noqa: PLC0415
 
     configure_logs(json=json)
     check_source(bundle)
-    asyncio.run(_run(chosen(settings, listen=listen, workers=workers, log=log), bundle, verifier(key)))
+    found, by = chosen(settings, listen=listen, workers=workers, log=log, controller=controller), verifier(key)
+    memory = Memory(memory_of(bundle, found.remember), key.read_bytes(), accept_older=accept_older)
+    asyncio.run(_run(found, bundle, by, memory, json=json))
 
 
-async def _run(settings: Decide, bundle: str, verifier: Verifier) -> None:
+async def _run(settings: Decide, bundle: str, verifier: Verifier, memory: Memory, *, json: bool) -> None:
     from policyd.decider.parent import Parent  # noqa: PLC0415
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    parent = Parent(settings, bundle, verifier, SystemClock(), version=version_of("policyd"), started=_say_started)
+    version = version_of("policyd")
+    parent = Parent(
+        settings, bundle, verifier, SystemClock(), version=version, memory=memory, json=json, started=_say_started
+    )
     await parent.run(stop)
 
 

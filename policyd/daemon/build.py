@@ -14,7 +14,7 @@ from starlette.applications import Starlette
 from policyd.api.app import application, server
 from policyd.api.credentials import Gatekeeper
 from policyd.api.metrics import ControllerMetrics
-from policyd.api.oidc import OidcTokens, refresh
+from policyd.api.oidc import OidcTokens, check_keys, refresh
 from policyd.base.clock import Clock
 from policyd.base.errors import PolicydError, Stalled
 from policyd.compiler import registry
@@ -44,7 +44,7 @@ from policyd.delivery.xds.server import XdsServer
 from policyd.guardrails.bundle import shipped_bundle
 from policyd.guardrails.choice import choose, find_opa
 from policyd.identity.bundle_key import PUBLIC_FILE, bundle_key
-from policyd.identity.key_sets import Fetching, KeySets
+from policyd.identity.key_sets import KeySets
 from policyd.model.node import nodes
 from policyd.rollout.assembly import Assembly
 from policyd.rollout.driver import Driver
@@ -88,8 +88,7 @@ async def serve(settings: Settings, clock: Clock, stop: asyncio.Event) -> None:
         )
         stack.callback(mirror.close)
         wallet = Wallet(settings.state / "identity", clock)
-        fetching = Fetching(frozenset(settings.fetch.hosts), settings.fetch.authorities)
-        key_sets = KeySets(settings.state / "key-sets.json", fetching, clock)
+        key_sets = KeySets(settings.state / "key-sets.json", settings.fetch.allowed, clock)
         stats = EnvoyStats(AdminAddresses(settings.admin), clock)
         stack.push_async_callback(stats.aclose)
         assembly = Assembly(registry.load, wallet.secrets)
@@ -210,8 +209,12 @@ def _answering(
     """The management API, and what keeps the decision server where the settings ask for one."""
     auth, keeping = settings.auth, list[Coroutine[None, None, None]]()
     if settings.decide is not None:
+        decide = settings.decide
+        if not decide.fetch.hosts:
+            decide = decide.model_copy(update={"fetch": settings.fetch})
+        check_keys(decide.auth.oidc, decide.fetch.allowed)
         child = DecisionServer(
-            settings.decide,
+            decide,
             folder=settings.state,
             key=settings.state / "bundle" / PUBLIC_FILE,
             controller=settings.http,
@@ -223,7 +226,8 @@ def _answering(
         auth = auth.model_copy(update={"tokens": (*auth.tokens, child.token)}) if auth.required else auth
     oidc = OidcTokens(auth.oidc) if auth.oidc is not None else None
     if oidc is not None and auth.oidc is not None:
-        keeping.append(refresh(oidc, auth.oidc))
+        check_keys(auth.oidc, settings.fetch.allowed)
+        keeping.append(refresh(oidc, auth.oidc, settings.fetch.allowed))
     keeper = Gatekeeper(auth, oidc) if auth.required else None
     return server(api(keeper), settings.http, auth), keeping
 

@@ -60,7 +60,14 @@ class DecisionServer:
         a person has accepted the clock, it is started again.
         """
         self._secret = secrets.token_urlsafe(32)
-        self._settings = settings.model_copy(update={"token": self._secret})
+        remember = settings.remember or str(folder / "decide.newest")
+        self._settings = settings.model_copy(
+            update={
+                "token": self._secret,
+                "remember": remember,
+                "controller": settings.controller or f"http://{controller}",
+            }
+        )
         self._folder = folder
         self._key = key
         self._bundle = f"http://{controller}/bundles/mesh.tar.gz"

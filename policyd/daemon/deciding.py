@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from policyd.api.control import Differing
 from policyd.base.clock import Clock
 from policyd.base.errors import Retry
 from policyd.daemon.elsewhere import Elsewhere, Standing
@@ -66,11 +67,10 @@ class ControllerDecisions:
         self._clock = clock
         self._indexes = Indexes()
 
-    def decide(self, request: Request) -> Answer:
-        """The answer of the promoted mesh. Raises `Retry` while nothing is promoted."""
-        now = self._now()
-        standing = Standing("promoted", now.mesh, now.commit, now.provenance)
-        return self._answer(request, standing, now, self._instant(now), "")
+    def differing(self) -> Mapping[str, Differing]:
+        """The services some of whose connected proxies decide by other rules than the promoted ones."""
+        now = self._promoted()
+        return {} if now is None else self._elsewhere.fleet.differing(now.mesh)
 
     async def explain(
         self, request: Request, at: str = "", *, when: datetime | None = None, logged: str = ""

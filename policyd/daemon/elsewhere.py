@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from policyd.api.control import Differing
 from policyd.base.errors import Retry, UsageError
 from policyd.intents import load
 from policyd.intents.translate import nearest
@@ -75,6 +76,19 @@ class Fleet:
             if effective is not None and node.service == service and node.id in there:
                 yield Running(effective.mesh_for(node), self._deliveries.in_sync(node.id))
 
+    def differing(self, promoted: Mesh) -> dict[str, Differing]:
+        """The services of which a connected proxy has other access rules than `promoted`, or nobody can tell."""
+        effective, there = self._serving(), self._deliveries.connected()
+        counts: dict[Name, list[int]] = {}
+        for node in effective.nodes() if effective is not None else ():
+            if effective is not None and node.id in there:
+                mesh = effective.mesh_for(node)
+                same = mesh is promoted or _rules(mesh, node.service) == _rules(promoted, node.service)
+                count = counts.setdefault(node.service, [0, 0])
+                count[0] += not (same and self._deliveries.in_sync(node.id))
+                count[1] += 1
+        return {str(name): Differing(*count) for name, count in sorted(counts.items()) if count[0]}
+
     def mesh_of(self, node_id: str) -> Running:
         """What a proxy was given. Raises `UsageError` for one that the mesh does not have."""
         effective = self._serving()
@@ -83,6 +97,15 @@ class Fleet:
             hint = nearest(node_id, list(known)) or "`policyd status` shows the proxies of the mesh"
             raise UsageError(f"there is no node `{node_id}`", hint=hint)
         return Running(effective.mesh_for(known[node_id]), self._deliveries.in_sync(node_id))
+
+
+def _rules(mesh: Mesh, service: Name) -> object:
+    """Everything that decides who may call a service, by content; `None` where there is no such service."""
+    if service not in mesh.services:
+        return None
+    said = mesh.services[service]
+    issuers = {issuer.name: issuer.url for issuer in mesh.settings.issuers}
+    return mesh.access[service].digest, said.opaque_paths, said.port, issuers
 
 
 class Repository(Protocol):

@@ -13,6 +13,7 @@ from pydantic import Field, PlainValidator
 
 from policyd.api.credentials import Auth
 from policyd.api.decide_settings import Decide
+from policyd.api.fetch_settings import Fetch
 from policyd.intents.bindings import Bindings, Folders
 from policyd.intents.kind import Many
 from policyd.intents.settings_file import ListenAddress, Seconds, Section, path_value, read_settings_file
@@ -41,15 +42,6 @@ class Guardrails(Section):
     deadline_s: Seconds = 10.0
     vouched: Many[str] = ()
     """Digests of team rules that the embedded engine may run (production judges team rules with OPA)."""
-
-
-class Fetch(Section):
-    """What may be fetched from elsewhere, over `https`: the keys of token issuers."""
-
-    hosts: Many[str] = ()
-    """The hosts that may be asked: `login.example`, or with a port. Nothing is fetched from any other."""
-    authorities: Annotated[Path, PlainValidator(path_value)] | None = None
-    """A PEM file of certificate authorities to trust; those of the machine, if not given."""
 
 
 class Logs(Section):

@@ -15,6 +15,7 @@ from typing import Any
 
 import orjson
 
+from policyd.decider.differing import live_of
 from policyd.decider.documents import DOCUMENTS, Document, utc_now
 from policyd.decider.exchange import Exchange, Heads, error_body
 from policyd.decider.loaded import Loaded
@@ -50,6 +51,8 @@ class DataApi:
 
     def __init__(self, heads: Heads, *, log: DecisionLog | None, version: str, batch: int) -> None:
         self.loaded: Loaded | None = None
+        self.differing: Mapping[str, Any] = {}
+        """The services whose proxies do not all decide as promoted now; see `differing`."""
         self._heads = heads
         self._log = log
         self._version = version
@@ -118,7 +121,8 @@ class DataApi:
             self._log.add(
                 decision, route.quoted, asked, result, handled, bundles=_bundles(loaded), peer=exchange.peer
             )
-        if result is not None and query is PLAIN and not warn and exchange.keep_alive:
+        live = live_of(self.differing, asked) if self.differing else None
+        if result is not None and query is PLAIN and not warn and live is None and exchange.keep_alive:
             if decision:
                 # The id has a fixed length, and so has all but the result.
                 head, length = self._heads.ok, 65 + len(result)
@@ -135,6 +139,8 @@ class DataApi:
             answer["metrics"] = {"timer_server_handler_ns": handled}
         if result is not None:
             answer["result"] = orjson.Fragment(result) if not query.pretty else orjson.loads(result)
+        if live is not None:
+            answer["live"] = live
         if warn:
             answer["warning"] = _WARNING
         return self._ok(exchange, answer, query)
@@ -200,7 +206,9 @@ class DataApi:
                 bundles, peer, handled = _bundles(loaded), exchange.peer, time.perf_counter_ns() - since
                 self._log.add(decision, route.quoted, asked, result, handled, bundles=bundles, peer=peer, batch=batch)
             answer = {"decision_id": decision.decode()} if self._log is not None else {}
-            answers[key] = answer if result is None else {**answer, "result": orjson.loads(result)}
+            live = live_of(self.differing, asked) if self.differing else None
+            said = answer if live is None else {**answer, "live": live}
+            answers[key] = said if result is None else {**said, "result": orjson.loads(result)}
             if time.perf_counter() - turn > _TURN_S:
                 await asyncio.sleep(0)
                 turn = time.perf_counter()

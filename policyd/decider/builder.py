@@ -41,6 +41,8 @@ class _Known:
 class Builder:
     """Remembers what was built, so that equal destinations are neither built nor sent again."""
 
+    remembered: int = 0
+    """The number of the newest bundle that an earlier run served."""
     _known: dict[str, _Known] = field(default_factory=dict)
     _domain: str = ""
     _frame: bytes = b""
@@ -56,6 +58,9 @@ class Builder:
         """
         if bundle.serial < self._serial:
             raise DocumentError(f"bundle {bundle.serial} is older than {self._serial}, which is in force")
+        if bundle.serial < self.remembered and not self._frame:
+            words = f"bundle {bundle.serial} is older than {self.remembered}, which was in force before the restart"
+            raise DocumentError(f"{words}: only `policyd decide --accept-older` takes it")
         said = bundle.mesh
         places = _places(bundle.provenance)
         domain = str(said.get("trust_domain", ""))

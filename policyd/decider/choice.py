@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import httpx
 from pydantic import ValidationError
 
 from policyd.api.credentials import check_exposure
 from policyd.api.decide_settings import Decide, Log
+from policyd.api.oidc import check_keys
 from policyd.base.errors import UsageError
 from policyd.decider.masks import Masks, PointerError
 from policyd.decisions.signature import Verifier
@@ -18,12 +20,21 @@ from policyd.intents.settings_file import read_settings_file
 _URL = ("http://", "https://")
 
 
-def chosen(settings: Path | None, *, listen: str = "", workers: int = 0, log: Sequence[str] | None = None) -> Decide:
+def chosen(
+    settings: Path | None,
+    *,
+    listen: str = "",
+    workers: int = 0,
+    log: Sequence[str] | None = None,
+    controller: str = "",
+) -> Decide:
     """The settings in force. Raises `UsageError` for what cannot be done, or may not."""
     found = read_settings_file(settings, Decide, least="`listen: 127.0.0.1:8182`") if settings else Decide()
     said: dict[str, object] = {}
     if listen:
         said["listen"] = _listen(listen)
+    if controller:
+        said["controller"] = controller
     if workers:
         said["workers"] = workers
     if log:
@@ -44,21 +55,31 @@ def check_source(bundle: str) -> None:
     """Raise `UsageError` for a URL of a bundle that nobody could fetch. A file may come later."""
     if not bundle.startswith(_URL):
         return
-    try:
-        parts = urlsplit(bundle)
-        good = bool(parts.hostname) and (parts.port is None or parts.port > 0) and bundle.isascii()
-    except ValueError:
-        good = False
-    if not good or not bundle.isprintable() or " " in bundle:
+    if not _is_url(bundle):
         raise UsageError(f"`{bundle}` is not a URL", hint="`http://127.0.0.1:8181/bundles/mesh.tar.gz`, or a file")
+
+
+def _is_url(text: str) -> bool:
+    """Whether it can be asked over HTTP."""
+    try:
+        parts, _ = urlsplit(text), httpx.URL(text)
+        good = bool(parts.hostname) and (parts.port is None or parts.port > 0) and text.startswith(_URL)
+    except (ValueError, httpx.InvalidURL):
+        return False
+    return good and text.isascii() and text.isprintable() and " " not in text
 
 
 def check(settings: Decide) -> None:
     """Raise `UsageError` for settings that are well written and cannot be followed."""
     check_exposure(settings.listen, settings.auth, "the decision server")
-    if settings.opa and urlsplit(settings.opa).scheme not in {"http", "https"}:
-        raise UsageError(f"`{settings.opa}` is not the address of an OPA", hint="`http://127.0.0.1:8181`")
+    check_keys(settings.auth.oidc, settings.fetch.allowed)
+    for url, what in ((settings.opa, "an OPA"), (settings.controller, "a controller")):
+        if url and not _is_url(url):
+            raise UsageError(f"`{url}` is not the address of {what}", hint="`http://127.0.0.1:8181`")
     log = settings.log
+    for where, token in (("token", settings.token), ("log.token", log.token if log is not None else "")):
+        if not (token.isascii() and (token.isprintable() and " " not in token)):
+            raise UsageError(f"`{where}` cannot be sent as a bearer token", hint="letters, digits, `-._~+/=`")
     if log is None:
         return
     try:

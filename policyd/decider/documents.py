@@ -1,4 +1,4 @@
-"""The documents that are answered, by path: a table, so that no segment of a path ever becomes part of a query."""
+"""The documents that are answered, by path; the one that is asked for most by a way of its own."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from policyd.api.documents import documents
 from policyd.decider.asked import request_from
 from policyd.decider.loaded import Loaded, refused
 
 Document = Callable[[Loaded, Any, datetime], object]
 """The value of a document for one input, at one instant."""
-PARTS = ("allow", "outcome", "rule", "status", "reason", "would", "reasons", "place", "owner", "commit")
 
 
 def _allow(loaded: Loaded, asked: Any, now: datetime) -> object:
@@ -26,17 +26,7 @@ def _authz(loaded: Loaded, asked: Any, now: datetime) -> dict[str, object]:
     return loaded.explain(request, loaded.instant(now))
 
 
-def _part(name: str) -> Document:
-    return lambda loaded, asked, now: _authz(loaded, asked, now)[name]
-
-
-DOCUMENTS: Mapping[str, Document] = {
-    "": lambda *asked: {"policyd": {"authz": _authz(*asked)}},
-    "policyd": lambda *asked: {"authz": _authz(*asked)},
-    "policyd/authz": _authz,
-    **{f"policyd/authz/{name}": _part(name) for name in PARTS},
-    "policyd/authz/allow": _allow,
-}
+DOCUMENTS: Mapping[str, Document] = {**documents(_authz), "policyd/authz/allow": _allow}
 """By path without the slashes around it."""
 
 

@@ -12,10 +12,11 @@ from collections import deque
 from collections.abc import Awaitable
 from typing import Any
 
-from policyd.decider.exchange import Exchange, Heads, Service, error_body
+from policyd.decider.exchange import Exchange, Heads, Refusal, Service
 from policyd.decider.known_heads import KnownHeads
 from policyd.decider.limits import Limits
-from policyd.decider.reading import Reader, Refusal
+from policyd.decider.mishap import mishap
+from policyd.decider.reading import Reader
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -171,7 +172,10 @@ class Connection(asyncio.Protocol):
                 break
             if self._edge.stopping:
                 exchange.keep_alive = False
-            answer = self._edge.service.answer(exchange)
+            try:
+                answer = self._edge.service.answer(exchange)
+            except Exception as error:
+                answer = mishap(self._edge.heads, exchange, error)
             if not isinstance(answer, bytes):
                 self._await(answer, exchange)
                 break
@@ -225,12 +229,14 @@ class Connection(asyncio.Protocol):
 
     def _answered(self, done: asyncio.Future[bytes], exchange: Exchange) -> None:
         self._asked = None
-        if done.cancelled() or self._ending:
+        error = asyncio.CancelledError() if done.cancelled() else done.exception()
+        if self._ending:
             return
+        answer = done.result() if error is None else mishap(self._edge.heads, exchange, error)
         if not exchange.keep_alive:
-            self._end([done.result()])
+            self._end([answer])
             return
-        self._transport.write(done.result())
+        self._transport.write(answer)
         self._go_on()
 
     # Ends.
@@ -261,9 +267,7 @@ class Connection(asyncio.Protocol):
 
     def _refused(self, refusal: Refusal) -> bytes:
         self._ending = True
-        code = "internal_error" if refusal.status >= 500 else "invalid_parameter"
-        body = error_body(code, refusal.message)
-        return self._edge.heads.response(refusal.status, body, keep_alive=False)
+        return refusal.response(self._edge.heads)
 
     def _end(self, written: list[bytes]) -> None:
         """Write the last answers and close."""

@@ -1,4 +1,7 @@
-"""The OPA that answers for paths which are not ours: the question goes there as it came, the answer comes back."""
+"""Other servers that answer for this one: the question goes there as it came, the answer comes back.
+
+An OPA, for paths which are not ours; the controller's HTTP API, for other rules than the promoted ones (`?at=`).
+"""
 
 from __future__ import annotations
 
@@ -13,10 +16,12 @@ _UPWARDS = re.compile(rb"(?i)(?:^|/|%2f|\\|%5c)(?:\.|%2e){1,2}(?:$|/|%2f|\\|%5c)
 """A segment that clients and servers resolve: `/v1/data/../query` is another API, which runs what it is sent."""
 
 
-class Opa:
-    """An OPA by its URL. Nobody's credentials are passed on."""
+class Other:
+    """`name` for people, by its URL. Who calls is told it only where it asks for the same callers (`authorized`)."""
 
-    def __init__(self, url: str, *, timeout_s: float = 5.0) -> None:
+    def __init__(self, name: str, url: str, *, authorized: bool = False, timeout_s: float = 5.0) -> None:
+        self._name = name
+        self._authorized = authorized
         self._client = httpx.AsyncClient(
             base_url=url,
             timeout=timeout_s,
@@ -30,9 +35,11 @@ class Opa:
         if _UPWARDS.search(exchange.target.partition(b"?")[0]):
             words = "a path with a segment `.` or `..` is not passed on"
             return 400, b"application/json", error_body("invalid_parameter", words)
-        headers = {"Content-Type": "application/json"}
+        headers = {b"Content-Type": b"application/json"}
         if exchange.encoding:
-            headers["Content-Encoding"] = exchange.encoding.decode("latin-1")
+            headers[b"Content-Encoding"] = exchange.encoding
+        if self._authorized and exchange.authorization:
+            headers[b"Authorization"] = exchange.authorization
         try:
             # The target has been read as one path and one query already; it is no URL that could name another host.
             target = httpx.URL(raw_path=exchange.target)
@@ -40,7 +47,7 @@ class Opa:
                 exchange.method.decode(), target, content=exchange.body, headers=headers
             )
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            words = f"the OPA behind this server gave no answer: {str(error) or type(error).__name__}"
+            words = f"{self._name} gave no answer: {str(error) or type(error).__name__}"
             return 502, b"application/json", error_body("internal_error", words)
         return answer.status_code, answer.headers.get("Content-Type", "").encode(), answer.content[:_LARGEST]
 

@@ -42,7 +42,7 @@ class Service(Protocol):
     """What answers requests."""
 
     def answer(self, exchange: Exchange) -> bytes | Awaitable[bytes]:
-        """The whole response; later, where something else has to be asked first. Raises nothing."""
+        """The whole response; later, where something else has to be asked first. What it raises becomes a 500."""
         ...
 
 
@@ -74,6 +74,21 @@ class Heads:
             len(body),
             body,
         )
+
+
+class Refusal:
+    """The last answer on a connection: what the client sent is not taken."""
+
+    __slots__ = ("message", "status")
+
+    def __init__(self, status: int, message: str) -> None:
+        self.status = status
+        self.message = message
+
+    def response(self, heads: Heads) -> bytes:
+        """As it is sent."""
+        code = "internal_error" if self.status >= 500 else "invalid_parameter"
+        return heads.response(self.status, error_body(code, self.message), keep_alive=False)
 
 
 def error_body(code: str, message: str) -> bytes:

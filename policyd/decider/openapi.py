@@ -39,19 +39,30 @@ _ERRORS = {
 }
 
 
-def _v1(path: str) -> Json:
+_AT = {
+    "name": "at",
+    "in": "query",
+    "schema": {"enum": ["promoted", "head"]},
+    "description": "Whose rules answer: those that are promoted, `head`; also a commit, or `node:ID`.",
+}
+
+
+def _v1(path: str, *, at: bool) -> Json:
     answer = {"200": _answer("The value of the document; none where it is undefined.", _ref("Answer")), **_ERRORS}
     body = {"required": False, "content": _json({"type": ["object", "null"], "properties": {"input": {}}})}
-    name = path or "everything"
+    name, flags = path or "everything", [*_FLAGS, *([_AT] if at else [])]
+    if at:
+        answer |= {"502": _answer("The controller gives no answer.", _ref("Error"))}
+        answer |= {"503": _answer("The controller cannot say yet.", _ref("Error"))}
     return {
         "get": {
             "operationId": f"get {name}",
-            "parameters": [*_FLAGS, _EXPLAIN, _INPUT],
+            "parameters": [*flags, _EXPLAIN, _INPUT],
             "responses": answer,
         },
         "post": {
             "operationId": f"post {name}",
-            "parameters": [*_FLAGS, _EXPLAIN],
+            "parameters": [*flags, _EXPLAIN],
             "requestBody": body,
             "responses": answer,
         },
@@ -96,6 +107,7 @@ _SCHEMAS: Json = {
             "metrics": {"type": "object"},
             "result": {},
             "warning": {"type": "object"},
+            "live": {"type": "object"},
         },
         "additionalProperties": False,
     },
@@ -113,8 +125,8 @@ _SCHEMAS: Json = {
 }
 
 
-def openapi(version: str) -> bytes:
-    """The document as JSON."""
+def openapi(version: str, *, at: bool = False) -> bytes:
+    """The document as JSON; `at`: whether other rules than the promoted ones may be asked for."""
     health = {
         "200": _answer("It answers.", {"type": "object"}),
         "500": _answer("With `bundles`: nothing is loaded yet.", {"type": "object"}),
@@ -125,7 +137,7 @@ def openapi(version: str) -> bytes:
     }
     for path in DOCUMENTS:
         tail = f"/{path}" if path else ""
-        paths[f"/v1/data{tail}"] = _v1(path)
+        paths[f"/v1/data{tail}"] = _v1(path, at=at)
         paths[f"/v0/data{tail}"] = _v0(path)
         paths[f"/v1/batch/data{tail}"] = _batch(path)
     return orjson.dumps(

@@ -1,4 +1,4 @@
-"""`policyd decide`: follows the bundle, compiles it, and keeps the workers that answer from it.
+"""`policyd decide`: follows the bundle, compiles it, and keeps the workers that answer from it (`workers`).
 
 The parent answers nobody, so that it may take its time; a worker that ends is started again and sent everything.
 """
@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import signal
-import socket
 import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 
 import orjson
 import structlog
@@ -19,34 +17,25 @@ import structlog
 from policyd.api.decide_settings import Decide
 from policyd.base.clock import Clock
 from policyd.base.errors import Stalled
-from policyd.decider.builder import Builder, Update
+from policyd.decider.builder import Builder
+from policyd.decider.differing import NONE, differing
 from policyd.decider.follow import Follower
-from policyd.decider.wire import Frames, Kind, frame, frames_of
+from policyd.decider.memory import Memory
+from policyd.decider.wire import Kind, frame, frames_of
 from policyd.decider.worker import listening
+from policyd.decider.workers import Patience, Workers
 from policyd.decisions.bundle import Unpacked
 from policyd.decisions.document import DocumentError
 from policyd.decisions.signature import Verifier
 
-AGAIN_S = 0.5
-"""Before a worker that ended is started again."""
-END_S = 20.0
-"""How long a worker may take to answer whom it has taken; then it is ended."""
-
-
-class WorkerProcess:
-    """A worker as its parent sees it."""
-
-    def __init__(self, number: int, process: asyncio.subprocess.Process, reader: asyncio.StreamReader) -> None:
-        self.number = number
-        self.process = process
-        self.reader = reader
-        self.writer: asyncio.StreamWriter | None = None
-        self.updates: asyncio.Queue[Update] = asyncio.Queue()
-        self.revision = ""
+WORKER = (sys.executable, "-m", "policyd.decider.worker")
 
 
 class Parent:
-    """The followers of one bundle. `listening` is told the address once every worker answers there."""
+    """The followers of one bundle. `started` is told the address once every worker answers there.
+
+    `memory` is what earlier runs served. `json`: how the workers write their own logs.
+    """
 
     def __init__(
         self,
@@ -56,22 +45,34 @@ class Parent:
         clock: Clock,
         *,
         version: str,
+        memory: Memory,
+        json: bool = False,
         started: Callable[[str], None] = lambda address: None,
+        worker: Sequence[str] = WORKER,
+        patience: Patience | None = None,
     ) -> None:
         self._settings = settings
         self._clock = clock
         self._version = version
+        self._differing = NONE
+        self._json = json
         self._started = started
+        self._memory = memory
         self._log = structlog.get_logger("decide")
-        self._builder = Builder()
-        self._building = asyncio.Lock()
-        self._workers: dict[int, WorkerProcess] = {}
-        self._ready = [asyncio.Event() for _ in range(settings.workers)]
+        self._builder = Builder(memory.highest)
         self._trouble = ""
         self._follower = Follower(
             source, verifier, clock, token=settings.token, poll_s=settings.poll_s, trouble=self._say_trouble
         )
         self._host, self._port = settings.listen.rpartition(":")[0], int(settings.listen.rpartition(":")[2])
+        self._workers = Workers(
+            worker,
+            settings.workers,
+            settings=self._settings_for,
+            whole=self._whole,
+            clock=clock,
+            patience=patience or Patience(),
+        )
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until `stop`. Raises `Stalled` where the address or the log cannot be had."""
@@ -82,8 +83,10 @@ class Parent:
             raise Stalled(f"cannot listen on {self._settings.listen}: {error.strerror}") from error
         with contextlib.closing(reserved):
             self._port = reserved.getsockname()[1]
-            tasks = [asyncio.create_task(self._keep(number)) for number in range(self._settings.workers)]
+            tasks = [asyncio.create_task(self._workers.keep(number)) for number in range(self._settings.workers)]
             tasks.append(asyncio.create_task(self._follow()))
+            if self._settings.controller:
+                tasks.append(asyncio.create_task(self._follow_proxies()))
             tasks.append(asyncio.create_task(self._say_started()))
             stopping = asyncio.create_task(stop.wait())
             try:
@@ -98,23 +101,34 @@ class Parent:
                 await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _say_started(self) -> None:
-        for ready in self._ready:
-            await ready.wait()
+        await self._workers.all_ready()
         self._started(f"{self._host}:{self._port}")
 
     async def _follow(self) -> None:
         async for bundle in self._follower.bundles():
             await self._take(bundle)
 
+    async def _follow_proxies(self) -> None:
+        async for said in differing(self._settings.controller, self._settings.token, self._clock):
+            async with self._workers.joining:
+                self._differing = said
+                self._workers.tell(Kind.DIFFERING, said)
+
+    def _whole(self) -> Iterable[bytes]:
+        """What a worker has to be sent that has nothing, as of now: frames may be made later."""
+        update = self._builder.whole()
+        return chain(frames_of(update) if update is not None else (), (frame(Kind.DIFFERING, self._differing),))
+
     async def _take(self, bundle: Unpacked) -> None:
-        async with self._building:
+        async with self._workers.joining:
             try:
                 update = await asyncio.to_thread(self._builder.build, bundle)
             except DocumentError as error:
                 self._say_trouble(str(error))
                 return
-            for worker in self._workers.values():
-                worker.updates.put_nowait(update)
+            # Before anybody is answered from it: what was said once is never taken back by a restart.
+            await asyncio.to_thread(self._memory.keep, bundle.serial)
+            self._workers.put(update)
         changed = len(update.changed)
         self._log.info("bundle", revision=bundle.revision, changed=changed, gone=len(update.gone))
 
@@ -126,51 +140,6 @@ class Parent:
             else:
                 self._log.info("bundle taken again")
 
-    # Workers.
-
-    async def _keep(self, number: int) -> None:
-        """Have a worker of that number for as long as this runs."""
-        while True:
-            async with self._worker(number) as worker:
-                await worker.process.wait()
-                if not self._ready[number].is_set():
-                    raise Stalled(f"decision worker {number} did not start", hint="its own words are above")
-                self._log.error("worker ended", worker=number, code=worker.process.returncode)
-            await self._clock.sleep(AGAIN_S)
-
-    @asynccontextmanager
-    async def _worker(self, number: int) -> AsyncIterator[WorkerProcess]:
-        ours, theirs = socket.socketpair()
-        with theirs:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "policyd.decider.worker",
-                str(theirs.fileno()),
-                stdin=asyncio.subprocess.DEVNULL,
-                pass_fds=(theirs.fileno(),),
-                start_new_session=True,
-            )
-        reader, writer = await asyncio.open_connection(sock=ours)
-        worker = WorkerProcess(number, process, reader)
-        worker.writer = writer
-        writer.write(frame(Kind.SETTINGS, self._settings_for(number)))
-        async with self._building:  # between two updates, so that none is missed and none comes twice
-            whole = self._builder.whole()
-            if whole is not None:
-                worker.updates.put_nowait(whole)
-            self._workers[number] = worker
-        tasks = [asyncio.create_task(self._send(worker, writer)), asyncio.create_task(self._hear(worker))]
-        try:
-            yield worker
-        finally:
-            del self._workers[number]
-            await _ended(process)
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            writer.close()
-
     def _settings_for(self, number: int) -> bytes:
         settings = self._settings.model_dump(mode="json")
         said = {
@@ -179,40 +148,6 @@ class Parent:
             "port": self._port,
             "number": number,
             "version": self._version,
+            "json": self._json,
         }
         return orjson.dumps(said)
-
-    async def _send(self, worker: WorkerProcess, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(ConnectionError):
-            while True:
-                for each in frames_of(await worker.updates.get()):
-                    writer.write(each)
-                    await writer.drain()
-
-    async def _hear(self, worker: WorkerProcess) -> None:
-        frames = Frames()
-        with contextlib.suppress(ConnectionError):
-            while data := await worker.reader.read(65_536):
-                for kind, body in frames.feed(data):
-                    match kind:
-                        case Kind.READY:
-                            self._ready[worker.number].set()
-                        case Kind.LOADED:
-                            worker.revision = body.decode()
-                            self._log.debug("loaded", worker=worker.number, revision=worker.revision)
-                        case _:
-                            self._log.error("worker", worker=worker.number, said=body.decode(errors="replace"))
-
-
-async def _ended(process: asyncio.subprocess.Process) -> None:
-    """Let a worker answer whom it has taken, and see it ended."""
-    if process.returncode is not None:
-        return
-    with contextlib.suppress(ProcessLookupError):
-        process.send_signal(signal.SIGTERM)
-    try:
-        async with asyncio.timeout(END_S):
-            await process.wait()
-    except TimeoutError:
-        process.kill()
-        await process.wait()

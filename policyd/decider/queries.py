@@ -17,6 +17,8 @@ class Query:
     provenance: bool = False
     bundles: bool = False
     input: str | None = None
+    at: str = ""
+    """Whose rules are to answer: `head`, a commit, `node:ID`; empty for the promoted ones."""
 
 
 PLAIN = Query()
@@ -38,6 +40,7 @@ def read_query(text: bytes) -> Query:
         provenance=_flag(said, "provenance"),
         bundles=_flag(said, "bundles") or _flag(said, "bundle"),
         input=inputs[-1] if inputs else None,
+        at="" if (at := said.get("at", [""])[-1]) == "promoted" else at,
     )
 
 

@@ -12,23 +12,13 @@ from typing import Any
 
 import httptools
 
-from policyd.decider.exchange import Exchange
+from policyd.decider.exchange import Exchange, Refusal
 from policyd.decider.known_heads import KnownHeads
 from policyd.decider.limits import Limits
 
 _VERSIONS = ("1.1", "1.0")
 PATIENCE = 64
 """After so many heads in a row that were not known, a client's heads are neither looked up nor learned any more."""
-
-
-class Refusal:
-    """The last answer on a connection: what the client sent is not taken."""
-
-    __slots__ = ("message", "status")
-
-    def __init__(self, status: int, message: str) -> None:
-        self.status = status
-        self.message = message
 
 
 class _Refused(Exception):

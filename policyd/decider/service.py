@@ -7,7 +7,7 @@ from typing import Protocol
 
 import orjson
 
-from policyd.decider.answers import DataApi, NotFound
+from policyd.decider.answers import DataApi, Malformed, NotFound, plain_body
 from policyd.decider.exchange import Exchange, Heads, error_body
 from policyd.decider.queries import Query, read_query
 
@@ -42,6 +42,7 @@ class DecisionService:
         *,
         gate: Gate | None,
         elsewhere: Elsewhere | None,
+        controller: Elsewhere | None = None,
         openapi: bytes,
         metrics: Callable[[], str],
     ) -> None:
@@ -49,6 +50,7 @@ class DecisionService:
         self._data = data
         self._gate = gate
         self._elsewhere = elsewhere
+        self._controller = controller
         self._openapi = openapi
         self._metrics = metrics
 
@@ -58,6 +60,8 @@ class DecisionService:
             found = self._data.post(exchange)
             if found is not None:
                 return found
+        if exchange.method == b"HEAD":  # whoever asks so reads no body, and would take ours for the next answer
+            return self._method_not_allowed(exchange, b"GET, POST")
         target, _, query_text = exchange.target.partition(b"?")
         try:
             path = target.decode("ascii")
@@ -92,6 +96,8 @@ class DecisionService:
             if path == prefix or path.startswith(prefix + "/"):
                 if exchange.method not in methods:
                     return self._method_not_allowed(exchange, b", ".join(methods))
+                if query.at:
+                    return self._at(exchange, prefix)
                 try:
                     return ask(exchange, path[len(prefix) :].strip("/"), query)
                 except NotFound:
@@ -107,6 +113,23 @@ class DecisionService:
             body = orjson.dumps({"responses": {}}) + b"\n"
             return self._heads.response(200, body, keep_alive=exchange.keep_alive)
         return self._data.undefined(exchange, path, query)
+
+    def _at(self, exchange: Exchange, prefix: str) -> bytes | Awaitable[bytes]:
+        """A question about other rules than the promoted ones, which only the controller has."""
+        if prefix != _V1:
+            return self._refused(exchange, 400, "invalid_parameter", f"`?at=` is asked at `{_V1}`")
+        if self._controller is None:
+            words = (
+                "`?at=` asks for rules that only the controller has: ask its HTTP API, with the same path, "
+                "or start this server with `--controller URL`"
+            )
+            return self._refused(exchange, 400, "invalid_parameter", words)
+        try:
+            exchange.body, exchange.encoding = plain_body(exchange), b""
+        except Malformed as error:
+            words = f"body contains malformed input document: {error}"
+            return self._refused(exchange, 400, "invalid_parameter", words)
+        return self._forwarded(exchange, self._controller)
 
     async def _forwarded(self, exchange: Exchange, elsewhere: Elsewhere) -> bytes:
         status, kind, body = await elsewhere.ask(exchange)

@@ -36,15 +36,18 @@ class FileSink:
 
     def __init__(self, target: str) -> None:
         """Raises `OSError` where the file cannot be opened."""
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        # Without waiting: a pipe that nobody reads would keep us from starting, and from ending.
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
         self._file = os.dup(1) if target == "-" else os.open(target, flags, 0o600)
+        if target != "-":
+            os.set_blocking(self._file, True)
         self._lock: int | None = None
         self._torn = False
         if target == "-":
             # A pipe takes a long batch in pieces; the lock keeps those of the workers apart. Each opens it anew,
             # since a lock belongs to what was opened.
             with contextlib.suppress(OSError):
-                self._lock = os.open(f"/proc/{os.getppid()}/fd/1", os.O_WRONLY | os.O_CLOEXEC)
+                self._lock = os.open(f"/proc/{os.getppid()}/fd/1", os.O_WRONLY | os.O_CLOEXEC | os.O_NONBLOCK)
 
     def write(self, lines: Lines) -> None:
         """Write the lines. Where that fails none of them counts as written, and what follows begins on a new line."""

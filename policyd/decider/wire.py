@@ -34,6 +34,8 @@ class Kind(enum.IntEnum):
     """From a worker: it answers from this revision."""
     FAILED = 7
     """From a worker: why it cannot go on."""
+    DIFFERING = 8
+    """To a worker: see `differing`; JSON."""
 
 
 def frame(kind: Kind, body: bytes = b"") -> bytes:

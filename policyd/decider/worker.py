@@ -12,18 +12,21 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 import orjson
+import structlog
 import uvloop
 
 from policyd.api.credentials import Auth, Gatekeeper
 from policyd.api.decide_settings import Decide
 from policyd.api.oidc import OidcTokens, refresh
 from policyd.base.collector import collect_seldom
+from policyd.base.logs import configure_logs
 from policyd.decider.answers import DataApi
 from policyd.decider.edge import Edge
-from policyd.decider.elsewhere import Opa
+from policyd.decider.elsewhere import Other
 from policyd.decider.exchange import Heads
 from policyd.decider.limits import DEFAULT
 from policyd.decider.loaded import Loaded
@@ -45,6 +48,9 @@ class Channel(asyncio.Protocol):
     def __init__(self) -> None:
         self.settings: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
         self.closed = asyncio.Event()
+        self.differing: dict[str, Any] = {}
+        """What the parent said of proxies; `told` is called each time."""
+        self.told: Callable[[], None] = lambda: None
         self._loading: Loading | None = None
         self._frames = Frames()
         self._transport: Any = None
@@ -59,6 +65,9 @@ class Channel(asyncio.Protocol):
         for kind, body in self._frames.feed(data):
             if kind is Kind.SETTINGS:
                 self.settings.set_result(orjson.loads(body))
+            elif kind is Kind.DIFFERING:
+                self.differing = orjson.loads(body)
+                self.told()
             elif self._loading is None:
                 self._early.append((kind, body))
             else:
@@ -99,13 +108,16 @@ class Worker:
         self._data = DataApi(self._heads, log=self._log, version=self._version, batch=DEFAULT.batch)
         auth: Auth = self._settings.auth
         self._oidc = OidcTokens(auth.oidc) if auth.oidc is not None else None
-        self._opa = Opa(self._settings.opa) if self._settings.opa else None
+        opa, controller = self._settings.opa, self._settings.controller
+        self._opa = Other("the OPA behind this server", opa) if opa else None
+        self._controller = Other("the controller", controller, authorized=True) if controller else None
         service = DecisionService(
             self._heads,
             self._data,
             gate=Gatekeeper(auth, self._oidc) if auth.required else None,
             elsewhere=self._opa,
-            openapi=openapi(self._version),
+            controller=self._controller,
+            openapi=openapi(self._version, at=bool(controller)),
             metrics=self._metrics,
         )
         self._edge = Edge(service, self._heads, DEFAULT)
@@ -114,12 +126,18 @@ class Worker:
         """Answer until `stop`, or until the parent ends; everybody who asked has an answer then."""
         loop = asyncio.get_running_loop()
         self._channel.load_with(Loading(self._swapped, self._channel.hold))
+        self._channel.told = self._differ
+        self._differ()
         listener = listening(*self._address)
         server = await loop.create_server(self._edge.connect, sock=listener, backlog=BACKLOG)
         self._channel.say(Kind.READY)
         tasks = [loop.create_task(self._tick())]
         if self._oidc is not None and self._settings.auth.oidc is not None:
-            tasks.append(loop.create_task(refresh(self._oidc, self._settings.auth.oidc)))
+            tasks.append(
+                loop.create_task(refresh(self._oidc, self._settings.auth.oidc, self._settings.fetch.allowed))
+            )
+        for task in tasks:
+            task.add_done_callback(lambda done: _ended(done, stop))
         await stop.wait()
         await asyncio.sleep(0)  # who is connected already, and not accepted yet, is
         server.close()
@@ -128,12 +146,15 @@ class Worker:
             task.cancel()
         if self._log is not None:
             await asyncio.to_thread(self._log.close)
-        if self._opa is not None:
-            await self._opa.close()
+        for other in filter(None, (self._opa, self._controller)):
+            await other.close()
 
     def _swapped(self, loaded: Loaded) -> None:
         self._data.loaded = loaded
         self._channel.say(Kind.LOADED, loaded.revision.encode())
+
+    def _differ(self) -> None:
+        self._data.differing = self._channel.differing
 
     async def _tick(self) -> None:
         loop = asyncio.get_running_loop()
@@ -168,6 +189,13 @@ class Worker:
         return "\n".join(lines) + "\n"
 
 
+def _ended(task: asyncio.Task[None], stop: asyncio.Event) -> None:
+    """What a worker lives by has ended by itself: answer whom we have, and let the parent start another one."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        structlog.get_logger("decide").error("worker cannot go on", exc_info=error)
+        stop.set()
+
+
 def listening(host: str, port: int) -> socket.socket:
     """A socket on the port that all workers share. Raises `OSError`."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -191,14 +219,19 @@ async def serve(descriptor: int) -> None:
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     ours = socket.socket(fileno=descriptor)
     _, channel = await loop.create_connection(Channel, sock=ours)
-    said = await channel.settings
+    closing = loop.create_task(channel.closed.wait())
+    closing.add_done_callback(lambda _: stop.set())
+    first: list[asyncio.Future[Any]] = [channel.settings, loop.create_task(stop.wait())]
+    await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
+    if not channel.settings.done():
+        return  # the parent has ended, or wants us to, before it said anything
+    said = channel.settings.result()
+    configure_logs(json=bool(said["json"]))  # to standard error: decisions may be written to standard output
     try:
         worker = Worker(channel, said)
     except OSError as error:
         channel.say(Kind.FAILED, str(error).encode())
         raise SystemExit(1) from error
-    closing = loop.create_task(channel.closed.wait())
-    closing.add_done_callback(lambda _: stop.set())
     await worker.run(stop)
     closing.cancel()
 

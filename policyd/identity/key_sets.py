@@ -1,6 +1,7 @@
 """The public keys of token issuers: fetched from allow-listed hosts, kept when those do not answer.
 
     settings (which hosts) + mesh (which URLs) -> KeySets -> keys by URL -> what proxies are given
+    settings (which hosts, and the provider of our own callers) -> fetch_key_set -> `api.oidc`
 
 Nothing opens by failing: without keys no token of an issuer is valid. With an old set his tokens stay valid until he
 answers again, since he may be away for a day; one that he has taken back is taken out with the next answer. Redirects
@@ -44,6 +45,35 @@ class Fetching:
     authorities: Path | None = None
 
 
+def check_url(url: str, fetching: Fetching) -> None:
+    """Raise `KeySetError` where keys may not be fetched from there."""
+    parts = urlsplit(url)
+    if parts.scheme != "https":
+        raise KeySetError("keys are fetched over `https` only")
+    if not fetching.hosts & {parts.hostname or "", parts.netloc}:
+        raise KeySetError(f"host `{parts.netloc}` is not among `fetch.hosts` of the settings")
+
+
+async def fetch_key_set(url: str, fetching: Fetching) -> str:
+    """The public keys at `url`, in their shortest form. Raises `KeySetError`, `httpx.HTTPError` or `OSError`."""
+    check_url(url, fetching)
+    context = ssl.create_default_context(cafile=fetching.authorities)
+    # trust_env off: neither a proxy nor a netrc from the environment takes part.
+    async with (
+        asyncio.timeout(DEADLINE_S),
+        httpx.AsyncClient(verify=context, timeout=DEADLINE_S, trust_env=False, follow_redirects=False) as client,
+        client.stream("GET", url, headers={"accept": "application/json"}) as answer,
+    ):
+        if answer.status_code != httpx.codes.OK:
+            raise KeySetError(f"the answer is {answer.status_code}")
+        body = bytearray()
+        async for chunk in answer.aiter_bytes():
+            body += chunk
+            if len(body) > LONGEST:
+                raise KeySetError(f"the answer is longer than {LONGEST} bytes")
+    return key_set(body.decode(errors="replace"))
+
+
 class KeySets:
     """Keys by URL. `path` is a file that outlives the process: a restart must not close what worked before."""
 
@@ -79,7 +109,7 @@ class KeySets:
 
     async def _ask(self, url: str) -> bool:
         try:
-            found = await self._fetch(url)
+            found = await fetch_key_set(url, self._fetching)
         except (httpx.HTTPError, KeySetError, OSError) as error:
             words = str(error) or type(error).__name__
             self._wrong[url] = f"keys of `{url}` are not to be had: {words}"
@@ -95,28 +125,6 @@ class KeySets:
         self._keys = {**self._keys, url: found}
         _LOG.info("keys fetched", url=url)
         return True
-
-    async def _fetch(self, url: str) -> str:
-        parts = urlsplit(url)
-        if not self._fetching.hosts & {parts.hostname or "", parts.netloc}:
-            raise KeySetError(f"host `{parts.netloc}` is not among `fetch.hosts` of the settings")
-        # trust_env off: neither a proxy nor a netrc from the environment takes part.
-        async with (
-            asyncio.timeout(DEADLINE_S),
-            httpx.AsyncClient(verify=self._context(), timeout=DEADLINE_S, trust_env=False) as client,
-            client.stream("GET", url, headers={"accept": "application/json"}) as answer,
-        ):
-            if answer.status_code != httpx.codes.OK:
-                raise KeySetError(f"the answer is {answer.status_code}")
-            body = bytearray()
-            async for chunk in answer.aiter_bytes():
-                body += chunk
-                if len(body) > LONGEST:
-                    raise KeySetError(f"the answer is longer than {LONGEST} bytes")
-        return key_set(body.decode(errors="replace"))
-
-    def _context(self) -> ssl.SSLContext:
-        return ssl.create_default_context(cafile=self._fetching.authorities)
 
     def _keep(self) -> None:
         try:

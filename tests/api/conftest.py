@@ -11,7 +11,7 @@ import pytest
 from starlette.applications import Starlette
 
 from policyd.api.app import application
-from policyd.api.control import NodeStatus, Recovered, SelfCheck, Status
+from policyd.api.control import Differing, NodeStatus, Recovered, SelfCheck, Status
 from policyd.api.metrics import ControllerMetrics
 from policyd.api.revocations import Order, RevocationStatus
 from policyd.api.service_map import Edge, ServiceMap, Traffic, Tried
@@ -145,7 +145,10 @@ class OneRule:
     def __init__(self) -> None:
         self.served = True
 
-    def decide(self, request: Request) -> Answer:
+    def differing(self) -> dict[str, Differing]:
+        return {"default/checkout": Differing(3, 12)}
+
+    def _decide(self, request: Request) -> Answer:
         if not self.served:
             raise Retry("no mesh has been promoted yet", after=1.0)
         asked = (request.source, request.destination.name, request.method, request.path, request.token.state)
@@ -160,7 +163,7 @@ class OneRule:
         if at.startswith("node:"):
             raise UsageError(f"there is no node `{at}`", hint="did you mean another?")
         live = Live(3, 12) if at == "head" else None
-        return replace(self.decide(request), judged=at or "promoted", live=live, logged_now=logged, commit="c" * 40)
+        return replace(self._decide(request), judged=at or "promoted", live=live, logged_now=logged, commit="c" * 40)
 
 
 @pytest.fixture

@@ -32,8 +32,8 @@ SETTINGS = Oidc(
 CLAIMS = {"iss": "https://login.example/", "aud": "policyd", "exp": 4_000_000_000, "roles": ["sre", "read"]}
 
 
-def jwks(*, with_rsa: bool = True) -> bytes:
-    keys = [{**json.loads(ECAlgorithm.to_jwk(EC.public_key())), "kid": "ec", "alg": "ES256"}]
+def jwks(key: ec.EllipticCurvePrivateKey = EC, *, with_rsa: bool = True) -> bytes:
+    keys = [{**json.loads(ECAlgorithm.to_jwk(key.public_key())), "kid": "ec", "alg": "ES256"}]
     if with_rsa:
         keys.append({**json.loads(RSAAlgorithm.to_jwk(RSA.public_key())), "kid": "rsa", "alg": "RS256"})
     keys.append({"kty": "oct", "kid": "shared", "k": base64.urlsafe_b64encode(b"x" * 32).decode()})

@@ -16,6 +16,7 @@ from policyd.api.bodies import LONGEST_BODY
 from policyd.api.metrics import ControllerMetrics
 from policyd.api.question import question_from
 from policyd.base.errors import UsageError
+from policyd.decider.documents import DOCUMENTS
 from policyd.decisions import NO_TOKEN, Token, TokenState
 from tests.api.conftest import WEB, Api, OneController, OneFloor, OneRule
 
@@ -30,6 +31,20 @@ GOOD: dict[str, Any] = {
 }
 
 
+AUTHZ = {
+    "allow": True,
+    "outcome": "allow",
+    "rule": "default/web-reads",
+    "status": 403,
+    "reason": "",
+    "would": "",
+    "reasons": ["because"],
+    "place": "a.yaml:3:1",
+    "owner": "",
+    "commit": "c" * 40,
+}
+
+
 def test_an_allowed_request(client: Api) -> None:
     answer = client.post(ALLOW, json={"input": GOOD})
     assert (answer.status_code, answer.json()) == (200, {"result": True})
@@ -41,8 +56,21 @@ def test_the_input_may_stand_in_the_query(client: Api) -> None:
 
 
 def test_the_package_is_an_object_of_its_rules(client: Api) -> None:
-    answer = client.post("/v1/data/policyd/authz", json={"input": GOOD})
-    assert answer.json() == {"result": {"allow": True, "outcome": "allow", "rule": "default/web-reads"}}
+    answer = client.post("/v1/data/policyd/authz", json={"input": GOOD}).json()["result"]
+    assert answer == AUTHZ
+    for part, value in AUTHZ.items():
+        assert client.post(f"/v1/data/policyd/authz/{part}", json={"input": GOOD}).json() == {"result": value}
+
+
+def test_the_documents_are_those_of_a_decision_server(client: Api) -> None:
+    for path in DOCUMENTS:
+        assert "result" in client.post(f"/v1/data/{path}", json={"input": GOOD}).json(), path
+
+
+def test_the_answer_says_so_while_proxies_differ(client: Api) -> None:
+    live = {"allow": 3, "of": 12, "unknown": 0}
+    assert client.post(ALLOW + "?at=head", json={"input": GOOD}).json() == {"result": True, "live": live}
+    assert client.get("/v1/differing").json() == {"destinations": {"default/checkout": {"differ": 3, "of": 12}}}
 
 
 @pytest.mark.parametrize(
@@ -54,7 +82,7 @@ def test_what_is_not_there_is_undefined(path: str, client: Api) -> None:
 
 
 def test_documents_above_a_rule_hold_it_as_opas_do(client: Api) -> None:
-    authz = {"authz": {"allow": True, "outcome": "allow", "rule": "default/web-reads"}}
+    authz = {"authz": AUTHZ}
     for path, expected in {
         "/v1/data": {"policyd": authz},
         "/v1/data/": {"policyd": authz},

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from policyd.api.control import Differing
 from policyd.base.errors import PolicydError, Retry, UsageError
 from policyd.daemon.controller import _behind
 from policyd.daemon.deciding import ControllerDecisions, Promoted
@@ -76,19 +77,19 @@ def promoted(held: Mesh, **more: object) -> Promoted:
 
 
 @pytest.mark.parametrize(("ahead_s", "allow"), [(None, True), (29, True), (30, False), (3_600, False)])
-def test_a_rule_that_has_ended_once_allows_nothing_though_the_clock_was_set_back(
+async def test_a_rule_that_has_ended_once_allows_nothing_though_the_clock_was_set_back(
     ahead_s: int | None, allow: bool
 ) -> None:
     clock = FakeClock()
     ends = clock.now() + timedelta(seconds=30)
     floor = None if ahead_s is None else clock.now() + timedelta(seconds=ahead_s)
     short = mesh(access=(Access(PAYMENTS, (rule("for-a-while", WEB, expires=ends),)),))
-    assert decisions(promoted(short, floor=floor), clock=clock).decide(CALL).allow is allow
+    assert (await decisions(promoted(short, floor=floor), clock=clock).explain(CALL)).allow is allow
 
 
 async def test_before_anything_is_promoted_nothing_is_answered() -> None:
     with pytest.raises(Retry, match="no mesh has been promoted yet"):
-        decisions(None).decide(CALL)
+        await decisions(None).explain(CALL)
     with pytest.raises(Retry):
         await decisions(None, OPEN).explain(CALL, "head")
 
@@ -99,7 +100,7 @@ async def test_the_head_may_be_asked_about_before_it_is_promoted() -> None:
     assert (here.allow, here.judged, here.commit) == (False, "promoted", "c" * 40)
     assert (there.allow, there.judged, there.commit, there.rule) == (True, "head", "h" * 40, "default/web-pays")
     assert there.policy.startswith("default/web-pays#")
-    assert asked.decide(CALL).allow is False
+    assert (await asked.explain(CALL)).allow is False
 
 
 async def test_who_is_cut_off_is_so_wherever_one_asks() -> None:
@@ -110,6 +111,22 @@ async def test_who_is_cut_off_is_so_wherever_one_asks() -> None:
         answer = await asked.explain(CALL, at)
         assert (answer.cause, answer.status) == ("revoked", 403)
         assert answer.reasons[1] == "revocation `default/payments`: key leaked, SEC-88"
+
+
+def test_services_whose_proxies_do_not_decide_as_promoted_are_counted() -> None:
+    paying = [node.id for node in nodes(SHUT) if node.service == PAYMENTS]
+    other = next(node.id for node in nodes(SHUT) if node.service == CHECKOUT)
+    effective = Effective(SHUT, {paying[0]: OPEN, other: OPEN}, tuple(nodes(SHUT)))
+
+    def differing(connected: Collection[str], behind: Collection[str] = ()) -> dict[str, Differing]:
+        there = Proxies(connected, behind)
+        return dict(decisions(promoted(SHUT), effective=effective, proxies=there).differing())
+
+    assert differing([*paying[:3], other]) == {"default/payments": Differing(1, 3)}
+    assert differing([*paying[:3], other], [paying[1]]) == {"default/payments": Differing(2, 3)}
+    assert differing([*paying[1:3], other]) == {}
+    assert differing([other], [other]) == {"default/checkout": Differing(1, 1)}
+    assert decisions(None).differing() == {}
 
 
 async def test_a_node_is_asked_about_by_what_it_runs_and_others_are_counted_while_they_differ() -> None:

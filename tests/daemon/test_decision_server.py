@@ -136,6 +136,8 @@ def test_the_decision_server_of_a_controller_and_an_opa_follow_what_is_promoted(
             second = controller.commit("POST")
             wait_for(lambda: opa.get("/v1/data/provenance/commit").json().get("result") == second)
             wait_for(lambda: controller.asked("commit") == second)
+            for at, commit in (("head", second), (first, first)):  # through the decision server, by its controller
+                wait_for(lambda: controller.asked("commit?at=" + at) == commit)  # noqa: B023
         assert controller.asked("allow") is True  # no proxy is there to take the change, so it is not promoted
         child = controller.decision_server()
         controller.process.kill()

@@ -128,6 +128,14 @@ def test_a_body_that_cannot_be_read_is_an_error_and_the_connection_goes_on(wire:
     assert b'"code": "invalid_parameter"' in answer
 
 
+@pytest.mark.parametrize("target", [TARGET, b"/nothing", b"/health", b"/metrics"])
+def test_who_reads_no_body_gets_none(wire: socket.socket, target: bytes) -> None:
+    wire.sendall(head(method=b"HEAD", target=target) + ASK)
+    first, _, rest = until(wire, YES).partition(b"\r\n\r\n")
+    assert first.startswith(b"HTTP/1.1 405 ")
+    assert rest.startswith(b"HTTP/1.1 200 ")
+
+
 def test_who_asks_first_whether_to_go_on_is_told_to(wire: socket.socket) -> None:
     wire.sendall(head(b"Expect: 100-continue", b"Content-Length: %d" % len(BODY)))
     assert until(wire, b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from policyd.decider.edge import Connection, Edge
-from policyd.decider.exchange import Exchange, Heads
+from policyd.decider.exchange import Exchange, Heads, Refusal
 from policyd.decider.known_heads import KnownHeads
 from policyd.decider.limits import Limits
-from policyd.decider.reading import PATIENCE, Reader, Refusal
+from policyd.decider.reading import PATIENCE, Reader
 
 LINES = st.sampled_from(
     [
