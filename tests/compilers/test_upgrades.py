@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -51,15 +52,18 @@ def connections(world: RealMesh, to: Name) -> Iterator[Connection]:
     yield world.peer_of(world.mesh.services[to].versions[0].endpoints[0], WEB)
 
 
-@pytest.mark.parametrize("spelling", ["websocket", "WebSocket"])
-def test_what_is_offered_is_carried_for_longer_than_a_call(world: RealMesh, spelling: str) -> None:
-    for connection in connections(world, CHAT):
-        with connection:
-            status, held = connection.upgrade("/room/1", spelling, "chat.pay")
-            assert status == 101
-            held.sendall(b"hello")
-            assert held.recv(5) == b"HELLO"
-            time.sleep(CALL_MS / 1_000 + 0.3)  # the bound of a call passes, and nothing is to happen
+def test_what_is_offered_is_carried_for_longer_than_a_call(world: RealMesh) -> None:
+    with ExitStack() as stack:
+        carried = []
+        for spelling in ("websocket", "WebSocket"):
+            for connection in connections(world, CHAT):
+                status, held = stack.enter_context(connection).upgrade("/room/1", spelling, "chat.pay")
+                assert status == 101
+                held.sendall(b"hello")
+                assert held.recv(5) == b"HELLO"
+                carried.append(held)
+        time.sleep(CALL_MS / 1_000 + 0.3)  # the bound of a call passes, and nothing is to happen
+        for held in carried:
             held.sendall(b"again")
             assert held.recv(5) == b"AGAIN"
 

@@ -27,6 +27,8 @@ from policyd.model.mesh import Mesh
 from policyd.model.provenance import Key, Provenance
 
 PATIENCE_S = 30.0
+POLL_S = 0.05
+"""How often a server looks at its bundle, where a test does not say: what waits for the next one waits for this."""
 COMMIT = "c" * 40
 SIGNER = Signer(key_pem(ec.generate_private_key(ec.SECP256R1())))
 
@@ -105,12 +107,11 @@ def serving(
     """`policyd decide` on the bundle in `folder`, or from `source`."""
     port = free_port()
     (folder / "key.pem").write_bytes(SIGNER.public_pem)
-    if settings is not None:
-        (folder / "decide.yaml").write_text(json.dumps(settings))
-        arguments = (*arguments, "--settings", str(folder / "decide.yaml"))
+    (folder / "decide.yaml").write_text(json.dumps({"poll_s": POLL_S, **(settings or {})}))
     argv = (
         *(sys.executable, "-m", "policyd", "decide", "--bundle", source or str(folder / "mesh.tar.gz")),
-        *("--key", str(folder / "key.pem"), "--listen", f"127.0.0.1:{port}", *arguments),
+        *("--key", str(folder / "key.pem"), "--settings", str(folder / "decide.yaml")),
+        *("--listen", f"127.0.0.1:{port}", *arguments),
     )
     said = folder / "said.txt"
     with said.open("ab") as out:

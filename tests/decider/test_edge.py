@@ -29,6 +29,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield found
 
 
+@pytest.fixture(scope="module")
+def slow(server: Server) -> Iterator[socket.socket]:
+    """A client that sends half of its question when the tests begin, and nothing more."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
+        connection.sendall(ASK[: len(ASK) // 2])
+        yield connection
+
+
 @pytest.fixture
 def wire(server: Server) -> Iterator[socket.socket]:
     with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
@@ -56,6 +64,7 @@ def until(wire: socket.socket, enough: bytes, times: int = 1) -> bytes:
     return bytes(found)
 
 
+@pytest.mark.usefixtures("slow")
 def test_a_question_byte_by_byte_is_answered(wire: socket.socket) -> None:
     wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     for byte in ASK:
@@ -197,10 +206,9 @@ def test_a_client_that_never_reads_costs_a_bounded_amount_and_is_let_go(server: 
 
 
 @pytest.mark.slow
-def test_a_client_that_is_slow_is_let_go_and_told_why(server: Server, wire: socket.socket) -> None:
-    wire.sendall(ASK[: len(ASK) // 2])
+def test_a_client_that_is_slow_is_let_go_and_told_why(server: Server, slow: socket.socket) -> None:
     assert server.ask("policyd/authz/allow", question())["result"] is True
-    assert all_of(wire).startswith(b"HTTP/1.1 408 ")
+    assert all_of(slow).startswith(b"HTTP/1.1 408 ")
 
 
 def test_who_closes_one_side_has_its_answers(wire: socket.socket) -> None:

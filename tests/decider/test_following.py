@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import io
+import itertools
 import os
 import signal
 import socket
 import tarfile
 import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -21,6 +24,7 @@ from policyd.decisions.bundle import pack, provenance_document
 from policyd.decisions.document import document
 from policyd.decisions.signature import Signer
 from policyd.identity.authority import key_pem
+from policyd.model.mesh import Mesh
 from policyd.testing import build
 from tests.decider.meshes import READS, WRITES, question, shop
 from tests.decider.server import SIGNER, Server, publish, serving, wait_for
@@ -28,6 +32,41 @@ from tests.decider.server import SIGNER, Server, publish, serving, wait_for
 
 def revision(number: int) -> str:
     return f"{number:040x}"
+
+
+@dataclass
+class Followed:
+    """A server that many tests publish to: each begins with a bundle of its own, which ends what was before."""
+
+    server: Server
+    numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+    told: int = 0
+    """How long its words were before the last bundle."""
+
+    @property
+    def folder(self) -> Path:
+        return self.server.folder
+
+    @property
+    def said(self) -> str:
+        """What it has said since the last bundle that it was given whole."""
+        return self.server.said.read_text()[self.told :]
+
+    def publish(self, mesh: Mesh) -> str:
+        """Return the revision of another bundle once it is answered from."""
+        self.told = len(self.server.said.read_text())
+        number = revision(next(self.numbers))
+        publish(self.folder, mesh, number)
+        wait_for(lambda: self.server.ready(number))
+        return number
+
+
+@pytest.fixture(scope="module")
+def followed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Followed]:
+    folder = tmp_path_factory.mktemp("followed")
+    publish(folder, shop(), revision(0))
+    with serving(folder) as server:
+        yield Followed(server)
 
 
 class Asking(threading.Thread):
@@ -85,40 +124,38 @@ def test_a_new_revision_takes_over_under_load_and_every_answer_is_that_of_its_re
         assert answer["allow"] is (int(answer["commit"], 16) % 2 == 1)
 
 
-def test_services_come_and_go(tmp_path: Path) -> None:
-    publish(tmp_path, shop(READS), revision(0))
-    with serving(tmp_path) as server:
-        assert server.ask("policyd/authz/allow", question())["result"] is True
-        publish(tmp_path, build.mesh([build.service("web", {"v1": ["10.0.0.1"]})]), revision(1))
-        wait_for(lambda: server.ready(revision(1)))
-        assert server.ask("policyd/authz", question())["result"]["reasons"] == ["there is no service `payments`"]
-        publish(tmp_path, shop(READS), revision(2))
-        wait_for(lambda: server.ready(revision(2)))
-        assert server.ask("policyd/authz/allow", question())["result"] is True
+def test_services_come_and_go(followed: Followed) -> None:
+    followed.publish(shop(READS))
+    assert followed.server.ask("policyd/authz/allow", question())["result"] is True
+    followed.publish(build.mesh([build.service("web", {"v1": ["10.0.0.1"]})]))
+    reasons = followed.server.ask("policyd/authz", question())["result"]["reasons"]
+    assert reasons == ["there is no service `payments`"]
+    followed.publish(shop(READS))
+    assert followed.server.ask("policyd/authz/allow", question())["result"] is True
 
 
 @pytest.mark.parametrize("wrong", ["another key", "not a bundle", "an unknown field", "nothing"])
-def test_what_is_not_signed_or_not_understood_changes_nothing(tmp_path: Path, wrong: str) -> None:
-    publish(tmp_path, shop(READS), revision(0))
-    with serving(tmp_path) as server:
-        target = tmp_path / "mesh.tar.gz"
-        said = document(shop(READS, WRITES))
-        key: Signer = SIGNER
-        if wrong == "another key":
-            key = Signer(key_pem(ec.generate_private_key(ec.SECP256R1())))
-        if wrong == "an unknown field":
-            said["services"]["default/payments"]["rules"][0]["only_on"] = "mondays"
-        body = pack(said, provenance_document(revision(1), {}), {}, key).body
-        if wrong == "nothing":
-            target.unlink()
-        else:
-            (tmp_path / "next").write_bytes(body[:50] if wrong == "not a bundle" else body)
-            (tmp_path / "next").rename(target)
-        wait_for(lambda: "bundle not taken" in server.said.read_text())
-        assert server.ask("policyd/authz/commit", question())["result"] == revision(0)
-        assert server.ask("policyd/authz/allow", question("POST /v1/charges"))["result"] is False
-        publish(tmp_path, shop(READS, WRITES), revision(2))
-        wait_for(lambda: server.ready(revision(2)))
+def test_what_is_not_signed_or_not_understood_changes_nothing(followed: Followed, wrong: str) -> None:
+    before = followed.publish(shop(READS))
+    folder, server = followed.folder, followed.server
+    target = folder / "mesh.tar.gz"
+    said = document(shop(READS, WRITES))
+    key: Signer = SIGNER
+    if wrong == "another key":
+        key = Signer(key_pem(ec.generate_private_key(ec.SECP256R1())))
+    if wrong == "an unknown field":
+        said["services"]["default/payments"]["rules"][0]["only_on"] = "mondays"
+    body = pack(said, provenance_document(revision(1_000), {}), {}, key).body
+    if wrong == "nothing":
+        target.unlink()
+    else:
+        (folder / "next").write_bytes(body[:50] if wrong == "not a bundle" else body)
+        (folder / "next").rename(target)
+    wait_for(lambda: "bundle not taken" in followed.said)
+    assert server.ask("policyd/authz/commit", question())["result"] == before
+    assert server.ask("policyd/authz/allow", question("POST /v1/charges"))["result"] is False
+    followed.publish(shop(READS, WRITES))
+    assert server.ask("policyd/authz/allow", question("POST /v1/charges"))["result"] is True
 
 
 def test_an_older_bundle_that_comes_back_opens_nothing_that_had_ended(tmp_path: Path) -> None:
@@ -153,24 +190,24 @@ def test_an_older_bundle_that_comes_back_lets_nobody_in_who_was_cut_off(tmp_path
 
 
 @pytest.mark.parametrize("wrong", [b"{", b"[" * 500 + b"]" * 500])
-def test_a_bundle_whose_files_cannot_be_read_ends_nobody(tmp_path: Path, wrong: bytes) -> None:
-    publish(tmp_path, shop(READS), revision(0))
-    with serving(tmp_path) as server:
-        out = io.BytesIO()
-        with (
-            tarfile.open(tmp_path / "mesh.tar.gz", mode="r:gz") as signed,
-            tarfile.open(fileobj=out, mode="w:gz") as archive,
-        ):
-            for entry in signed:
-                content = wrong if entry.name == "data.json" else signed.extractfile(entry).read()  # type: ignore[union-attr]
-                entry.size = len(content)
-                archive.addfile(entry, io.BytesIO(content))
-        (tmp_path / "next").write_bytes(out.getvalue())
-        (tmp_path / "next").rename(tmp_path / "mesh.tar.gz")
-        wait_for(lambda: "`data.json` is not what was signed" in server.said.read_text())
-        assert server.ask("policyd/authz/allow", question())["result"] is True
-        publish(tmp_path, shop(), revision(1))
-        wait_for(lambda: server.ready(revision(1)))
+def test_a_bundle_whose_files_cannot_be_read_ends_nobody(followed: Followed, wrong: bytes) -> None:
+    followed.publish(shop(READS))
+    folder, server = followed.folder, followed.server
+    out = io.BytesIO()
+    with (
+        tarfile.open(folder / "mesh.tar.gz", mode="r:gz") as signed,
+        tarfile.open(fileobj=out, mode="w:gz") as archive,
+    ):
+        for entry in signed:
+            content = wrong if entry.name == "data.json" else signed.extractfile(entry).read()  # type: ignore[union-attr]
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+    (folder / "next").write_bytes(out.getvalue())
+    (folder / "next").rename(folder / "mesh.tar.gz")
+    wait_for(lambda: "`data.json` is not what was signed" in followed.said)
+    assert server.ask("policyd/authz/allow", question())["result"] is True
+    followed.publish(shop())
+    assert server.ask("policyd/authz/allow", question())["result"] is False
 
 
 def test_a_bundle_that_was_damaged_on_its_way_is_fetched_again(tmp_path: Path) -> None:

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from policyd.cli.main import build
 from policyd.decider.masks import Masks, PointerError
 from tests.decider.meshes import READS, question, shop
 from tests.decider.server import COMMIT, publish, serving, wait_for
@@ -161,8 +163,8 @@ def test_events_are_posted_as_opa_posts_them_and_again_after_a_failure(tmp_path:
 def test_settings_that_cannot_be_followed_are_said_before_anything_starts(
     tmp_path: Path, settings: dict[str, Any], words: str
 ) -> None:
-    publish(tmp_path, shop(READS))
-    arguments = ("--listen", settings["listen"]) if "listen" in settings else ()
-    with serving(tmp_path, *arguments, settings=settings, ready=False) as server:
-        assert server.process.wait(60) == 2
-    assert words in " ".join(server.said.read_text().split())
+    (tmp_path / "decide.yaml").write_text(json.dumps(settings))
+    asked = ["decide", "--bundle", "mesh.tar.gz", "--key", "key.pem", "--settings", str(tmp_path / "decide.yaml")]
+    done = CliRunner().invoke(build("decide"), asked, catch_exceptions=False)
+    assert done.exit_code == 2
+    assert words in " ".join(done.output.split())
