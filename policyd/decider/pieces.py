@@ -28,28 +28,37 @@ PINNED = 512
 """Entries that are held at once before their container is let go; nothing is freed by that."""
 _PROTOCOL = 5
 _CUT = (tuple, dict, frozenset)
+_DICT = _CUT.index(dict)
+_ROOT = 0
+"""What comes before the piece itself; before each step of a container, its kind and how many entries it brings."""
 
 
 def cut(piece: Any) -> tuple[bytes, ...]:
     """The parts of a piece, in the order in which an `Assembly` takes them."""
-    whole = pickle.dumps((None, piece), _PROTOCOL)
+    whole = pickle.dumps(piece, _PROTOCOL)
     if len(whole) <= SMALL:
-        return (whole,)
+        return (pickle.dumps(_ROOT, _PROTOCOL) + whole,)
     large = _Finder.large(piece)
     out = io.BytesIO()
     writer = _Writer(out)
     parts: list[bytes] = []
     for number, container in enumerate(reversed(large)):  # what is inside of another one comes before it
         entries = iter(container.items() if isinstance(container, dict) else container)
-        kind = _CUT.index(type(container))
-        for last in [False] * ((len(container) - 1) // STEP) + [True]:
-            writer.dump((kind, list(islice(entries, STEP)), last))
+        kind, left = _CUT.index(type(container)), len(container)
+        while left:
+            left -= len(step := list(islice(entries, STEP)))
+            # Nothing but what belongs to the piece is written as a value of its own: the reader keeps all of those
+            # until the end, and would have to let go of them at once.
+            writer.dump((len(step) * len(_CUT) + kind) * 2 + (not left))
+            for value in chain.from_iterable(step) if kind == _DICT else step:
+                writer.dump(value)
             if out.tell() > FRAME:
                 parts.append(out.getvalue())
                 out.seek(0)
                 out.truncate()
         writer.numbers[id(container)] = number
-    writer.dump((None, piece))
+    writer.dump(_ROOT)
+    writer.dump(piece)
     return (*parts, out.getvalue())
 
 
@@ -131,17 +140,23 @@ class Assembly:
 
     def step(self) -> bool:
         """Load a few entries; returns whether there are more in this part."""
-        kind, *said = self._reader.load()
-        if kind is None:
-            (self.piece,) = said
+        load = self._reader.load
+        said = load()
+        if said == _ROOT:
+            self.piece = load()
             return False
-        entries, last = said
+        said, last = divmod(said, 2)
+        number, kind = divmod(said, len(_CUT))
         if self._entries is None:
-            self._entries = {} if _CUT[kind] is dict else [] if _CUT[kind] is tuple else set()
-        (self._entries.extend if isinstance(self._entries, list) else self._entries.update)(entries)
+            self._entries = {} if kind == _DICT else []
+        for _ in range(number):
+            if kind == _DICT:
+                key = load()
+                self._entries[key] = load()
+            else:
+                self._entries.append(load())
         if last:
-            made = self._entries
-            self.large.append(made if isinstance(made, dict) else _CUT[kind](made))
+            self.large.append(self._entries if kind == _DICT else _CUT[kind](self._entries))
             self._entries = None
         return not self._tape.over
 
