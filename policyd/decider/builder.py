@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+from policyd.decider.pieces import cut
 from policyd.decisions import Index
 from policyd.decisions.bundle import Unpacked
 from policyd.decisions.document import DocumentError, floor_of, mesh_of
@@ -22,19 +23,19 @@ _PROTOCOL = 5
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """From one revision to the next. Pieces are pickled, by `namespace/name` of their destination."""
+    """From one revision to the next: the parts of each piece (`pieces`), by `namespace/name` of its destination."""
 
     revision: str
     frame: bytes
     """The index without destinations, the revision and the floor, pickled."""
-    changed: Mapping[str, bytes]
+    changed: Mapping[str, tuple[bytes, ...]]
     gone: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
 class _Known:
     digest: bytes
-    piece: bytes
+    piece: tuple[bytes, ...]
 
 
 @dataclass(slots=True)
@@ -72,7 +73,7 @@ class Builder:
         floor = max(filter(None, (floor_of(said), self._floor)), default=None)
         index = Index.build(mesh)
         changed = {
-            str(name): pickle.dumps((destination, _own(services[str(name)], places)), _PROTOCOL)
+            str(name): cut((destination, _own(services[str(name)], places)))
             for name, destination in index.destinations.items()
         }
         gone = tuple(name for name in self._known if name not in digests)

@@ -23,7 +23,7 @@ class Kind(enum.IntEnum):
     BEGIN = 1
     """An update begins; `Update.frame`."""
     PIECE = 2
-    """A destination's name, a zero byte, its piece."""
+    """A destination's name, a zero byte, the last part of its piece."""
     GONE = 3
     """The name of a destination that is no more."""
     SWAP = 4
@@ -36,6 +36,8 @@ class Kind(enum.IntEnum):
     """From a worker: why it cannot go on."""
     DIFFERING = 8
     """To a worker: see `differing`; JSON."""
+    PART = 9
+    """A part of the piece that comes next."""
 
 
 def frame(kind: Kind, body: bytes = b"") -> bytes:
@@ -48,8 +50,10 @@ def frames_of(update: Update) -> Iterator[bytes]:
     yield frame(Kind.BEGIN, update.frame)
     for name in update.gone:
         yield frame(Kind.GONE, name.encode())
-    for name, piece in update.changed.items():
-        yield frame(Kind.PIECE, name.encode() + b"\0" + piece)
+    for name, (*parts, last) in update.changed.items():
+        for part in parts:
+            yield frame(Kind.PART, part)
+        yield frame(Kind.PIECE, name.encode() + b"\0" + last)
     yield frame(Kind.SWAP, update.revision.encode())
 
 

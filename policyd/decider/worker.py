@@ -125,7 +125,12 @@ class Worker:
     async def run(self, stop: asyncio.Event) -> None:
         """Answer until `stop`, or until the parent ends; everybody who asked has an answer then."""
         loop = asyncio.get_running_loop()
-        self._channel.load_with(Loading(self._swapped, self._channel.hold))
+
+        def broken(error: Exception) -> None:
+            structlog.get_logger("decide").error("an update cannot be loaded", exc_info=error)
+            stop.set()  # another worker is sent everything anew
+
+        self._channel.load_with(Loading(self._swapped, self._channel.hold, broken))
         self._channel.told = self._differ
         self._differ()
         listener = listening(*self._address)
