@@ -47,9 +47,9 @@ class HAProxyCompiler:
             (NAME, sources.key, node.endpoint), lambda: _node(sources, node.endpoint, memo), counted=False
         )
 
-    def losses(self, mesh: Mesh) -> tuple[Loss, ...]:
+    def losses(self, mesh: Mesh, memo: Memo) -> tuple[Loss, ...]:
         """What `compile` would return as lost for all nodes of the mesh together."""
-        return shared_losses.of_mesh(mesh, _SAYS)
+        return shared_losses.of_mesh(mesh, _SAYS, memo)
 
     def render(self, artifact: Artifact) -> str:
         """The file as it is."""
