@@ -8,12 +8,11 @@ from datetime import datetime
 from functools import partial
 
 from policyd.decisions import reasons
-from policyd.decisions.callers import ANY_IDENTITY
 from policyd.decisions.decision import Cause, Decision
 from policyd.decisions.destination import Destination
 from policyd.decisions.request import Request, fault
 from policyd.model.mesh import Mesh
-from policyd.model.names import Name
+from policyd.model.names import Name, is_spiffe_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +50,7 @@ class Index:
 
     def decide(self, request: Request, at: datetime) -> Decision:
         """The decision at the instant `at`. What is not canonical is rejected, what no rule allows is denied."""
-        if not request.source.startswith(ANY_IDENTITY):
+        if not is_spiffe_id(request.source):
             return Decision(Cause.MALFORMED, None, None, None, partial(reasons.nobody, request))
         destination = self.destinations.get(request.destination)
         wrong = fault(request, opaque_paths=destination is not None and destination.opaque_paths)

@@ -50,7 +50,7 @@ class EnvoyCompiler:
     """Compiles sidecars for Envoy by xDS. It has no state: what may be remembered is in the caller's memo."""
 
     name = NAME
-    id = "envoy-2"
+    id = "envoy-3"
     capabilities = CAPABILITIES
     codes: Mapping[str, Explanation] = MappingProxyType({})
 
