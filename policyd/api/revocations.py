@@ -44,6 +44,8 @@ class Order:
     reason: str
     name: str
     root: str = ""
+    anyway: bool = False
+    """Whether the identity is meant even where nobody is known by it."""
 
 
 class Revoking(Protocol):
@@ -73,7 +75,7 @@ class RevocationsEndpoint:
         return answer({"revocations": self._revoking.all()}, pretty="pretty" in request.query_params)
 
     async def revoke(self, request: Request) -> Response:
-        """`POST /v1/revocations` with `{identity or root, to?, reason, name?}`; answers once proxies did."""
+        """`POST /v1/revocations` with `{identity or root, to?, reason, name?, anyway?}`; answers once proxies did."""
         if "origin" in request.headers:
             return from_a_browser()
         try:
@@ -95,7 +97,7 @@ class RevocationsEndpoint:
 
 
 def _order(said: dict[str, Any]) -> Order:
-    unknown = sorted(said.keys() - {"identity", "to", "reason", "name", "root"})
+    unknown = sorted(said.keys() - {"identity", "to", "reason", "name", "root", "anyway"})
     if unknown:
         raise BadRequest(f"unknown field `{unknown[0]}`")
     for field in ("reason", *(() if said.get("root") else ("identity",))):
@@ -104,8 +106,15 @@ def _order(said: dict[str, Any]) -> Order:
     for field in ("identity", "to", "name", "root"):
         if not isinstance(said.get(field, ""), str):
             raise BadRequest(f"`{field}` is not text")
+    if not isinstance(said.get("anyway", False), bool):
+        raise BadRequest("`anyway` is not a boolean")
     if said.get("root") and (said.get("identity") or said.get("to")):
         raise BadRequest("`root` stands alone", hint="what a root has signed is cut off from all")
     return Order(
-        said.get("identity", ""), said.get("to", ""), said["reason"], said.get("name", ""), said.get("root", "")
+        identity=said.get("identity", ""),
+        to=said.get("to", ""),
+        reason=said["reason"],
+        name=said.get("name", ""),
+        root=said.get("root", ""),
+        anyway=said.get("anyway", False),
     )

@@ -17,6 +17,7 @@ from policyd.base.errors import UsageError
 from policyd.cli.asking import Known
 from policyd.decisions import Outcome
 from policyd.model.names import Name
+from policyd.model.node import service_of
 
 _LONGEST = 64 * 1024
 _NOTHING = {"", "-"}
@@ -79,7 +80,7 @@ def read_line(text: str) -> Logged:
         status=status,
         caller=_text(said, "caller"),
         rule=_text(said, "rule"),
-        start=_instant(_text(said, "start")),
+        start=_start(said.get("start")),
         node=_text(said, "node"),
         ip=_text(said, "ip"),
         inbound=said.get("listener", "inbound") != "outbound",
@@ -91,9 +92,9 @@ def destination_of(logged: Logged, known: Known) -> Name:
 
     Raises `UsageError` where neither tells.
     """
-    parts = logged.node.split("/")
-    if logged.inbound and len(parts) == 4:
-        return Name(parts[0], parts[1])
+    own = service_of(logged.node)
+    if logged.inbound and own is not None:
+        return own
     host = logged.host.lower().partition(":")[0].removesuffix(".").removesuffix(f".{known.trust_domain}")
     name, _, namespace = host.partition(".")
     namespace = namespace or _home(logged)
@@ -138,6 +139,9 @@ def _now(logged: Logged, now: str) -> str:
 
 def _home(logged: Logged) -> str:
     """The namespace that a short host name means: the caller's, or that of the rule, which is its service's."""
+    own = service_of(logged.node)
+    if own is not None:
+        return own.namespace
     parts = logged.caller.split("/")
     if len(parts) == 7 and parts[3] == "ns":
         return parts[4]
@@ -149,9 +153,16 @@ def _text(said: Mapping[str, Any], name: str) -> str:
     return value if isinstance(value, str) and value not in _NOTHING else ""
 
 
-def _instant(text: str) -> datetime | None:
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
+def _start(said: object) -> datetime | None:
+    """When the request came; `None` where the line does not say. Rules of another instant would explain nothing."""
+    if said is None or (isinstance(said, str) and said in _NOTHING):
         return None
-    return at if at.tzinfo is not None else None
+    try:
+        at = datetime.fromisoformat(said) if isinstance(said, str) else None
+    except ValueError:
+        at = None
+    if at is None or at.tzinfo is None:
+        raise UsageError(
+            f"the line does not say when: `start` is `{said}`", hint="an instant such as `2026-11-25T15:00:00.123Z`"
+        )
+    return at

@@ -16,13 +16,16 @@ from policyd.base.clock import SystemClock
 from policyd.base.diagnostics import Finding, Severity, has_errors, in_order
 from policyd.cli.annotations import say_annotations
 from policyd.cli.bound import SettingsOption, bindings
-from policyd.cli.compiled import TargetOption, compile_mesh, foreseen, planes
+from policyd.cli.compiled import TargetOption, compile_mesh, planes
 from policyd.cli.guard import Guarded, Guards, guarding
 from policyd.cli.judged import Judged, judge_loaded, under, unmet_expectations
 from policyd.cli.output import console, say_json
 from policyd.cli.render_findings import count_text, finding_json, findings_text
+from policyd.compiler.memo import Memo
 from policyd.guardrails.acceptances import Acceptances
+from policyd.guardrails.losses import Told, foreseen
 from policyd.intents import Bindings, load
+from policyd.model.mesh import Mesh
 from policyd.model.node import nodes
 from policyd.source import DirectoryTree
 
@@ -103,8 +106,8 @@ def look(
         guards.loaded(loaded)
         judged = judge_loaded(tree, loaded, bound)
         mesh, provenance = judged.lowered.mesh, judged.lowered.provenance
-        accepted = Acceptances(loaded.documents, how.clock.now())
-        lost = foreseen(mesh, provenance, accepted, targets) if mesh is not None else ()
+        told = Told(provenance, Acceptances(loaded.documents, how.clock.now()))
+        lost = _lost(mesh, told, targets) if mesh is not None else ()
         unmet = unmet_expectations(loaded, mesh, how.clock.now()) if mesh is not None else ()
         guarded = guards.result()
     findings = [*judged.findings, *guarded.findings, *lost, *unmet]
@@ -117,6 +120,12 @@ def look(
     count = len(tuple(nodes(mesh))) * len(planes(mesh, targets)) if mesh is not None else 0
     in_place = under(path, in_order(findings))
     return Report(judged, guarded, count, in_place, time.perf_counter() - began, bool(compiled))
+
+
+def _lost(mesh: Mesh, told: Told, targets: Sequence[str]) -> tuple[Finding, ...]:
+    """What gets lost, and of what is accepted that it holds, or (for the mesh's own planes alone) is not needed."""
+    lost = told.findings(foreseen(mesh, planes(mesh, targets), Memo()))
+    return (*lost, *[note for note in told.accepted.notes() if note.severity is Severity.INFO or not targets])
 
 
 def _say(report: Report, shown: Sequence[Finding], *, verbose: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Annotated, Any
@@ -18,6 +19,8 @@ ServerOption = Annotated[
     str, typer.Option("--server", envvar="POLICYD_SERVER", help="Where the controller's HTTP API listens.")
 ]
 _TIMEOUT_S = 10.0
+_TOKEN = re.compile(r"[!-~]*")
+"""What a header can carry as one word. RFC 6750, section 2.1, asks for less than that; whose token it is may not."""
 
 
 class Client:
@@ -84,6 +87,11 @@ class Client:
 def _credentials() -> dict[str, str]:
     """Who asks, where the controller wants to know: the bearer token in `POLICYD_TOKEN`."""
     token = os.environ.get("POLICYD_TOKEN", "")
+    if not _TOKEN.fullmatch(token):
+        raise UsageError(
+            "`POLICYD_TOKEN` has a character that no header carries",
+            hint="a token is printable ASCII without spaces: set it as it was given out",
+        )
     return {"Authorization": f"Bearer {token}"} if token else {}
 
 

@@ -18,6 +18,7 @@ from policyd.cli.output import Format, OutputOption, console, say_json
 from policyd.cli.render_findings import finding_json, findings_text
 from policyd.compiler.artifact import FILE, Artifact
 from policyd.guardrails.acceptances import Acceptances
+from policyd.guardrails.losses import Told
 from policyd.source import DirectoryTree
 
 
@@ -37,7 +38,7 @@ def compile_(
     judged = judge(DirectoryTree(path))
     everything = compile_mesh(judged.mesh(), targets=target or ())
     accepted = Acceptances(judged.loaded.documents, SystemClock().now())
-    lost = under(path, losses(everything, judged.lowered.provenance, accepted))
+    lost = under(path, losses(everything, Told(judged.lowered.provenance, accepted)))
     compiled = only(everything, node)
     if out is not None:
         _write(compiled, out)

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
 import typer
 
-from policyd.base.diagnostics import Finding, Location, Severity, in_order
+from policyd.base.diagnostics import Finding
 from policyd.base.errors import UsageError
 from policyd.compiler import registry
-from policyd.compiler.artifact import Compiled, Loss
+from policyd.compiler.artifact import Compiled
 from policyd.compiler.memo import Memo
-from policyd.compiler.protocol import Compiler, Foresees
-from policyd.guardrails.acceptances import Acceptances
+from policyd.compiler.protocol import Compiler
+from policyd.guardrails.losses import Told
 from policyd.model.mesh import Mesh
 from policyd.model.node import Node, nodes
-from policyd.model.provenance import Key, Provenance
 
 TargetOption = Annotated[
     list[str] | None,
@@ -56,26 +55,6 @@ def planes(mesh: Mesh, targets: Sequence[str] = ()) -> tuple[Compiler, ...]:
     return tuple(registry.load(name) for name in dict.fromkeys(names))
 
 
-def foreseen(
-    mesh: Mesh, provenance: Mapping[Key, Provenance], accepted: Acceptances, targets: Sequence[str] = ()
-) -> tuple[Finding, ...]:
-    """What gets lost in compilation, as `losses` says it; compiled only where the compiler cannot tell before.
-
-    What is `accepted` is noted besides; that something is not needed, only for the mesh's own data planes. Raises
-    `UsageError` where a compiler is not installed.
-    """
-    found: dict[Loss, None] = {}
-    for compiler in planes(mesh, targets):
-        if isinstance(compiler, Foresees):
-            found |= dict.fromkeys(compiler.losses(mesh))
-        else:
-            memo = Memo()
-            found |= dict.fromkeys(loss for node in nodes(mesh) for loss in compiler.compile(mesh, node, memo).losses)
-    findings = [_finding(loss, provenance, accepted) for loss in found]
-    notes = [note for note in accepted.notes() if note.severity is Severity.INFO or not targets]
-    return in_order((*findings, *notes))
-
-
 def only(compiled: tuple[CompiledNode, ...], node_id: str | None) -> tuple[CompiledNode, ...]:
     """Those of one node, or of a service or version by the beginning of the id.
 
@@ -90,18 +69,6 @@ def only(compiled: tuple[CompiledNode, ...], node_id: str | None) -> tuple[Compi
     return found
 
 
-def losses(
-    compiled: tuple[CompiledNode, ...], provenance: Mapping[Key, Provenance], accepted: Acceptances
-) -> tuple[Finding, ...]:
+def losses(compiled: tuple[CompiledNode, ...], told: Told) -> tuple[Finding, ...]:
     """What got lost in compilation, each loss once, at the place of the intent that it is about."""
-    return in_order(_finding(loss, provenance, accepted) for loss in _distinct(compiled))
-
-
-def _distinct(compiled: tuple[CompiledNode, ...]) -> Iterator[Loss]:
-    yield from dict.fromkeys(loss for one in compiled for loss in one.compiled.losses)
-
-
-def _finding(loss: Loss, provenance: Mapping[Key, Provenance], accepted: Acceptances) -> Finding:
-    known = provenance.get(loss.about)
-    location = known.location if known is not None else Location(".")
-    return accepted.heeded(loss, Finding(loss.code, loss.severity, loss.message, location, loss.hint))
+    return told.findings(loss for one in compiled for loss in one.compiled.losses)

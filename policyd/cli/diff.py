@@ -22,6 +22,7 @@ from policyd.cli.render_findings import finding_json, findings_text
 from policyd.cli.said import said
 from policyd.compiler.memo import Memo
 from policyd.guardrails.acceptances import Acceptances
+from policyd.guardrails.losses import Told
 from policyd.model.mesh import Mesh
 from policyd.source import DirectoryTree, tree_at
 
@@ -76,7 +77,8 @@ def compare(
     new, old = after.mesh(), _base_mesh(before, after.mesh())
     memo = Memo()
     compiled = compile_mesh(new, memo, targets)
-    lost = losses(compiled, after.lowered.provenance, Acceptances(after.loaded.documents, SystemClock().now()))
+    accepted = Acceptances(after.loaded.documents, SystemClock().now())
+    lost = losses(compiled, Told(after.lowered.provenance, accepted))
     provenance = {**before.lowered.provenance, **after.lowered.provenance}
     return Review(
         *revisions,

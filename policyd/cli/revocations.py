@@ -50,11 +50,17 @@ def lift(
     name: Annotated[str, typer.Argument(help="The revocation: `name` or `namespace/name`.")],
     server: ServerOption = DEFAULT_SERVER,
 ) -> None:
-    """End a revocation that Git does not ask for (any more): the rules decide again."""
+    """End what is called so and Git does not ask for (any more): the rules decide again. Says who that was."""
     meant = Name.parse(name)
     client = Client(server)
     try:
-        client.post(f"/v1/revocations/{quote(meant.namespace, safe='')}/{quote(meant.name, safe='')}/lift")
+        said = client.post(f"/v1/revocations/{quote(meant.namespace, safe='')}/{quote(meant.name, safe='')}/lift")
     finally:
         client.close()
-    console().print(f"revocation `{printable(str(meant))}` is lifted: the rules decide again")
+    for each in said["lifted"]:
+        who = f"root {each['root'][:16]}" if each["root"] else each["identity"]
+        where = f" from {each['to']}" if each["to"] else ""
+        console().print(
+            f"revocation `{printable(str(meant))}` is lifted: {printable(who)} is cut off{printable(where)} no more"
+        )
+    console().print("the rules decide again")

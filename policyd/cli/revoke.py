@@ -25,6 +25,9 @@ def revoke(
     root: Annotated[
         str, typer.Option("--root", help="Instead of a caller: the SHA-256 of a root certificate to trust no more.")
     ] = "",
+    anyway: Annotated[
+        bool, typer.Option("--anyway", help="Also where nobody is known by that SPIFFE ID: one that is gone, say.")
+    ] = False,
     name: Annotated[str, typer.Option("--name", help="What the revocation is called, as in Git.")] = "",
     server: ServerOption = DEFAULT_SERVER,
     output: OutputOption = Format.TEXT,
@@ -42,7 +45,7 @@ def revoke(
     client = Client(server)
     try:
         whom = {"root": root} if root else {"identity": identity}
-        order = {**whom, "to": to, "reason": reason, "name": name}
+        order = {**whom, "to": to, "reason": reason, "name": name, "anyway": anyway}
         said = client.post("/v1/revocations", order, timeout_s=TIMEOUT_S)
     finally:
         client.close()

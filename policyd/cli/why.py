@@ -21,6 +21,8 @@ from policyd.cli.output import Format, OutputOption, console, say_json, words
 from policyd.cli.render_answer import answer_json, answer_text
 from policyd.decisions import Request
 from policyd.decisions.reasons import caller_text, short
+from policyd.model.names import spiffe_id
+from policyd.model.node import service_of
 
 
 def why(
@@ -91,11 +93,17 @@ def _given(line: str) -> str:
 
 def _request(logged: Logged, known: Known, source: str, destination: str) -> Request:
     """The request of a line, with what was typed in the place of what it does not say."""
-    caller = known.identity(source) if source else logged.caller
+    caller = known.identity(source) if source else logged.caller or _writer(logged, known)
     if not caller:
         raise UsageError("the line does not say who called", hint="the sidecar of the caller wrote it: `--from web`")
     to = known.service(destination) if destination else destination_of(logged, known)
     return Request(caller, to, logged.method, logged.path, logged.host)
+
+
+def _writer(logged: Logged, known: Known) -> str:
+    """Who called, by a line of his own sidecar."""
+    service = service_of(logged.node)
+    return spiffe_id(known.trust_domain, service) if service is not None and not logged.inbound else ""
 
 
 def _of_node(logged: Logged) -> str:

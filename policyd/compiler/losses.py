@@ -5,19 +5,22 @@ A compiler adds its own. Each loss has a code, a paragraph in the compiler's REA
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from policyd.base.diagnostics import Severity
 from policyd.compiler.artifact import Loss
 from policyd.compiler.conditions import WORDS, conditions
-from policyd.compiler.sources import Index, Sources
+from policyd.compiler.memo import Memo
+from policyd.compiler.sources import Sources
 from policyd.model.access import ANY_METHOD, Access, Mode, Rule
 from policyd.model.mesh import Mesh
 from policyd.model.methods import is_canonical_method
+from policyd.model.names import Name
 from policyd.model.node import nodes
 from policyd.model.paths import EVERYTHING
 from policyd.model.provenance import Key
+from policyd.model.scope import Scope
 from policyd.model.service import Protocol, Service
 
 ACCEPTABLE = frozenset({"PD1308"})
@@ -35,11 +38,40 @@ class Says:
     lost_of_service: OfService
 
 
-def of_mesh(mesh: Mesh, says: Says) -> tuple[Loss, ...]:
-    """What all nodes of the mesh lose together, each loss once."""
-    index = Index.of(mesh)
-    served = dict.fromkeys(node.service for node in nodes(mesh))
-    return tuple(dict.fromkeys(loss for name in served for loss in of_sidecars(index[name], says)))
+@dataclass(frozen=True, slots=True)
+class _Lost:
+    """What is lost of one service: in its own sidecars, and wherever it is compiled."""
+
+    of_access: tuple[Loss, ...]
+    of_service: tuple[Loss, ...]
+
+
+def of_mesh(mesh: Mesh, says: Says, memo: Memo) -> tuple[Loss, ...]:
+    """What all nodes of the mesh lose together, each loss once; asked of each service that `memo` does not know."""
+    served = {node.service for node in nodes(mesh)}
+    found: dict[Loss, None] = {}
+    called: set[Name] | None = None
+    for name, service in mesh.services.items():
+        lost = _remembered(service, mesh.access.get(name) or Access(name), says, memo)
+        if name in served:
+            found |= dict.fromkeys((*lost.of_access, *lost.of_service))
+        elif lost.of_service:
+            called = called if called is not None else _called(mesh, served)
+            found |= dict.fromkeys(lost.of_service if name in called else ())
+    return tuple(found)
+
+
+def _remembered(service: Service, access: Access, says: Says, memo: Memo) -> _Lost:
+    return memo.get(
+        ("lost", says.proxy, service.digest, access.digest),
+        lambda: _Lost(of_access(service, access, says), says.lost_of_service(service)),
+    )
+
+
+def _called(mesh: Mesh, served: Iterable[Name]) -> set[Name]:
+    """Whom some sidecar may call."""
+    scope = Scope.of(mesh)
+    return {destination for name in served for destination in scope.destinations(name)}
 
 
 def of_sidecars(sources: Sources, says: Says) -> tuple[Loss, ...]:

@@ -103,8 +103,11 @@ class ListenAddress:
 class Foresees(Protocol):
     """A compiler that knows what will be lost before it compiles: a check of the whole mesh then costs little."""
 
-    def losses(self, mesh: Mesh) -> tuple[Loss, ...]:
-        """Exactly the losses that `compile` returns for the nodes of `mesh`, each once, in any order."""
+    def losses(self, mesh: Mesh, memo: Memo) -> tuple[Loss, ...]:
+        """Exactly the losses that `compile` returns for the nodes of `mesh`, each once, in any order.
+
+        What was asked before comes out of `memo`, so that the next commit costs what it changes.
+        """
         ...
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from policyd.base.content import digest
 from policyd.compiler.conditions import conditions
@@ -51,6 +52,8 @@ class Judged:
 
     rule: Rule
     name: str
+    again: datetime | None = None
+    """Where observed rules stand for it: the instant from which none of them does any more, if that ever comes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,7 @@ class RuleSets:
     """The rules of one destination in order of name: those that decide, and how the would-be set differs.
 
     That set is `kept` and `added` together: the observed rules in the place of the enforced ones that they replace.
+    Of `dropped` and `added`, a rule with `again` is in it from then on only.
     """
 
     kept: tuple[Judged, ...]
@@ -65,7 +69,7 @@ class RuleSets:
     dropped: tuple[Judged, ...]
     """Enforced, and replaced by observed rules."""
     added: tuple[Judged, ...]
-    """Observed."""
+    """Observed, and not replaced for ever."""
 
     @property
     def enforced(self) -> tuple[Judged, ...]:
@@ -74,8 +78,9 @@ class RuleSets:
 
     @property
     def would_be(self) -> tuple[Judged, ...]:
-        """The rules that would decide if all were enforced."""
-        return _in_order((*self.kept, *self.added))
+        """The rules that would decide if all were enforced; one with `again`, from then on."""
+        back = (each for each in self.dropped if each.again is not None)
+        return _in_order((*self.kept, *back, *self.added))
 
     @property
     def observes(self) -> bool:
@@ -90,13 +95,14 @@ class RuleSets:
         written: what a proxy does not understand can only narrow.
         """
         understood = replace(access, rules=tuple(rule for rule in access.rules if understands(says, rule)))
-        would_be = {rule.name for rule in understood.would_be}
-        judged = [(rule, _judged(rule, service)) for rule in understood.rules]
-        some = [(rule, each) for rule, each in judged if each.rule.permits]
+        until = understood.replaced_until
+        judged = [_judged(rule, service, until.get(rule.name)) for rule in understood.rules]
+        enforced = [each for each in judged if each.rule.permits and each.rule.mode is Mode.ENFORCE]
+        observed = [each for each in judged if each.rule.permits and each.rule.mode is Mode.OBSERVE]
         return cls(
-            tuple(each for rule, each in some if rule.mode is Mode.ENFORCE and rule.name in would_be),
-            tuple(each for rule, each in some if rule.mode is Mode.ENFORCE and rule.name not in would_be),
-            tuple(each for rule, each in some if rule.mode is Mode.OBSERVE and rule.name in would_be),
+            tuple(each for each in enforced if each.rule.name not in until),
+            tuple(each for each in enforced if each.rule.name in until),
+            tuple(each for each in observed if each.again is not None or each.rule.name not in until),
         )
 
 
@@ -110,7 +116,7 @@ def policy_name(rule: Rule) -> str:
     return f"{rule.name}#{digest(rule)[:8]}"
 
 
-def _judged(rule: Rule, service: Service) -> Judged:
+def _judged(rule: Rule, service: Service, again: datetime | None) -> Judged:
     """The rule without empty permits, ports where the service is not, and sets of paths where paths are opaque.
 
     A sidecar is reached for one service at one port, so no condition on the port is left for the proxy.
@@ -121,7 +127,7 @@ def _judged(rule: Rule, service: Service) -> Judged:
         reached = not permit.ports or service.port in permit.ports
         if paths and permit.methods and reached:
             permits.append(Permit(permit.methods, paths))
-    return Judged(replace(rule, permits=tuple(permits)), policy_name(rule))
+    return Judged(replace(rule, permits=tuple(permits)), policy_name(rule), again)
 
 
 def _in_order(judged: Iterable[Judged]) -> tuple[Judged, ...]:

@@ -1,6 +1,6 @@
 """May this commit be followed? Every finding of every stage, and the mesh if there is no error among them.
 
-    snapshot -> load -> lower -> guardrails, its own tests -> Admitted | Rejected
+    snapshot -> load -> lower -> guardrails, what compilers lose, its own tests -> Admitted | Rejected
 
 Nothing here touches what is live: a commit that is rejected leaves the mesh at the last one that was taken.
 """
@@ -17,8 +17,11 @@ from policyd.base.clock import Clock
 from policyd.base.diagnostics import Finding, Location, Severity, has_errors, in_order
 from policyd.base.leisure import leisurely
 from policyd.base.stopwatch import Stopwatch, untimed
+from policyd.compiler.memo import Memo
 from policyd.daemon.planes import DataPlanes
 from policyd.decisions.expectations import Expectations, failures
+from policyd.guardrails.acceptances import Acceptances
+from policyd.guardrails.losses import Told, foreseen
 from policyd.intents import Bindings, Loaded, ParseCache, load
 from policyd.lowering import Lowered, LoweringMemo, lower
 from policyd.model.mesh import Mesh
@@ -76,6 +79,7 @@ class Admission:
         self._cache = ParseCache()
         self._memo = LoweringMemo()
         self._expectations = Expectations()
+        self._asked = Memo()
         self.parsed_files = 0
         """Files that were really parsed: a figure for tests and `/metrics`."""
         self._lowered: tuple[Snapshot, Lowered] | None = None
@@ -84,6 +88,11 @@ class Admission:
     def lowered_values(self) -> int:
         """Values of the model that were really made out of documents: a figure for tests and `/metrics`."""
         return self._memo.built
+
+    @property
+    def asked_of_compilers(self) -> int:
+        """Services with their rules that compilers were really asked about: a figure for tests and `/metrics`."""
+        return self._asked.builds
 
     async def consider(self, snapshot: Snapshot, trust_domain: str = "") -> Admitted | Rejected:
         """Judge a commit. `trust_domain` is the one that is signed for already, which no commit can change.
@@ -115,12 +124,20 @@ class Admission:
             findings.append(_moved(lowered.mesh, trust_domain, lowered.provenance))
         if lowered.mesh is not None:
             findings += self._planes.findings(lowered.mesh, lowered.provenance)
+            with self._stopwatch("foresee"):
+                findings += await asyncio.to_thread(self._lost, loaded, lowered.mesh, lowered.provenance)
             with self._stopwatch("test"):
                 findings += await asyncio.to_thread(self._unmet, loaded, lowered.mesh)
         ordered = in_order(findings)
         if lowered.mesh is None or has_errors(ordered):
             return Rejected(snapshot, ordered), (snapshot, lowered)
         return Admitted(snapshot, lowered.mesh, lowered.provenance, ordered), (snapshot, lowered)
+
+    def _lost(self, loaded: Loaded, mesh: Mesh, provenance: Mapping[Key, Provenance]) -> tuple[Finding, ...]:
+        """What the commit says and its proxies cannot, as warnings where it is accepted by name."""
+        told = Told(provenance, Acceptances(loaded.documents, self._clock.now()))
+        lost = told.findings(foreseen(mesh, self._planes.compilers(mesh), self._asked))
+        return (*lost, *told.accepted.notes())
 
     def _unmet(self, loaded: Loaded, mesh: Mesh) -> tuple[Finding, ...]:
         """What the commit's own tests expect of its rules, and does not hold."""

@@ -15,9 +15,11 @@ from policyd.api.revocations import Order
 from policyd.base.content import digest
 from policyd.base.errors import UsageError
 from policyd.intents import units
+from policyd.intents.translate import nearest
 from policyd.model.mesh import Mesh
-from policyd.model.names import DEFAULT_NAMESPACE, Name, parse_spiffe_id
+from policyd.model.names import DEFAULT_NAMESPACE, Name, parse_spiffe_id, spiffe_id
 from policyd.model.revocation import Revocation, caller_identity
+from policyd.model.scope import Callers
 
 T = TypeVar("T")
 
@@ -34,7 +36,7 @@ def revocation_of(order: Order, promoted: Mesh, held: Sequence[Revocation]) -> R
             name or Name(DEFAULT_NAMESPACE, f"distrusted-root-{root[:12]}"), order.reason.strip(), root=root
         )
     else:
-        made = _of_caller(order, promoted, name)
+        made = _of_caller(order, promoted, name, held)
     if made.name not in {one.name for one in held if _cut(one) != _cut(made)}:
         return made
     if order.name:
@@ -45,17 +47,47 @@ def revocation_of(order: Order, promoted: Mesh, held: Sequence[Revocation]) -> R
     return replace(made, name=_apart(made))
 
 
-def _of_caller(order: Order, promoted: Mesh, name: Name | None) -> Revocation:
+def _of_caller(order: Order, promoted: Mesh, name: Name | None, held: Sequence[Revocation]) -> Revocation:
     domain = promoted.settings.trust_domain
     identity = caller_identity(domain, _read(units.caller, order.identity), DEFAULT_NAMESPACE)
     caller = parse_spiffe_id(domain, identity)
     to = Name.parse(_read(units.reference, order.to)) if order.to else None
     for service, may_be_gone in ((caller, "://" in order.identity), (to, False)):
         if service is not None and service not in promoted.services and not may_be_gone:
+            meant = nearest(str(service), [str(each) for each in promoted.services], most=0)
             raise UsageError(
-                f"there is no service `{service}`", hint="one that is gone is cut off by its whole SPIFFE ID"
+                f"there is no service `{service}`",
+                hint=meant or "one that is gone is cut off by its whole SPIFFE ID, and with `--anyway`",
             )
+    if not (order.anyway or _is_known(identity, promoted) or any(one.identity == identity for one in held)):
+        meant = nearest(identity, _named(promoted), most=0)
+        raise UsageError(
+            f"nobody is known by `{identity}`: no service has it, and no rule names it",
+            hint=f"{meant} `--anyway` cuts it off all the same".strip(),
+        )
     return Revocation(name or _name(caller, to), order.reason.strip(), identity, to)
+
+
+def _is_known(identity: str, promoted: Mesh) -> bool:
+    """Whether somebody may be meant: a service, whom a rule names, or any stranger where one looks at addresses."""
+    domain = promoted.settings.trust_domain
+    stranger = not identity.startswith(f"spiffe://{domain}/")
+    return identity in _named(promoted) or (
+        stranger and any(Callers.of(access, domain).mean(identity, domain) for access in promoted.access.values())
+    )
+
+
+def _named(promoted: Mesh) -> list[str]:
+    """Every identity that the mesh has a word for."""
+    listed = (
+        identity
+        for access in promoted.access.values()
+        for rule in access.rules
+        for source in rule.sources
+        for identity in source.identities
+    )
+    own = (spiffe_id(promoted.settings.trust_domain, service) for service in promoted.services)
+    return list(dict.fromkeys((*own, *listed)))
 
 
 def _cut(revocation: Revocation) -> tuple[str, str, str]:

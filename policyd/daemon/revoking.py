@@ -63,9 +63,9 @@ class MeshRevoking:
     async def lift(self, name: str) -> tuple[RevocationStatus, ...]:
         """End what is called so. Raises what `Closing.lift` raises."""
         meant = Name.parse(name)
-        before = tuple(self._told(cut, asked_for=False) for cut, _ in self._driver.closing.cuts)
-        await self._driver.closing.lift(meant)
-        return tuple(told for told in before if told.name == str(meant))
+        before = [(cut.revocation, self._told(cut, asked_for=False)) for cut, _ in self._driver.closing.cuts]
+        lifted = await self._driver.closing.lift(meant)
+        return tuple(told for revocation, told in before if revocation in lifted)
 
     async def _drained(self, nodes: Sequence[str]) -> float | None:
         """When the last of these proxies had ended what was open; `None` where `PATIENCE_S` do not show it."""

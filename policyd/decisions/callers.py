@@ -40,12 +40,8 @@ class Callers:
 
 
 def prefixes(source: str) -> tuple[str, ...]:
-    """What rules may know an identity by beside its whole: as verified at all, its trust domain, its namespace."""
+    """What rules may know a SPIFFE ID by beside its whole: as verified at all, its trust domain, its namespace."""
     parts = source.split("/")
-    if len(parts) < 3 or parts[0] != "spiffe:" or parts[1] or not parts[2]:
-        return ()
-    if len(parts) == 3:
-        return (ANY_IDENTITY,)
     domain = "/".join(parts[:3]) + "/"
     if len(parts) >= 7 and parts[3] == "ns" and parts[5] == "svc":
         return ANY_IDENTITY, domain, "/".join(parts[:6]) + "/"

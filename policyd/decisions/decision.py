@@ -24,7 +24,7 @@ class Cause(enum.StrEnum):
     """Why, in one word; the words of `rego/policyd/authz`, in the order in which they are looked for."""
 
     MALFORMED = "malformed"
-    """It is no request: what has to be there is missing, or the caller has no SPIFFE ID."""
+    """It is no request: what has to be there is missing, or the caller has nothing that can be a SPIFFE ID."""
     NOT_CANONICAL = "not-canonical"
     UNKNOWN_DESTINATION = "unknown-destination"
     UNKNOWN_PORT = "unknown-port"

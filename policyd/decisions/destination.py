@@ -166,7 +166,7 @@ class Destination:
                 fitting.append(position)
             elif obstacle is Obstacle.TOKEN and self._asks(position, request):
                 refusal = Cause.TOKEN_NEEDED
-        would, observer = self._would(allowing, fitting) if self.observers else (None, None)
+        would, observer = self._would(allowing, fitting, at) if self.observers else (None, None)
         if allowing is None:
             return _NO_RULE if refusal is Cause.NO_RULE and would is None else Verdict(refusal, None, would, observer)
         return Verdict(Cause.ALLOWED, self.rules[allowing].rule.name, would, observer)
@@ -197,14 +197,15 @@ class Destination:
         """Whether a rule that lacks only a token decides, and no valid one was given."""
         return request.token.state is not TokenState.VALID and self.rules[position].rule.mode is Mode.ENFORCE
 
-    def _would(self, allowing: int | None, fitting: Sequence[int]) -> tuple[Would | None, Name | None]:
+    def _would(self, allowing: int | None, fitting: Sequence[int], at: datetime) -> tuple[Would | None, Name | None]:
         """What the observed rules would change, in the place of what they stand for (`Access.would_be`)."""
-        gone = {position for replaced in self.observers.values() for position in replaced}
+        standing = {each: gone for each, gone in self.observers.items() if self.rules[each].rule.in_force(at)}
+        gone = {position for replaced in standing.values() for position in replaced}
         left = next((position for position in fitting if position not in gone), None)
         if allowing is None and left is not None:
             return Would.ALLOW, self.rules[left].rule.name
         if allowing is not None and left is None:
-            observer = next(observer for observer, replaced in self.observers.items() if allowing in replaced)
+            observer = next(observer for observer, replaced in standing.items() if allowing in replaced)
             return Would.DENY, self.rules[observer].rule.name
         return None, None
 

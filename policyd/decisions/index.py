@@ -8,12 +8,11 @@ from datetime import datetime
 from functools import partial
 
 from policyd.decisions import reasons
-from policyd.decisions.callers import ANY_IDENTITY
 from policyd.decisions.decision import Cause, Decision, Reason
 from policyd.decisions.destination import Destination, Verdict
 from policyd.decisions.request import Request, fault
 from policyd.model.mesh import Mesh
-from policyd.model.names import Name
+from policyd.model.names import Name, is_spiffe_id
 
 _MALFORMED, _NOT_CANONICAL = Verdict(Cause.MALFORMED), Verdict(Cause.NOT_CANONICAL)
 _UNKNOWN_DESTINATION = Verdict(Cause.UNKNOWN_DESTINATION)
@@ -54,7 +53,7 @@ class Index:
 
     def judge(self, request: Request, at: datetime) -> Verdict:
         """What is decided at the instant `at`: all of `decide` but the words."""
-        if not request.source.startswith(ANY_IDENTITY):
+        if not is_spiffe_id(request.source):
             return _MALFORMED
         destination = self.destinations.get(request.destination)
         if fault(request, opaque_paths=destination is not None and destination.opaque_paths):

@@ -12,8 +12,12 @@ from policyd.model.methods import is_canonical_method
 from policyd.model.names import Name
 from policyd.model.paths import is_canonical_path, is_canonical_query, is_opaque_path
 
-_HOST = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::\+?[0-9]{1,9})?")
+_HOST = re.compile(
+    r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::\+?0*(?P<port>[0-9]{1,10}))?"
+)
 """A name or an address. A port is no part of it: proxies take away what they read as a number, whatever its value."""
+_LARGEST = f"{2**32 - 1}"
+"""No number that is larger is read as a port."""
 
 
 class TokenState(enum.StrEnum):
@@ -63,7 +67,7 @@ def fault(request: Request, *, opaque_paths: bool) -> str:
     if not is_canonical_method(request.method):
         return f"`{request.method}` is not a method that a request may have"
     host = request.host
-    if host and not _HOST.fullmatch(host) and not _HOST.fullmatch(_normal(host)):
+    if host and not _is_host(host):
         return f"`{host}` is not a host"
     path, _, query = request.path.partition("?")
     if not (is_opaque_path(path) if opaque_paths else is_canonical_path(path)):
@@ -71,6 +75,12 @@ def fault(request: Request, *, opaque_paths: bool) -> str:
     if query and not is_canonical_query(query):
         return f"query `{query}` is not canonical: it has bytes that no query has"
     return ""
+
+
+def _is_host(host: str) -> bool:
+    found = _HOST.fullmatch(host) or _HOST.fullmatch(_normal(host))
+    port = (found["port"] or "") if found is not None else ""
+    return found is not None and (len(port) < len(_LARGEST) or port <= _LARGEST)
 
 
 def _normal(host: str) -> str:

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from policyd.model.names import is_spiffe_id
 from policyd.model.paths import PathPattern, PathSyntaxError
 
 _MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000, "y": 31_536_000_000}
@@ -37,7 +38,8 @@ _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _INSTANT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}(?::[0-9]{2})?(?:[Zz]|[+-][0-9]{2}:[0-9]{2})")
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _TRUST_DOMAIN = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,253}[a-z0-9])?")
-_SPIFFE = re.compile(r"spiffe://([a-z0-9._-]{1,255})((?:/[A-Za-z0-9._-]+)+)")
+LONGEST_SPIFFE, LONGEST_TRUST_DOMAIN = 2_048, 255
+"""Source: SPIFFE-ID specification, sections 2.3 and 2.1."""
 
 
 def unreadable(message: str, *, hint: str = "", code: str = "PD1108") -> PydanticCustomError:
@@ -170,7 +172,13 @@ def ip_block(value: object) -> str:
         network = None
     if network is None:
         raise unreadable(f"`{shown(value)}` is not a block of addresses", hint="write it as CIDR: `10.0.0.0/8`")
-    if ipaddress.ip_address(str(value).partition("/")[0]) != network.network_address:
+    address, slash, bits = str(value).partition("/")
+    if slash and not (bits.isascii() and bits.isdigit()):
+        raise unreadable(
+            f"`{shown(value)}` is written with a mask",
+            hint=f"write it as CIDR: `{network}`, if that is the block that is meant",
+        )
+    if ipaddress.ip_address(address) != network.network_address:
         raise unreadable(
             f"`{shown(value)}` has bits beyond its prefix",
             hint=f"write `{network}`, or one address with `/{network.max_prefixlen}`",
@@ -233,14 +241,18 @@ def trust_domain(value: object) -> str:
 
 def identity(value: object) -> str:
     """Read a whole SPIFFE ID. Source: SPIFFE-ID specification, sections 2.1 to 2.4."""
-    match = _SPIFFE.fullmatch(value) if isinstance(value, str) and len(value) <= 2_048 else None
-    if match is None or any(part in {".", ".."} for part in match[2].split("/")):
-        raise unreadable(
-            f"`{shown(value)}` is not a SPIFFE ID",
-            hint="for example `spiffe://partner.example/ns/pay/svc/settle`",
-            code="PD1107",
-        )
-    return match[0]
+    if (
+        isinstance(value, str)
+        and len(value) <= LONGEST_SPIFFE
+        and is_spiffe_id(value)
+        and len(value.split("/")[2]) <= LONGEST_TRUST_DOMAIN
+    ):
+        return value
+    raise unreadable(
+        f"`{shown(value)}` is not a SPIFFE ID",
+        hint="for example `spiffe://partner.example/ns/pay/svc/settle`",
+        code="PD1107",
+    )
 
 
 def request_line(value: object) -> tuple[str, str]:

@@ -8,6 +8,7 @@ What is revoked is refused before any rule.
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -141,8 +142,24 @@ class Access:
         """The rules that decide."""
         return tuple(rule for rule in self.rules if rule.mode is Mode.ENFORCE)
 
+    def would_be(self, at: datetime) -> tuple[Rule, ...]:
+        """The rules that would decide at the instant `at` if all were enforced.
+
+        Observed ones are in the place of what they replace; one that has ended stands for nothing any more.
+        """
+        until = self.replaced_until
+        return tuple(
+            rule
+            for rule in self.rules
+            if rule.name not in until or ((end := until[rule.name]) is not None and end <= at)
+        )
+
     @property
-    def would_be(self) -> tuple[Rule, ...]:
-        """The rules that would decide if all were enforced: the observed ones in the place of what they replace."""
-        gone = {name for rule in self.rules if rule.mode is Mode.OBSERVE for name in rule.replaces}
-        return tuple(rule for rule in self.rules if rule.name not in gone)
+    def replaced_until(self) -> Mapping[Name, datetime | None]:
+        """By name what observed rules stand for, and when the last of them ends; `None` if one never does."""
+        until: dict[Name, datetime | None] = {}
+        for rule in self.rules:
+            for name in rule.replaces if rule.mode is Mode.OBSERVE else ():
+                known = until.get(name, rule.expires)
+                until[name] = max(known, rule.expires) if known is not None and rule.expires is not None else None
+        return until

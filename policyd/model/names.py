@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from typing import NamedTuple
 
 DEFAULT_NAMESPACE = "default"
+SPIFFE_FORM = r"spiffe://[a-z0-9._-]+(?:/(?:[A-Za-z0-9_-]|[.][A-Za-z0-9_-]|[.][.][A-Za-z0-9._-])[A-Za-z0-9._-]*)+"
+"""What a workload's SPIFFE ID looks like, as every engine of regular expressions reads it alike: a trust domain in
+lower case, segments that are neither empty nor `.` nor `..`, no escapes, no query, nothing behind the last one.
+
+Source: SPIFFE-ID specification, sections 2.1 to 2.3; X509-SVID: that of a leaf has a path.
+"""
+_SPIFFE = re.compile(SPIFFE_FORM)
 
 
 class Name(NamedTuple):
@@ -34,6 +42,11 @@ def spiffe_id(trust_domain: str, service: Name) -> str:
     share it: a version is a matter of routing, not of trust.
     """
     return f"spiffe://{trust_domain}/ns/{service.namespace}/svc/{service.name}"
+
+
+def is_spiffe_id(text: str) -> bool:
+    """Whether a certificate of a workload can carry it; everything else is nobody's identity."""
+    return _SPIFFE.fullmatch(text) is not None
 
 
 def parse_spiffe_id(trust_domain: str, identity: str) -> Name | None:

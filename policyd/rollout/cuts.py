@@ -76,12 +76,16 @@ class Cuts:
             self._unsaved.clear()
 
     def lift(self, name: Name) -> tuple[Revocation, ...]:
-        """End what is called so. Raises `UsageError` where Git still asks for it, `Stalled` where it is unwritten."""
+        """End all that is called so and that Git does not ask for: one that it did before may have the same name.
+
+        Raises `UsageError` where there is none but what Git asks for, `Stalled` where it is unwritten.
+        """
         meant = {key: cut.revocation for key, cut in self._held.items() if cut.revocation.name == name}
         if not meant:
             known = ", ".join(f"`{one.name}`" for one in self.revocations)
             raise UsageError(f"no revocation is called `{name}`", hint=f"there are: {known or 'none'}")
-        if not self._asked.isdisjoint(meant):
+        meant = {key: cut for key, cut in meant.items() if key not in self._asked}
+        if not meant:
             raise UsageError(f"Git asks for revocation `{name}`", hint="take it out of the repository first")
         self._store.lift(meant)
         for key in meant:

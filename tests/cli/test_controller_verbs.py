@@ -126,7 +126,17 @@ def test_a_revocation_is_lifted_once_git_does_not_ask_for_it(policyd: Policyd, a
     refused = policyd(*lift)
     assert (refused.exit_code, "Git asks for revocation `default/revoked-web`" in refused.stderr) == (2, True)
     floor.asked_for = False
-    assert policyd(*lift).exit_code == 0
+    policyd(
+        "revoke", "web", "--to", "api", "--reason", "the same", "--name", "default/revoked-web", "--server", address
+    )
+    done = policyd(*lift)
+    assert done.exit_code == 0
+    web, lifted = "spiffe://shop.example/ns/default/svc/web", "revocation `default/revoked-web` is lifted"
+    assert done.stdout.splitlines() == [
+        f"{lifted}: {web} is cut off no more",
+        f"{lifted}: {web} is cut off from api no more",
+        "the rules decide again",
+    ]
     assert "nobody is cut off" in policyd("revocations", "--server", address).stdout
 
 
@@ -136,6 +146,8 @@ def test_nobody_is_cut_off_by_a_slip_or_by_a_page(policyd: Policyd, address: str
     for body, words in (({"identity": "web"}, "`reason` is not given"), ({"who": "web"}, "unknown field `who`")):
         answered = httpx.post(f"{address}/v1/revocations", json=body)
         assert (answered.status_code, answered.json()["message"]) == (400, words)
+    unread = httpx.post(f"{address}/v1/revocations", json={"identity": "web", "reason": "x", "anyway": "yes"})
+    assert (unread.status_code, unread.json()["message"]) == (400, "`anyway` is not a boolean")
     page = {"origin": "http://elsewhere.example"}
     order = {"identity": "web", "reason": "x"}
     assert httpx.post(f"{address}/v1/revocations", json=order, headers=page).status_code == 403
@@ -222,6 +234,15 @@ def test_an_address_that_is_none_is_said_so(address: str, policyd: Policyd) -> N
     done = policyd("status", "--server", address)
     assert done.exit_code == 2
     assert "is not an address" in done.stderr
+
+
+@pytest.mark.parametrize("token", ["é", "two words", "\n"])
+def test_a_token_that_no_header_carries_is_said(
+    policyd: Policyd, address: str, monkeypatch: pytest.MonkeyPatch, token: str
+) -> None:
+    monkeypatch.setenv("POLICYD_TOKEN", token)
+    done = policyd("status", "--server", address)
+    assert (done.exit_code, "`POLICYD_TOKEN` has a character that no header carries" in done.stderr) == (2, True)
 
 
 def test_the_doctor_finds_what_runs_the_tests(policyd: Policyd) -> None:

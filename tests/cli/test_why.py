@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from policyd.cli.access_line import read_line
+from policyd.cli.access_line import destination_of, read_line
+from policyd.cli.asking import Known
 from policyd.cli.judged import judge
 from policyd.cli.main import build
 from policyd.compiler.rules import policy_name
@@ -102,12 +103,22 @@ def test_the_callers_own_sidecar_does_not_say_who_called(policyd: Policyd, shop:
     assert (found.exit_code, "only from `checkout`" in found.stdout) == (0, True)
 
 
+def test_a_node_says_whose_sidecar_wrote_the_line(policyd: Policyd, shop: Path) -> None:
+    said = line(listener="outbound", node="default/web/v1/10.0.0.1", caller=None, status=403, host="payments")
+    done = policyd("why", said, "--path", shop)
+    assert (done.exit_code, done.stdout.split("  ")[1]) == (0, "web → payments")
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
         ("not a line", "this is no line of an access log"),
         ("[1]", "this is no line of an access log"),
         ('{"method": "GET"}', "the line does not say `path`, `host`, `status`"),
+        (line(start="yesterday"), "the line does not say when: `start` is `yesterday`"),
+        (line(start="2026-11-25T15:00:00"), "the line does not say when"),
+        (line(start=1764082800), "the line does not say when: `start` is `1764082800`"),
+        (line(start=[]), "the line does not say when"),
         (line(status="200"), "the line does not say `status`"),
         (line(status=True), "the line does not say `status`"),
         (line(method=None, path="-"), "the line does not say `method`, `path`"),
@@ -149,7 +160,9 @@ def test_a_controller_is_asked_about_what_the_node_ran(policyd: Policyd, address
 def test_what_the_proxies_write_is_read() -> None:
     haproxy = line(start="2026-11-25T15:00:00Z", rule="", would="", caller=WEB)
     assert read_line(haproxy).start == datetime(2026, 11, 25, 15, tzinfo=UTC)
-    assert read_line(line(start="yesterday")).start is None
+    assert [read_line(line(start=start)).start for start in (None, "", "-")] == [None] * 3
+    outbound = line(listener="outbound", node="pay/front/v1/10.0.0.1", caller=None, host="payments")
+    assert destination_of(read_line(outbound), Known("shop.example", {}, ())) == Name("pay", "payments")
     assert [read_line(line(status=status)).outcome for status in (200, 400, 401, 403)] == [
         None, Outcome.REJECT, Outcome.DENY, Outcome.DENY,
     ]  # fmt: skip

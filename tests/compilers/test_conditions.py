@@ -26,6 +26,7 @@ FRIEND = Name("ops", "friend")
 STRANGER = Name("shop", "stranger")
 LEAVER = Name("shop", "leaver")
 PARTNER = "spiffe://partner.example/ns/pay/svc/settle"
+PAST, FUTURE = (datetime.now(UTC) + timedelta(days=days) for days in (-1, 1))
 THERE = Source(ip_blocks=(OFFICE_BLOCK,))
 
 
@@ -60,11 +61,17 @@ def whole() -> Mesh:
         permitting("/all/**", Source(anyone=True), name="all"),
         permitting("/was/{x}", name="was"),
         permitting("/stays", name="stays"),
+        permitting("/ended/{x}", name="ended"),
+        permitting("/lasts/{x}", name="lasts"),
     ]
     observed = [
         replace(permitting("/was/kept", name="is"), replaces=(Name("pay", "was"),)),
         permitting("/new", name="new"),
         permitting("/new", replace(web, ip_blocks=(ATTIC_BLOCK,)), name="newer"),
+        # What has ended stands for nothing any more, unless another one goes on.
+        replace(permitting("/ended/kept", name="end"), replaces=(Name("pay", "ended"),), expires=PAST),
+        replace(permitting("/lasts/kept", name="last"), replaces=(Name("pay", "lasts"),), expires=PAST),
+        replace(permitting("/lasts/kept", name="lasting"), replaces=(Name("pay", "lasts"),), expires=FUTURE),
     ]
     rules += [replace(each, mode=Mode.OBSERVE) for each in observed]
     made = mesh([service(PAYMENTS, v1=[NET + "1"]), service(WEB, v1=[NET + "2"])], *((PAYMENTS, r) for r in rules))
@@ -125,6 +132,24 @@ def test_whoever_a_root_has_verified_is_meant_by_an_address_alone(world: RealMes
     assert asked(world, "/own", identity=PARTNER, at=OFFICE) == 403
 
 
+@pytest.mark.parametrize(
+    "identity",
+    [
+        "spiffe://shop.example/ns/shop/svc/web/",
+        "spiffe://shop.example/ns/ops/svc/../friend",
+        "spiffe://shop.example/ns/ops/svc/%66riend",
+        "spiffe://shop.example/ns/ops/svc/friend?x",
+        "spiffe://shop.example/",
+        "spiffe://Partner.example/ns/pay/svc/settle",
+        f"{PARTNER},spiffe://shop.example/ns/ops/svc/friend",
+    ],
+)
+def test_what_no_workload_is_called_is_nobody(world: RealMesh, identity: str) -> None:
+    """A root that has signed such a thing by mistake, its own or a partner's, opens nothing by it."""
+    for path in ("/verified", "/own", "/all/x", "/apart"):
+        assert asked(world, path, identity=identity, at=OFFICE) == 403, path
+
+
 @pytest.mark.parametrize("header", ["x-forwarded-for", "x-real-ip", "forwarded", "x-envoy-external-address"])
 def test_no_header_claims_an_address(world: RealMesh, header: str) -> None:
     instance = world.mesh.services[PAYMENTS].versions[0].endpoints[0]
@@ -160,6 +185,10 @@ def test_nobody_else_is_cut_off(world: RealMesh) -> None:
         ("/was/other", STREET, 200, "would-deny pay/was#"),
         ("/new", STREET, 403, "would-allow pay/new#"),
         ("/new", ATTIC, 403, "would-allow pay/new#"),
+        ("/ended/kept", STREET, 200, "same"),
+        ("/ended/other", STREET, 200, "same"),
+        ("/lasts/kept", STREET, 200, "same"),
+        ("/lasts/other", STREET, 200, "would-deny pay/lasts#"),
     ],
 )
 def test_the_log_says_what_would_be_decided(world: RealMesh, path: str, at: str, status: int, would: str) -> None:

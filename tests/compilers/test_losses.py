@@ -28,7 +28,8 @@ def test_foreseen_is_lost(target: str) -> None:
         made = mesh([payments, service(WEB, v1=["10.0.2.1"])], [access(str(PAYMENTS), *rules)])
         memo = Memo()
         lost = {loss for node in nodes(made) for loss in compiler.compile(made, node, memo).losses}
-        found = compiler.losses(made)
+        found = compiler.losses(made, memo)
+        assert compiler.losses(made, memo) == found
         assert set(found) == lost
         assert len(found) == len(lost)
         seen.update(loss.code for loss in lost)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
@@ -28,6 +29,7 @@ from tests.compilers.meshes import PAYMENTS, WEB, rule, service
 
 TARGETS = ("envoy", "haproxy")
 WHOLE = rule(PAYMENTS)
+ENDS = (datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
 SERVICE = service(PAYMENTS, v1=["10.0.1.1"])
 
 
@@ -122,9 +124,14 @@ def test_only_what_is_understood_whole_is_judged(rules: list[Rule], says: set[st
         reached = [permit for permit in whole.permits if not permit.ports or SERVICE.port in permit.ports]
         assert [(p.methods, p.paths) for p in judged.rule.permits] == [(p.methods, p.paths) for p in reached]
     assert {each.rule.name for each in sets.enforced} <= {each.name for each in rules if each.mode is Mode.ENFORCE}
+    judged_rules = {each.rule.name for each in (*sets.enforced, *sets.added)}
+    empty = {each.name for each in rules if not any(not p.ports or SERVICE.port in p.ports for p in each.permits)}
+    assert not judged_rules & empty
     if all(understands(says, each) for each in rules):
-        would_be = {each.name for each in made.would_be}
-        assert {each.rule.name for each in sets.would_be} <= would_be
+        for at in (*ENDS, *(each.expires for each in rules if each.expires is not None)):
+            would_be = {each.rule.name for each in sets.would_be if each.again is None or each.again <= at}
+            assert would_be <= {each.name for each in made.would_be(at)}
+            assert would_be >= {each.name for each in made.would_be(at) if each.in_force(at)} - empty
 
 
 def test_sources_lend_each_other_nothing() -> None:

@@ -39,6 +39,19 @@ IDENTITIES = (
     f"spiffe://{DOMAIN}/agent",
     f"spiffe://{DOMAIN}/NS/default/svc/web",
 )
+NOT_CANONICAL_IDENTITIES = (
+    f"spiffe://{DOMAIN}/ns/default/svc/web/",
+    f"spiffe://{DOMAIN}/ns/default/svc//web",
+    f"spiffe://{DOMAIN}/ns/ops/svc/../probe",
+    f"spiffe://{DOMAIN}/ns/ops/svc/.",
+    f"spiffe://{DOMAIN}/ns/ops/svc/%70robe",
+    f"spiffe://{DOMAIN}/ns/ops/svc/probe?x",
+    f"spiffe://{DOMAIN}/",
+    f"spiffe://{DOMAIN}",
+    "spiffe://Partner.example/ns/default/svc/web",
+    f"spiffe://{DOMAIN}/ns/ops/svc/probe,spiffe://{DOMAIN}/agent",
+)
+"""No certificate of a workload says so, but one that the root has signed by mistake could."""
 SEGMENTS = ("v1", "orders", "7", "%20", "a.b", "...", "~", "$&'()*+,=:@!")
 TICK = timedelta(microseconds=1)
 CLAIMS = ("role", "team")

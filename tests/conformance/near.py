@@ -17,7 +17,17 @@ from policyd.model.mesh import Mesh
 from policyd.model.methods import METHODS
 from policyd.model.names import Name, namespace_prefix, spiffe_id
 from policyd.model.paths import PathPattern
-from tests.conformance.meshes import CLAIMS, DOMAIN, IDENTITIES, OTHER_PORT, PORT, SEGMENTS, VALUES, Pools
+from tests.conformance.meshes import (
+    CLAIMS,
+    DOMAIN,
+    IDENTITIES,
+    NOT_CANONICAL_IDENTITIES,
+    OTHER_PORT,
+    PORT,
+    SEGMENTS,
+    VALUES,
+    Pools,
+)
 from tests.conformance.sent import Sent
 
 FORGERIES = ("signature", "expired", "audience", "none", "twice", "issuer", "nonsense")
@@ -62,10 +72,14 @@ GOOD_HOSTS = (
     "[::1]:80",
     "1",
     "a:65535",
+    "a:4294967295",
+    "a.:+1234567890",
+    "[::1]:00000000000080",
 )
 ODD_HOSTS = (
     "a..", "-a", "a-", "a_b", "a b", "a@b", "u@a:80", "a/b", "a,b", "[::1", "a:80:80", "a:x", ":80", ".",
-    "a:123456", "a:12345678901", "a%20", "a:80.", "a:.",
+    "a:123456", "a:12345678901", "a:4294967296", "[::1]:9999999999", "a:9999999999.", "a:" + "0" * 300 + "1",
+    "a%20", "a:80.", "a:.",
     "a.:", "[g]", "*", "a?b", "a#b", "[::1].", "[::1]x", "::1", "[]", "a:+1", "a.:+1", "a:-1",
     "a: 1", "a:0x1", "a;b", "(a)", "a\\b", "%61",
     "\u212aey", "é",
@@ -166,6 +180,11 @@ def _path(choose: Random, sent: Sent, _: Pools) -> Sent:
     return replace(sent, path="/" + "/".join(pieces) + mark + query)
 
 
+def _asterisk(_: Random, sent: Sent, __: Pools) -> Sent:
+    """The one request without a path that is good HTTP (RFC 9110, section 9.3.7)."""
+    return replace(sent, method="OPTIONS", path="*")
+
+
 def _target(choose: Random, sent: Sent, _: Pools) -> Sent:
     return replace(sent, path=choose.choice(ODD_TARGETS))
 
@@ -212,7 +231,8 @@ def _headers(choose: Random, sent: Sent, _: Pools) -> Sent:
 
 
 def _nobody(choose: Random, sent: Sent, _: Pools) -> Sent:
-    return replace(sent, source=choose.choice(("", "web", "SPIFFE://shop.example/ns/default/svc/web", "spiffe:/x/y")))
+    nobody = ("", "web", "SPIFFE://shop.example/ns/default/svc/web", "spiffe:/x/y")
+    return replace(sent, source=choose.choice((*nobody, *NOT_CANONICAL_IDENTITIES)))
 
 
 def _token(choose: Random, sent: Sent, pools: Pools) -> Sent:
@@ -224,17 +244,19 @@ def _token(choose: Random, sent: Sent, pools: Pools) -> Sent:
         token = Token(state, sent.token.issuer, sent.token.claims)
         return replace(sent, token=token, forged=choose.choice(FORGERIES))
     claims = {name: choose.choice((*VALUES, *ODD_CLAIMS)) for name in choose.sample(CLAIMS, choose.randint(0, 2))}
-    return replace(sent, token=Token(state, choose.choice(pools.issuers).url, {**sent.token.claims, **claims}))
+    return replace(
+        sent, token=Token(state, choose.choice(pools.issuers).url, {**sent.token.claims, **claims}), forged=""
+    )
 
 
 def _other_issuer(choose: Random, sent: Sent, _: Pools) -> Sent:
     issuer = choose.choice(("https://login.example", "https://other.example/", "login", ""))
-    return replace(sent, token=Token(TokenState.VALID, issuer, sent.token.claims))
+    return replace(sent, token=Token(TokenState.VALID, issuer, sent.token.claims), forged="")
 
 
 BENDS: tuple[Bend, ...] = (
-    _path, _path, _path, _target, _query, _method, _method, _odd_method, _host, _odd_host, _source, _source, _token,
-    _token, _other_issuer, _ip,
+    _path, _path, _path, _asterisk, _target, _query, _method, _method, _odd_method, _host, _odd_host, _source,
+    _source, _token, _token, _other_issuer, _ip,
     _ip, _port, _to, _nobody, _headers,
 )  # fmt: skip
 """Every way to bend a request, the more telling ones more often."""

@@ -10,13 +10,21 @@ from random import Random
 
 import pytest
 
-from policyd.decisions import Index, Token, TokenState
+from policyd.decisions import Cause, Index, Token, TokenState
 from policyd.model.mesh import Mesh
 from tests.conformance.conftest import Tally
 from tests.conformance.engines import Answer, Disagreement
 from tests.conformance.envoy import MESHES, Callers, Judged, running
 from tests.conformance.issuers import Issuers
-from tests.conformance.meshes import CLOSED, DESTINATIONS, IDENTITIES, OPAQUE, Pools, meshes
+from tests.conformance.meshes import (
+    CLOSED,
+    DESTINATIONS,
+    IDENTITIES,
+    NOT_CANONICAL_IDENTITIES,
+    OPAQUE,
+    Pools,
+    meshes,
+)
 from tests.conformance.near import request
 from tests.conformance.runs import drawn
 from tests.conformance.sent import Sent
@@ -45,7 +53,7 @@ def pools(issuers: Issuers, now: datetime) -> Pools:
 def possible(sent: Sent, issuers: Issuers) -> Sent:
     """The request as it can be sent at all: to a service, from an address, with a token that somebody has signed."""
     destination = sent.destination if sent.destination in {*DESTINATIONS, OPAQUE, CLOSED} else CLOSED
-    source = sent.source if sent.source in IDENTITIES else IDENTITIES[0]
+    source = sent.source if sent.source in {*IDENTITIES, *NOT_CANONICAL_IDENTITIES} else IDENTITIES[0]
     ip = sent.ip or ADDRESSES[0]
     path = "/v1" if sent.path.startswith("http:") else sent.path  # on the wire it would be a path and a host
     unsigned = sent.token.state is TokenState.VALID and sent.token.issuer not in {each.url for each in issuers.known}
@@ -63,9 +71,15 @@ def possible(sent: Sent, issuers: Issuers) -> Sent:
 
 
 def contradiction(mesh: Mesh, sent: Sent, judged: Judged) -> dict[str, Answer]:
-    """What the two say, where they disagree; if a rule ended while Envoy decided, either answer will do."""
+    """What the two say, where they disagree; if a rule ended while Envoy decided, either answer will do.
+
+    A proxy looks at the request before it looks at who sent it: from nobody, 400 is as good a denial.
+    """
     index = Index.build(mesh)
-    statuses = {index.decide(sent.request, at).status for at in (judged.began, judged.ended)}
+    decisions = [index.decide(sent.request, at) for at in (judged.began, judged.ended)]
+    statuses = {decision.status for decision in decisions}
+    if decisions[0].cause is Cause.MALFORMED:
+        statuses.add(Cause.NOT_CANONICAL.status)
     if judged.status in statuses:
         return {}
     return {"index": Answer(min(statuses)), "envoy": Answer(judged.status)}

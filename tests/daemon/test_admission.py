@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
+from typing import ClassVar, cast
 
 import pytest
 
+from policyd.base.codes import Explanation
 from policyd.base.diagnostics import Finding, Location, Severity
 from policyd.base.errors import Retry
+from policyd.compiler.artifact import Compiled, Loss
+from policyd.compiler.conditions import EXPIRY
+from policyd.compiler.losses import Says, of_mesh
+from policyd.compiler.memo import Memo
+from policyd.compiler.protocol import Compiler
 from policyd.daemon.admission import Admission, Admitted, Rejected
 from policyd.daemon.judging import Guardrails
+from policyd.daemon.planes import DataPlanes
 from policyd.guardrails.bundle import shipped_bundle
 from policyd.guardrails.embedded import EmbeddedEngine
 from policyd.guardrails.team import team_rules
 from policyd.intents import Bindings, FileTree, Loaded, MemoryTree
+from policyd.model.mesh import Mesh
+from policyd.model.node import Node
 from policyd.source import Snapshot
 from policyd.testing.clock import FakeClock
+from policyd_compilers.envoy.compiler import CAPABILITIES, EnvoyCompiler
 
+AT = datetime(2026, 11, 23, 12, tzinfo=UTC)
 MESH = "apiVersion: policyd.dev/v1alpha1\nkind: Mesh\nmetadata: {name: m, owner: a}\nspec: {trustDomain: m.example}\n"
 RULE = """\
 # METADATA
@@ -122,6 +134,85 @@ async def test_a_mesh_that_cannot_be_delivered_is_refused(compiler: str, why: st
     ]
     assert outcome.findings[0].message == f"the data plane `sidecars` cannot be run: {why}"
     assert judge.promoted == []
+
+
+RULE_THAT_ENDS = """\
+---
+apiVersion: policyd.dev/v1alpha1
+kind: AccessRule
+# COMMENT
+metadata: {name: for-now, owner: a}
+spec: {to: web, from: [web], allow: [{methods: [GET], paths: [/]}], expires: 2027-03-31}
+"""
+ACCEPTED = "policyd: allow PD1308 until 2027-01-31 because the old proxies go in spring, A-7"
+
+
+class Timeless(EnvoyCompiler):
+    """An Envoy compiler as it would be if Envoy had no clock; the sibling of `EnvoyCompiler`."""
+
+    capabilities = replace(CAPABILITIES, conditions=CAPABILITIES.conditions - {EXPIRY})
+
+    def losses(self, mesh: Mesh, memo: Memo) -> tuple[Loss, ...]:
+        """What is lost for want of a clock."""
+        says = Says("timeless", self.capabilities.conditions, lambda service: ())
+        return of_mesh(mesh, says, memo)
+
+
+class Unforeseeing:
+    """A compiler that knows what is lost when it has compiled."""
+
+    name = id = "unforeseeing"
+    capabilities = CAPABILITIES
+    codes: ClassVar[dict[str, Explanation]] = {}
+
+    def compile(self, mesh: Mesh, node: Node, memo: Memo) -> Compiled:
+        """Nothing but what a timeless compiler loses."""
+        return memo.get(
+            (mesh.access[node.service].digest, node), lambda: Compiled((), Timeless().losses(mesh, Memo()))
+        )
+
+
+def behind(compiler: object, at: datetime = AT) -> Admission:
+    """An admission whose mesh is served by this compiler, whatever it is called."""
+    planes = DataPlanes(lambda name: cast("Compiler", compiler))
+    return Admission(Verdict(), FakeClock(at), planes=planes)
+
+
+@pytest.mark.parametrize("compiler", [Timeless(), Unforeseeing()])
+async def test_a_commit_that_loses_a_rule_is_refused_unless_the_rule_accepts_it(compiler: object) -> None:
+    """The finding is the one of `policyd check`: at the rule, an error until it is accepted, and again after that."""
+    losing = {"mesh.yaml": MESH + SERVICE + RULE_THAT_ENDS}
+    accepting = {"mesh.yaml": losing["mesh.yaml"].replace("COMMENT", ACCEPTED)}
+    admission = behind(compiler)
+    refused = await admission.consider(snapshot(losing))
+    assert isinstance(refused, Rejected)
+    assert [(one.code, one.is_error, str(one.location)) for one in refused.findings] == [
+        ("PD1308", True, "mesh.yaml:14:18")
+    ]
+    taken = await admission.consider(snapshot(accepting))
+    assert isinstance(taken, Admitted), taken.findings
+    assert sorted((one.code, str(one.severity)) for one in taken.findings) == [
+        ("PD1308", "warning"),
+        ("PD2001", "info"),
+    ]
+    late = await behind(compiler, AT + timedelta(days=100)).consider(snapshot(accepting))
+    assert isinstance(late, Rejected)
+    assert ("PD1308", True) in {(one.code, one.is_error) for one in late.findings}
+    # What Envoy can judge is not lost, and the comment not needed.
+    fine = await Admission(Verdict(), FakeClock(AT)).consider(snapshot(accepting))
+    assert isinstance(fine, Admitted)
+    assert [one.code for one in fine.findings] == ["PD2002"]
+
+
+async def test_compilers_are_asked_about_what_a_commit_changes() -> None:
+    admission, asked = behind(Timeless()), []
+    first = {"mesh.yaml": MESH + SERVICE, "b.yaml": SERVICE.replace("web", "back").replace("0.1", "0.2")[4:]}
+    changed = {**first, "b.yaml": first["b.yaml"].replace("port: 80", "port: 81")}
+    for files in (first, changed, first, first):
+        before = admission.asked_of_compilers
+        assert isinstance(await admission.consider(snapshot(files)), Admitted)
+        asked.append(admission.asked_of_compilers - before)
+    assert asked == [2, 1, 0, 0]
 
 
 async def test_a_namespace_is_used_in_the_folders_that_the_settings_bind_it_to() -> None:

@@ -123,7 +123,7 @@ class Received(BaseHTTPRequestHandler):
         cls.failures = max(0, cls.failures - 1)
         if ok:
             assert self.headers["Content-Encoding"] == "gzip"
-            assert self.headers["Authorization"] == "Bearer a token"
+            assert self.headers["Authorization"] == "Bearer a-token"
             cls.events += json.loads(gzip.decompress(body))
         self.send_response(200 if ok else 503)
         self.end_headers()
@@ -139,7 +139,7 @@ def test_events_are_posted_as_opa_posts_them_and_again_after_a_failure(tmp_path:
         thread = threading.Thread(target=service.serve_forever)
         thread.start()
         url = f"http://127.0.0.1:{service.server_port}/logs"
-        log = {"to": [url], "hosts": ["127.0.0.1"], "token": "a token"}
+        log = {"to": [url], "hosts": ["127.0.0.1"], "token": "a-token"}
         try:
             with serving(tmp_path, settings={"log": log}) as server:
                 asked = [server.ask("policyd/authz/allow", question())["decision_id"] for _ in range(50)]

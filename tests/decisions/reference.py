@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import string
 from datetime import datetime
 from typing import NamedTuple
 
@@ -26,7 +27,7 @@ def expected(mesh: Mesh, request: Request, at: datetime) -> Expected:
     """The decision about a request with a sound host."""
     service = mesh.services.get(request.destination)
     path = request.path.split("?")[0]
-    if not request.source.startswith("spiffe://"):
+    if not is_workload(request.source):
         return Expected(Cause.MALFORMED)
     if request.method not in METHODS:
         return Expected(Cause.NOT_CANONICAL)
@@ -42,13 +43,26 @@ def expected(mesh: Mesh, request: Request, at: datetime) -> Expected:
     fitting = [rule for rule in access.rules if rule.in_force(at) and fits(mesh, rule, request)]
     allowing = [rule for rule in fitting if has_token(mesh, rule, request)]
     enforced = [rule for rule in allowing if rule.mode is Mode.ENFORCE]
-    would_be = [rule for rule in allowing if rule in access.would_be]
+    would_be = [rule for rule in allowing if rule in access.would_be(at)]
     would = None if bool(enforced) == bool(would_be) else Would.DENY if enforced else Would.ALLOW
     if enforced:
         return Expected(Cause.ALLOWED, enforced[0].name, would)
     lacking = any(rule.mode is Mode.ENFORCE and rule.token is not None for rule in fitting)
     needed = lacking and request.token.state is not TokenState.VALID
     return Expected(Cause.TOKEN_NEEDED if needed else Cause.NO_RULE, None, would)
+
+
+def is_workload(identity: str) -> bool:
+    """Whether a certificate could say that somebody is this."""
+    scheme, _, rest = identity.partition("://")
+    domain, *segments = rest.split("/")
+    letters = string.ascii_lowercase + string.digits + ".-_"
+    return (
+        scheme == "spiffe"
+        and bool(domain and segments)
+        and set(domain) <= set(letters)
+        and all(each not in {"", ".", ".."} and set(each) <= {*letters, *string.ascii_uppercase} for each in segments)
+    )
 
 
 def fits(mesh: Mesh, rule: Rule, request: Request) -> bool:

@@ -170,7 +170,7 @@ def test_a_block_of_addresses_holds_the_direct_peer(ip: str, allow: bool) -> Non
 @pytest.mark.parametrize(
     ("source", "allow"),
     [
-        (WEB, True), ("spiffe://partner.example/x", True), ("spiffe://partner.example", True), ("web", False),
+        (WEB, True), ("spiffe://partner.example/x", True), ("spiffe://partner.example", False), ("web", False),
         ("", False), ("spiffe://", False), ("spiffe:///x", False), ("https://partner.example/x", False),
     ],
 )  # fmt: skip
@@ -277,7 +277,10 @@ def test_an_observed_rule_that_stands_for_another_would_deny() -> None:
     assert decision.observer == narrow.name
     assert str(decision.reasons[1]) == "rule `narrow`, observed in place of `wide`, would deny it"
     over = closed(wide, replace(narrow, expires=AT))
-    assert decide(over).would is Would.DENY, "in the place of `wide` it would allow nothing any more"
+    assert decide(over, path="/b").would is None, "what has ended stands for nothing any more"
+    other = replace(narrow, name=Name("default", "other"))
+    both = decide(closed(wide, replace(narrow, expires=AT), other), path="/b")
+    assert (both.would, both.observer) == (Would.DENY, other.name)
 
 
 # --- what it costs, in rules looked at ----------------------------------------------------------------------------

@@ -96,6 +96,8 @@ def outliers(said: str) -> str:
 # text, code, what is underlined, message, part of the hint
 CASES = [
     (rule(source="[{ipBlock: 10.0.0.1/8}]"), "PD1108", "10.0.0.1/8", "has bits beyond its prefix", "`10.0.0.0/8`"),
+    (rule(source="[{ipBlock: 10.0.0.0/255.0.0.0}]"), "PD1108", "10.0.0.0/255.0.0.0", "a mask", "`10.0.0.0/8`"),
+    (rule(source="[{ipBlock: 10.0.0.0/0.255.255.255}]"), "PD1108", "10.0.0.0/0.255.255.255", "a mask", "CIDR"),
     (rule(source='[{ipBlock: "::/129"}]'), "PD1108", '"::/129"', "`::/129` is not a block of addresses", "CIDR"),
     (rule(allow="[{methods: [GET], paths: [/a], ports: [0]}]"), "PD1109", "0", "`ports` must be at least 1", ""),
     (rule(more="  replaces: other\n"), "PD1111", "to: checkout", "only a rule with `mode: observe`", "delete"),

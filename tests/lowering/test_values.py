@@ -92,7 +92,7 @@ def test_what_a_rule_may_ask_for(lower_with: LowerFiles) -> None:
     assert asking.permits == (Permit(("GET",), (PathPattern(("a",), rest=False),), (80,)),)
     assert tighter.replaces == (asking.name,)
     assert access.enforced == (asking,)
-    assert access.would_be == (tighter,)
+    assert access.would_be(datetime(2026, 11, 23, tzinfo=UTC)) == (tighter,)
 
 
 @pytest.mark.parametrize(

@@ -155,6 +155,10 @@ async def test_another_reason_is_the_same_cut_and_another_cut_of_that_name_is_on
     )
     assert world.revoked(CHECKOUT_NODE) == [LEAK.identity]
     assert world.revoked(PAYMENTS_NODE) == [spiffe_id("shop.example", CHECKOUT)]
+    assert await world.driver.closing.lift(LEAK.name) == (replace(LEAK, reason="SEC-88"),), "Git asks for the other"
+    assert [asked for _, asked in world.driver.closing.cuts] == [True]
+    with pytest.raises(UsageError, match="Git asks for revocation"):
+        await world.driver.closing.lift(LEAK.name)
 
 
 # --- roots ---------------------------------------------------------------------------------------------------------

@@ -55,6 +55,8 @@ class Cost:
     """Resources that went to a proxy because it did not have them, as `node name`; sorted."""
     withdrawn: tuple[str, ...]
     """Resources that a proxy had to drop, likewise."""
+    asked: int = 0
+    """Services with their rules that compilers were asked about, whether something of them is lost."""
 
 
 class Chain:
@@ -92,21 +94,22 @@ class Chain:
             self._clock.advance(1.0)
             await self.driver.tick()
         pushed, withdrawn = _sent(had, self.delivery.barriers[barriers:])
-        parsed, judged, lowered, built = (
+        parsed, judged, lowered, built, asked = (
             after - before for after, before in zip(self._counted(), counted, strict=True)
         )
         moved = _moved(self._mesh, outcome.mesh)
         self._mesh = outcome.mesh
         nodes = frozenset(node for barrier in self.delivery.barriers[barriers:] for node in barrier)
-        return Cost(parsed, judged, lowered, built, moved, nodes, pushed, withdrawn)
+        return Cost(parsed, judged, lowered, built, moved, nodes, pushed, withdrawn, asked)
 
-    def _counted(self) -> tuple[int, int, int, int]:
+    def _counted(self) -> tuple[int, int, int, int, int]:
         admission = self._admission
         return (
             admission.parsed_files,
             self._judge.asked,
             admission.lowered_values,
             self._assembly.compiled,
+            admission.asked_of_compilers,
         )
 
 

@@ -99,7 +99,7 @@ class Commits:
         kept = {path: text for path, text in BASE.items() if path != without}
         cost = await self._chain.commit({**kept, **files})
         back = await self._chain.commit(BASE)
-        assert (back.parsed, back.judged) == (0, 0)
+        assert (back.parsed, back.judged, back.asked) == (0, 0, 0)
         assert (back.moved, len(back.nodes)) == (cost.moved, len(cost.nodes))
         assert back.compiled <= 1  # the barrier at which both sides' rules hold is another one on the way back
         return cost
@@ -109,7 +109,7 @@ async def test_one_file_commits_among_a_thousand_services(tmp_path: Path) -> Non
     rules, _ = team_rules(MemoryTree({"rego/names.rego": TEAM}))
     async with running(tmp_path, vouched=[rules.digest]) as chain:
         first = await chain.commit(BASE)
-        assert (first.parsed, first.judged) == (COUNT + 2, DOCUMENTS)
+        assert (first.parsed, first.judged, first.asked) == (COUNT + 2, DOCUMENTS, COUNT)
         assert first.nodes == {*map(node, range(COUNT)), node(NUMBER, 2)}
         assert await chain.commit(BASE) == Cost(0, 0, 0, 0, NOTHING, NOTHING, (), ())
         commits = Commits(chain)
@@ -123,7 +123,7 @@ async def test_one_file_commits_among_a_thousand_services(tmp_path: Path) -> Non
 async def _access_rule(commits: Commits) -> None:
     """The routes of its destination, twice: with what either side allows, then as the commit says."""
     cost = await commits.edit("/v1/items/{id}", "/v1/things")
-    assert (cost.parsed, cost.judged, cost.compiled) == (1, 1, 2)
+    assert (cost.parsed, cost.judged, cost.compiled, cost.asked) == (1, 1, 2, 1)
     assert cost.lowered <= OF_ONE_FILE
     assert cost.moved == {f"access {NAME}"}
     assert cost.nodes == {node(NUMBER), node(NUMBER, 2)}
@@ -134,7 +134,7 @@ async def _access_rule(commits: Commits) -> None:
 async def _version(commits: Commits) -> None:
     """The routes of its callers."""
     cost = await commits.edit("version: v1", "version: v2")
-    assert (cost.parsed, cost.judged, cost.compiled) == (1, 1, large.CALLERS)
+    assert (cost.parsed, cost.judged, cost.compiled, cost.asked) == (1, 1, large.CALLERS, 1)
     assert cost.lowered <= OF_ONE_FILE
     assert cost.moved == {f"service {NAME}"}
     assert cost.nodes == callers(NUMBER)
@@ -146,7 +146,7 @@ async def _endpoint(commits: Commits) -> None:
     """Its callers get the instances of the version and nothing else; the new proxy, what the old one had."""
     cost = await commits.edit(address(NUMBER), "10.9.9.9")
     new = f"default/{NAME}/v1/10.9.9.9"
-    assert (cost.parsed, cost.judged) == (1, 1)
+    assert (cost.parsed, cost.judged, cost.asked) == (1, 1, 1)
     assert cost.compiled <= 4  # the endpoints, two listeners and the application of the new instance
     assert cost.lowered <= OF_ONE_FILE
     assert cost.moved == {f"service {NAME}"}
@@ -180,7 +180,7 @@ async def _service_comes_and_goes(commits: Commits) -> None:
     """Callers get its cluster, its instances and a route; the way back is the revert, a file that is deleted."""
     cost = await commits.replaced({NEW: service(COUNT)})
     name, own = large.name(COUNT), node(COUNT)
-    assert (cost.parsed, cost.judged) == (1, 2)
+    assert (cost.parsed, cost.judged, cost.asked) == (1, 2, 1)
     assert cost.lowered <= OF_ONE_FILE + COUNT + 1  # whether what a rule names is there is asked of each rule again
     assert cost.moved == {f"service {name}", f"access {name}"}
     assert cost.nodes == {own, *callers(COUNT)}

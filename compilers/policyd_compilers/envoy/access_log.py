@@ -13,6 +13,7 @@ from policyd_compilers.envoy.proto import pack, struct
 from policyd_compilers.envoy.rbac import FILTER, SHADOW_PREFIX, STAT_PREFIX
 
 _COMMON: dict[str, object] = {
+    "node": "%CEL(xds.node.id)%",
     "start": "%START_TIME%",
     "method": "%REQ(:METHOD)%",
     "host": "%REQ(:AUTHORITY)%",

@@ -50,7 +50,7 @@ class EnvoyCompiler:
     """Compiles sidecars for Envoy by xDS. It has no state: what may be remembered is in the caller's memo."""
 
     name = NAME
-    id = "envoy-2"
+    id = "envoy-3"
     capabilities = CAPABILITIES
     codes: Mapping[str, Explanation] = MappingProxyType({})
 
@@ -61,9 +61,9 @@ class EnvoyCompiler:
             (NAME, sources.key, node.endpoint), lambda: _node(sources, node.endpoint, memo), counted=False
         )
 
-    def losses(self, mesh: Mesh) -> tuple[Loss, ...]:
+    def losses(self, mesh: Mesh, memo: Memo) -> tuple[Loss, ...]:
         """What `compile` would return as lost for all nodes of the mesh together."""
-        return shared_losses.of_mesh(mesh, _SAYS)
+        return shared_losses.of_mesh(mesh, _SAYS, memo)
 
     def render(self, artifact: Artifact) -> str:
         """The artefact as YAML with every `Any` opened."""

@@ -85,6 +85,13 @@ def header_is(name: str, expression: str) -> Predicate:
     return _header(name, string_pb2.StringMatcher(safe_regex=_re2(expression)))
 
 
+def identity_is(expression: str) -> Predicate:
+    """The caller's SPIFFE ID as a whole fits an RE2 expression of our own making."""
+    return _List.Predicate(
+        single_predicate=_Single(input=_identity(), value_match=string_pb2.StringMatcher(safe_regex=_re2(expression)))
+    )
+
+
 def metadata_is(namespace: str, path: Sequence[str], value: Any) -> Predicate:
     """What a filter before has left under `path` fits; where it left nothing, this does not hold."""
     segments = [network_inputs_pb2.DynamicMetadataInput.PathSegment(key=key) for key in path]

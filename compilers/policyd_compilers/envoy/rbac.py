@@ -28,6 +28,7 @@ from policyd.compiler.rules import (
 )
 from policyd.model.access import ANY_METHOD, Access, Permit, Rule
 from policyd.model.mesh import Settings
+from policyd.model.names import SPIFFE_FORM
 from policyd.model.service import Service
 from policyd_compilers.envoy import matchers, tokens
 
@@ -103,14 +104,15 @@ class _Judge:
         same = _deny(SAME)
 
         def branch(means: _Means) -> Any:
-            kept = self._entries(sets.kept, means, lambda _: _allow(SAME))
-            alike = self._entries(sets.added, means, lambda _: _allow(SAME))
+            back = [rule for rule in sets.dropped if rule.again is not None]
+            kept = self._entries((*sets.kept, *back), means, lambda _: _allow(SAME), would=True)
+            alike = self._entries(sets.added, means, lambda _: _allow(SAME), would=True)
             dropped = self._entries(
                 sets.dropped,
                 means,
                 lambda rule: matchers.then(matchers.first_of(alike, _deny(f"{WOULD_DENY} {rule.name}"))),
             )
-            added = self._entries(sets.added, means, lambda rule: _allow(f"{WOULD_ALLOW} {rule.name}"))
+            added = self._entries(sets.added, means, lambda rule: _allow(f"{WOULD_ALLOW} {rule.name}"), would=True)
             return matchers.first_of((*kept, *dropped, *added), same)
 
         return self._tree((*sets.enforced, *sets.added), branch, revoked=same, otherwise=same)
@@ -122,7 +124,9 @@ class _Judge:
         prefixes = sorted({prefix for who in everyone for prefix in who.prefixes})
         if prefixes:
             by_prefix = {prefix: matchers.then(branch(_covering(prefix))) for prefix in prefixes}
-            otherwise = matchers.then(matchers.by_identity_prefix(by_prefix, otherwise))
+            found = matchers.then(matchers.by_identity_prefix(by_prefix, otherwise))
+            # A prefix says nothing of the rest: two identities in one certificate are joined by a comma here.
+            otherwise = matchers.then(matchers.first_of([(matchers.identity_is(SPIFFE_FORM), found)], otherwise))
         by_name = {identity: matchers.then(branch(_including(identity))) for identity in identities}
         by_name |= dict.fromkeys(self._revoked, revoked)
         if by_name:
@@ -130,11 +134,20 @@ class _Judge:
         return otherwise.matcher if otherwise.HasField("matcher") else matchers.first_of((), otherwise)
 
     def _entries(
-        self, rules: Iterable[Judged], means: _Means, becomes: Callable[[Judged], Any], *, challenge: bool = False
+        self,
+        rules: Iterable[Judged],
+        means: _Means,
+        becomes: Callable[[Judged], Any],
+        *,
+        challenge: bool = False,
+        would: bool = False,
     ) -> _Entries:
-        """Of each rule that means the callers of a branch: what it asks for, and what becomes of what fits."""
+        """Of each rule that means the callers of a branch: what it asks for, and what becomes of what fits.
+
+        With `would`, a rule that others stand for fits from the instant on at which none of them does any more.
+        """
         return [
-            (fits, becomes(each))
+            (_again(fits, each) if would else fits, becomes(each))
             for each in rules
             for who, fits in self._asks(each, challenge=challenge)
             if means(who)
@@ -162,6 +175,10 @@ class _Judge:
         elif rule.token is not None:
             parts.append(self._tokens.meets(rule.token))
         return matchers.all_of(parts)
+
+
+def _again(fits: Any, rule: Judged) -> Any:
+    return fits if rule.again is None else matchers.all_of([fits, matchers.none_of(matchers.before(rule.again))])
 
 
 def _including(identity: str) -> _Means:

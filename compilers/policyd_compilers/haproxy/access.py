@@ -27,7 +27,7 @@ from policyd.compiler.rules import (
 )
 from policyd.model.access import ANY_METHOD, Access, Permit, Rule
 from policyd.model.mesh import Settings
-from policyd.model.names import common_name
+from policyd.model.names import SPIFFE_FORM, common_name
 from policyd.model.paths import PathPattern
 from policyd.model.service import Service
 from policyd_compilers.haproxy import replies
@@ -38,6 +38,8 @@ _START, _REST, _END = r"\A", r"(?:/|\z)", r"\z"
 CONDITIONS = frozenset({ADDRESS, PORT, EXPIRY})
 """What is judged here besides callers, methods and paths."""
 _V6 = "peer-is-v6"
+_SPIFFE = regex(_START + SPIFFE_FORM + _END)
+"""Rules look for the beginning of an identity: what could not be a whole one is nobody's."""
 _Who = Mapping[str, Sequence[Callers]]
 """The callers of each rule, by its name in logs."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -46,7 +48,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 def identity() -> Iterator[str]:
     """The lines that read who calls, from the certificate that TLS has verified and from nothing else."""
     yield "http-request set-var(txn.name) ssl_c_s_dn(CN)"
-    yield "http-request set-var(txn.caller) ssl_c_s_dn(UID)"
+    yield f"http-request set-var(txn.caller) ssl_c_s_dn(UID) if {{ ssl_c_s_dn(UID) -m reg -- {_SPIFFE} }}"
     yield "http-request set-header x-forwarded-client-cert URI=%[var(txn.caller)]"
 
 
@@ -98,7 +100,7 @@ def _revoked(identities: Sequence[str]) -> Iterator[str]:
 def _differ(would_be: Sequence[Judged], who: _Who) -> Iterator[str]:
     """How the would-be set differs from the decision: logged, counted where it does, deciding nothing."""
     yield "acl would-fit var(txn.would_rule) -m found"
-    yield from _decide("txn.would_rule", "would-fit", would_be, who)
+    yield from _decide("txn.would_rule", "would-fit", would_be, who, would=True)
     yield f"http-request set-var(txn.would) str({SAME})"
     for word_, rule, differs in (
         (WOULD_ALLOW, "would_rule", "would-fit !allowed"),
@@ -123,12 +125,16 @@ def _conditions(rule: Rule, who: Sequence[Callers]) -> Iterator[str]:
             yield from (f"acl {_part(rule, number, 'path')} {match}" for match in _path(path))
 
 
-def _decide(variable: str, decided: str, rules: Sequence[Judged], who: _Who) -> Iterator[str]:
+def _decide(variable: str, decided: str, rules: Sequence[Judged], who: _Who, *, would: bool = False) -> Iterator[str]:
+    """The first rule that fits; with `would`, one that others stand for from when on none of them does any more."""
     for each in rules:
         for source, some in enumerate(who[each.name], 1):
             for number, permit in enumerate(each.rule.permits, 1):
                 meant = _meant(each.rule, source, some)
-                condition = " ".join([f"!{decided}", *meant, *_permitted(each.rule, number, permit)])
+                conditions = [f"!{decided}", *meant, *_permitted(each.rule, number, permit)]
+                if would and each.again is not None:
+                    conditions.append(f"{{ date(0,ms) ge {_milliseconds(each.again)} }}")
+                condition = " ".join(conditions)
                 yield f"http-request set-var({variable}) str({argument(each.name)}) if {condition}"
 
 

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+NODE = "POLICYD_NODE"
+"""The variable of the process that holds the node's id (`process.node`), so that what is logged is shared by all."""
 _COMMON = {
+    "node": f"%[env({NODE})]",
     "start": "%[var(txn.start)]",
     "method": "%[var(txn.method),json(utf8s)]",
     "host": "%[var(txn.authority),json(utf8s)]",

@@ -20,8 +20,9 @@ PATH = (
     r"%(?:0[1-9A-F]|1[0-9A-F]|2[0235]|3[BCEF]|5[BDE]|60|7[BCDF]|[89A-F][0-9A-F]))++)*+/?\z"
 )
 """Segments of one or more path bytes, none of them `.` or `..`; `\\x27` is the quote that the word itself ends at."""
-HOST = r"(?i)\A(?:[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?\.?|\[[0-9a-f:.]+\]\.?)(?::[0-9]*)?\z"
-"""One host name or address, one trailing dot and a port if need be."""
+_PORT = r":\+?0*[0-9]{1,9}"
+HOST = rf"(?i)\A(?:[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\])(?:\.?(?:{_PORT})?|{_PORT}\.)\z"
+"""One host name or address, one trailing dot and a port if need be; a port of ten digits is refused here."""
 
 CONTROL = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]"
 """What no header may hold; HAProxy itself lets it pass."""
@@ -50,4 +51,4 @@ def rules(*, opaque_paths: bool) -> Iterator[str]:
 
 def host() -> Iterator[str]:
     """Normalise the host into a variable: lower case, without port and one trailing dot."""
-    yield "http-request set-var(txn.host) req.fhdr(host),host_only,regsub([.]$,)"
+    yield "http-request set-var(txn.host) req.fhdr(host),lower,regsub(:[+]?[0-9]+[.]?$,),regsub([.]$,)"

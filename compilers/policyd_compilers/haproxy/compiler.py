@@ -1,6 +1,6 @@
 """The compiler: one node's share of the mesh as a folder of files, from parts that are compiled once.
 
-    node = process + inbound (its address, its service's rules) + outbound (its address, its caller's routes)
+    node = name + process + inbound (its address, its service's rules) + outbound (its address, its caller's routes)
          + one file for each destination, shared byte for byte by all callers
 
 HAProxy reads the files of a folder in order of name, so a change of one service writes only what it touches.
@@ -20,10 +20,10 @@ from policyd.model.mesh import Mesh, Settings
 from policyd.model.node import Node
 from policyd.model.service import Endpoint, Protocol, Service
 from policyd_compilers.haproxy import access, destinations, inbound, losses, outbound, text
+from policyd_compilers.haproxy import process as processes
 from policyd_compilers.haproxy import validation as validating
 from policyd_compilers.haproxy.codes import CODES
 from policyd_compilers.haproxy.names import INBOUND_FILE, OUTBOUND_FILE
-from policyd_compilers.haproxy.process import process
 
 NAME = "haproxy"
 CAPABILITIES = Capabilities(
@@ -36,7 +36,7 @@ class HAProxyCompiler:
     """Compiles sidecars for HAProxy by files. It has no state: what may be remembered is in the caller's memo."""
 
     name = NAME
-    id = "haproxy-2"
+    id = "haproxy-3"
     capabilities = CAPABILITIES
     codes = CODES
 
@@ -44,12 +44,12 @@ class HAProxyCompiler:
         """The files of `node`. Raises `KeyError` for an unknown service."""
         sources = Index.of(mesh)[node.service]
         return memo.get(
-            (NAME, sources.key, node.endpoint), lambda: _node(sources, node.endpoint, memo), counted=False
+            (NAME, sources.key, node.version, node.endpoint), lambda: _node(sources, node, memo), counted=False
         )
 
-    def losses(self, mesh: Mesh) -> tuple[Loss, ...]:
+    def losses(self, mesh: Mesh, memo: Memo) -> tuple[Loss, ...]:
         """What `compile` would return as lost for all nodes of the mesh together."""
-        return shared_losses.of_mesh(mesh, _SAYS)
+        return shared_losses.of_mesh(mesh, _SAYS, memo)
 
     def render(self, artifact: Artifact) -> str:
         """The file as it is."""
@@ -62,9 +62,10 @@ class HAProxyCompiler:
         return validating.validation(compiled, secrets)
 
 
-def _node(sources: Sources, endpoint: Endpoint, memo: Memo) -> Compiled:
-    settings, service = sources.settings, sources.service
-    artifacts = [process(), _outbound(sources, endpoint, memo)]
+def _node(sources: Sources, node: Node, memo: Memo) -> Compiled:
+    settings, service, endpoint = sources.settings, sources.service, node.endpoint
+    named = memo.get((NAME, "node", node.id), lambda: processes.node(node))
+    artifacts = [named, processes.process(), _outbound(sources, endpoint, memo)]
     if service.protocol is not Protocol.TCP:
         artifacts.append(_inbound(sources, endpoint, memo))
     artifacts += [_destination(settings, each, memo) for each in sources.carried]

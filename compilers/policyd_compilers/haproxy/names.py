@@ -5,6 +5,7 @@ from __future__ import annotations
 from policyd.compiler.naming import SVID, TRUST_BUNDLE
 from policyd.model.names import Name
 
+NODE_FILE = "05-node.cfg"
 PROCESS = "10-process.cfg"
 INBOUND_FILE = "20-inbound.cfg"
 OUTBOUND_FILE = "30-outbound.cfg"

@@ -1,4 +1,4 @@
-"""What the process and all its proxies share: limits, TLS, the log, errors in JSON. The same for every node.
+"""What the process and all its proxies share: limits, TLS, the log, errors in JSON. Alike in all but their names.
 
 What belongs to a machine and not to the mesh (sockets for administration, threads, users) is none of policyd's:
 whoever starts the proxy adds a file with a `global` section of his own.
@@ -9,8 +9,10 @@ from __future__ import annotations
 from functools import cache
 
 from policyd.compiler.artifact import Artifact
-from policyd_compilers.haproxy.names import DECISIONS, PROCESS
-from policyd_compilers.haproxy.text import artifact, section
+from policyd.model.node import Node
+from policyd_compilers.haproxy.access_log import NODE
+from policyd_compilers.haproxy.names import DECISIONS, NODE_FILE, PROCESS
+from policyd_compilers.haproxy.text import artifact, section, word
 
 DRAIN_S = 5
 """How long a process that was replaced may finish what it has begun; then its connections, and its rules, end."""
@@ -30,6 +32,11 @@ _ERRORS = {
     504: "upstream-timeout",
 }
 """What HAProxy itself answers with, and how the reply names it."""
+
+
+def node(of: Node) -> Artifact:
+    """The file that says which node this is: all that its logs need to know, and the others share the rest."""
+    return artifact(NODE_FILE, [section("global", [f"setenv {NODE} {word(of.id)}"])])
 
 
 @cache

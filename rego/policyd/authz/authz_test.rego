@@ -157,6 +157,15 @@ test_observed_in_the_place_of_another if {
 	authz.would == "" with input as request_with({"method": "POST"}) with data.mesh as mesh
 }
 
+test_an_observed_rule_that_has_ended_replaces_nothing if {
+	permits := [permit_with({"methods": ["PUT"]})]
+	ended := rule_with({"name": "default/b", "mode": "observe", "replaces": ["default/a"], "permits": permits, "expires_us": 1})
+	lasting := object.union(ended, {"name": "default/c", "expires_us": null})
+	authz.would == "" with input as request_with({}) with data.mesh as mesh_with([rule_with({"name": "default/a"}), ended], {})
+	authz.would == "would-deny" with input as request_with({})
+		with data.mesh as mesh_with([rule_with({"name": "default/a"}), ended, lasting], {})
+}
+
 test_an_enforced_rule_replaces_nothing if {
 	rules := [rule_with({"name": "default/a"}), rule_with({"name": "default/b", "replaces": ["default/a"]})]
 	authz.would == "" with input as request_with({}) with data.mesh as mesh_with(rules, {})

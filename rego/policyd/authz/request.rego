@@ -4,12 +4,22 @@ package policyd.authz
 # METADATA
 # description: Whether every part that must be there is there, and a string where a string is needed, a port a number.
 well_formed(request) if {
-	startswith(request.source.spiffe, "spiffe://")
+	spiffe_id(request.source.spiffe)
 	is_string(request.destination.service)
 	is_string(request.method)
 	is_string(object.get(request, "host", ""))
 	is_string(request.path)
 	is_whole(object.get(request.destination, "port", 0))
+}
+
+# METADATA
+# description: |
+#   Whether a certificate of a workload can carry it (SPIFFE-ID, X509-SVID): a trust domain in lower case, then
+#   segments, none of them empty, `.` or `..`. There are no escapes, no query, and nothing behind the last segment.
+spiffe_id(identity) if {
+	regex.match(`^spiffe://[a-z0-9._-]+(?:/[A-Za-z0-9._-]+)+$`, identity)
+	not "." in split(identity, "/")
+	not ".." in split(identity, "/")
 }
 
 is_whole(value) if {
@@ -29,12 +39,20 @@ canonical(request) if {
 	canonical_path(bare_path(request), request)
 }
 
-# A name or an address. One dot at its end is no part of it, nor is a port: proxies take away what they read as a number,
-# whatever its value. A host that is not known is taken for a good one.
+# A name or an address. One dot at its end is no part of it, nor is a port: proxies take away what they read as a number
+# of 32 bits, whatever its value. A host that is not known is taken for a good one.
 canonical_host("")
 
 canonical_host(host) if {
-	regex.match(`^(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?:\.?(?::\+?[0-9]{1,9})?|:\+?[0-9]{1,9}\.)$`, host)
+	regex.match(`^(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?:\.?(?::\+?0*[0-9]{1,10})?|:\+?0*[0-9]{1,10}\.)$`, host)
+	not beyond_any_port(host)
+}
+
+# Numbers of ten digits are in order as texts are.
+beyond_any_port(host) if {
+	some tail in regex.find_n(`:\+?0*[0-9]{10}\.?$`, host, 1)
+	number := trim(tail, ":+.")
+	substring(number, count(number) - 10, 10) > "4294967295"
 }
 
 # What a service with opaque paths carries is its own affair: no rule can tell its paths apart.

@@ -2,6 +2,22 @@ package policyd.authz_test
 
 import data.policyd.authz
 
+test_whatever_no_certificate_of_a_workload_says_is_nobody if {
+	every identity in ["spiffe://a/b", "spiffe://a_b.c-1/ns/X/svc/y.z_-", "spiffe://a/...", "spiffe://a/.b/..c/d."] {
+		authz.spiffe_id(identity)
+	}
+	every identity in [
+		"", "web", "spiffe://", "spiffe://a", "spiffe://a/", "spiffe:///b", "spiffe://A/b", "SPIFFE://a/b", "spiffe://a/b/", "spiffe://a//b",
+		"spiffe://a/.", "spiffe://a/../b", "spiffe://a/b/..", "spiffe://a/%62", "spiffe://a/b?c", "spiffe://a/b#c", "spiffe://a:1/b",
+		"spiffe://u@a/b", "spiffe://a/b\n", "spiffe://a/b,spiffe://a/c", "spiffe://a/é", " spiffe://a/b",
+	] {
+		not authz.spiffe_id(identity)
+	}
+	every odd in ["spiffe://shop.example/ns/default/svc/web/", "spiffe://Shop.example/ns/default/svc/web"] {
+		decision({"sources": [source_with({"anyone": "spiffe://shop.example/"})]}, {"source": {"spiffe": odd}}).reason == "malformed"
+	}
+}
+
 test_methods if {
 	every method in ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"] {
 		decision({"permits": [permit_with({"methods": ["*"]})]}, {"method": method}).allow
@@ -13,13 +29,13 @@ test_methods if {
 
 test_hosts if {
 	every host in [
-		"", "checkout", "CheckOut", "checkout.", "checkout:80", "checkout.:80", "checkout:80.", "checkout:+80", "checkout:99999", "checkout.default",
+		"", "checkout", "CheckOut", "checkout.", "checkout:80", "checkout.:80", "checkout:80.", "checkout:+80", "checkout:99999", "checkout:4294967295", "[::1]:+4294967295", "checkout:00000000000080", "checkout.:0004294967295", "checkout.default",
 		"a..b", "a-b", "10.0.1.1", "[::1]", "[::1]:80", "[::FFFF:1.2.3.4]",
 	] {
 		authz.canonical_host(host)
 	}
 	every host in [
-		" ", ".", "..", "a..", "a:", "a.:", "a:.", ":80", "-a", "a-", "a b", "a,b", "a@b", "a/b", "a_b", "a:80:80", "a:1234567890", "a:x", "::1",
+		" ", ".", "..", "a..", "a:", "a.:", "a:.", ":80", "-a", "a-", "a b", "a,b", "a@b", "a/b", "a_b", "a:80:80", "a:4294967296", "a:9999999999.", "[::1]:9999999999", "a:12345678901", "a:x", "::1",
 		"[::1", "[::1]x", "[g]", "[]", "é", "a\n", "\u212aey", "a%20b", "a:-1", "a:++1", "a: 1",
 	] {
 		not authz.canonical_host(host)

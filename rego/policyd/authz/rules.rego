@@ -16,12 +16,13 @@ enforced(candidate) if candidate.mode == "enforce"
 # METADATA
 # description: |
 #   Whether some rule would allow the request if the observed ones were enforced: they decide beside the others, in the
-#   place of those that they name.
+#   place of those that they name. One that has ended stands for nothing any more.
 would_be_allowed(request) if {
 	rules := destination(request).rules
 	gone := {name |
 		some observed in rules
 		observed.mode == "observe"
+		in_force(observed)
 		some name in observed.replaces
 	}
 	some candidate in rules
@@ -68,7 +69,6 @@ floor_before(instant_us) if {
 source_fits(source, request) if {
 	says_something(source)
 	identity := request.source.spiffe
-	regex.match(`^spiffe://[^/]`, identity)
 	one_of(identity, source.services)
 	one_of(identity, source.identities)
 	begins_with_one_of(identity, source.namespaces)

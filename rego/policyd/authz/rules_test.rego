@@ -101,7 +101,7 @@ test_blocks if {
 	not lets({"ip": [ten]}, web, "11.0.0.0")
 	not lets({"ip": [ten]}, web, "9.255.255.255")
 	not lets({"ip": [ten], "services": ["spiffe://x/a"]}, web, "10.0.0.1")
-	every nobody in ["", "web", "spiffe://", "spiffe:///x", "SPIFFE://x/y"] {
+	every nobody in ["", "web", "spiffe://", "spiffe:///x", "SPIFFE://x/y", "spiffe://x", "spiffe://x/", "spiffe://x/../y"] {
 		not lets({"ip": [ten]}, nobody, "10.0.0.1")
 	}
 	every odd in ["", "10.0.0", "10.0.0.01", "a", null, 167772161, ["10.0.0.1"]] {

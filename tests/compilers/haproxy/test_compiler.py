@@ -45,7 +45,7 @@ def inbound(of: Mesh, node: str = PAYMENTS_NODE) -> str:
 
 def test_a_node_gets_its_folder_and_nothing_beyond_its_scope() -> None:
     compiled = compile_all(shop())
-    common = ["10-process.cfg", "20-inbound.cfg", "30-outbound.cfg"]
+    common = ["05-node.cfg", "10-process.cfg", "20-inbound.cfg", "30-outbound.cfg"]
     assert list(files(compiled[WEB_NODE])) == [*common, DESTINATION]
     assert list(files(compiled[PAYMENTS_NODE])) == common
     assert "payments" not in files(compiled["shop/other/v1/10.0.3.1"])["30-outbound.cfg"]
