@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import Field, PlainValidator, WithJsonSchema, model_validator
 
+from policyd.intents.balancing import LoadBalancing, Threshold
 from policyd.intents.http import Method
 from policyd.intents.kind import Many, Part
 from policyd.intents.units import Share, Time, shown, unreadable
@@ -149,3 +150,8 @@ class Resilience(Part):
     """Bounds on what a caller has open at once. None, unless you say so."""
     outlier_detection: OutlierDetection | None = None
     """Leave out instances that keep failing. Nobody is left out, unless you say so."""
+    load_balancing: LoadBalancing | None = None
+    """Which instance a call goes to: the less busy one of two that are drawn, unless you say so."""
+    panic_threshold: Threshold = 0
+    """When a smaller share of a version's instances than this is healthy, calls go to all of them, healthy or not.
+    With 0% nobody who is known to be unhealthy is ever called."""

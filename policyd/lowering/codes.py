@@ -168,4 +168,37 @@ CODES = table(
         "So many instances of the version that should serve are never left out: there are too few of them for the "
         "share that `maxEjected` allows, or for a comparison of success rates.",
     ),
+    Explanation(
+        "PD1230",
+        "load balancing that contradicts itself",
+        "`ringHash` and `maglev` go by a header or a cookie and keep a ring or a table. The others look at no "
+        "request. Only `leastRequest` and `roundRobin` can give an instance less than its share while it warms up.",
+    ),
+    Explanation(
+        "PD1231",
+        "a ring or table that cannot be made",
+        "A ring has at least `min` and at most `max` places. Maglev's table has a prime number of them, since each "
+        "instance steps through it in strides of its own. Each instance needs a place at least. A proxy neither "
+        "takes nor refuses a ring that cannot be made, so it must not reach one.",
+    ),
+    Explanation(
+        "PD1232",
+        "one key, several instances",
+        "Balancing by hash sends one key to one instance of a version. While a canary is on its way, each key has "
+        "one of two versions: the share of a step is of keys, not of requests. With `preferZone` a key has an "
+        "instance in each zone.",
+    ),
+    Explanation(
+        "PD1233",
+        "a zone preference without effect",
+        "Calls stay in the caller's zone where a version has enough instances there, and overflow when too few of "
+        "them are healthy. That needs instances in several zones, and a health check or outlier detection that finds "
+        "out.",
+    ),
+    Explanation(
+        "PD1234",
+        "a panic threshold without effect",
+        "Below the panic threshold unhealthy instances are called as well. Without a health check and without "
+        "outlier detection all of them count as healthy, always.",
+    ),
 )

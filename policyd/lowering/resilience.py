@@ -13,6 +13,7 @@ from policyd.intents.resilience import Resilience as ResilienceIntent
 from policyd.intents.resilience import Retry as RetryIntent
 from policyd.intents.resilience import SuccessRate as RateIntent
 from policyd.intents.service import Service as ServiceIntent
+from policyd.lowering import balancing
 from policyd.model.resilience import CircuitBreaker, OutlierDetection, Resilience, Retries, SuccessRate, Timeouts
 from policyd.model.service import WHOLE
 
@@ -31,6 +32,8 @@ def lowered(intent: ResilienceIntent) -> Resilience:
         _retries(intent.retries),
         _breaker(intent.circuit_breaker),
         _outliers(intent.outlier_detection),
+        balancing.lowered(intent.load_balancing),
+        intent.panic_threshold,
     )
 
 
@@ -50,6 +53,7 @@ def problems(document: Document) -> Iterator[Finding]:
         yield from _of_breaker(document, intent.circuit_breaker, intent.retries)
     if intent.outlier_detection is not None:
         yield from _of_outliers(document, intent.outlier_detection)
+    yield from balancing.problems(document)
 
 
 def _retries(intent: RetryIntent | None) -> Retries:

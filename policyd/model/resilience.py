@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from policyd.base.content import later
+from policyd.model.balancing import LoadBalancing
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,3 +83,6 @@ class Resilience:
     retries: Retries = Retries()
     circuit_breaker: CircuitBreaker | None = later(None)
     outlier_detection: OutlierDetection | None = later(None)
+    load_balancing: LoadBalancing = later(LoadBalancing())
+    panic: int = later(0)
+    """Below this share of healthy instances (basis points) all are called, healthy or not; 0: never."""

@@ -69,6 +69,10 @@ def _service(base: Service, target: Service) -> Iterator[str]:
         yield "circuit breaker"
     if base.resilience.outlier_detection != target.resilience.outlier_detection:
         yield "outlier detection"
+    if base.resilience.load_balancing != target.resilience.load_balancing:
+        yield "load balancing"
+    if base.resilience.panic != target.resilience.panic:
+        yield "panic threshold"
     if base.health_check != target.health_check:
         yield "health check"
     if base.opaque_paths != target.opaque_paths:

@@ -54,7 +54,7 @@ class Authority:
 
 
 class _Echo(BaseHTTPRequestHandler):
-    """Answers with what arrived and which version it is."""
+    """Answers with what arrived, which version it is and at which address."""
 
     protocol_version = "HTTP/1.1"
     version = "?"
@@ -72,7 +72,8 @@ class _Echo(BaseHTTPRequestHandler):
         if delay:
             self.waiting.append(self.path)
             threading.Event().wait(delay)
-        seen = {"version": self.version, "method": self.command, "path": self.path}
+        seen = {"version": self.version, "instance": self.connection.getsockname()[0]}
+        seen |= {"method": self.command, "path": self.path}
         body = json.dumps({**seen, "headers": {k.lower(): v for k, v in self.headers.items()}}).encode()
         self.send_response(int(self.headers.get("x-test-status") or 200))
         self.send_header("content-length", str(len(body)))

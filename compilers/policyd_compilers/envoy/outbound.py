@@ -15,7 +15,7 @@ from policyd.compiler.rules import NOT_IN_SCOPE
 from policyd.model.mesh import Settings
 from policyd.model.names import Name
 from policyd.model.service import HeaderMatch, Service
-from policyd_compilers.envoy import access_log, manager, replies, retries, upgrades
+from policyd_compilers.envoy import access_log, balancing, manager, replies, retries, upgrades
 from policyd_compilers.envoy.endpoints import socket_address
 from policyd_compilers.envoy.proto import boolean, milliseconds, pack, uint32
 
@@ -103,6 +103,7 @@ def _action(service: Service, weights: Sequence[tuple[str, int]], timeout_ms: in
             )
             for version, weight in weights
         )
+    balancing.hashed(action, service.resilience.load_balancing)
     return action
 
 

@@ -38,4 +38,28 @@ CODES = table(
         "one back. A fault that all instances share would leave nobody to answer, which is what `maxEjected` "
         "promises not to happen; so nobody is left out.",
     ),
+    Explanation(
+        "PD1311",
+        "a ring of haproxy's own",
+        "For `ringHash` and for `maglev` HAProxy keeps a ring whose size it chooses. One key meets one instance, and "
+        "few keys move when instances come and go. Its hash is another one than Envoy's: where callers have both, a "
+        "key has an instance for each kind of proxy.",
+    ),
+    Explanation(
+        "PD1312",
+        "no preference for a zone",
+        "HAProxy calls backup servers once all others are gone. It cannot send them as much as a weak zone lacks, "
+        "so that the last instance of a zone would get everything. Instances of all zones are called alike.",
+    ),
+    Explanation(
+        "PD1313",
+        "no panic threshold",
+        "HAProxy never calls a server that its checks found to be down. Where most instances are down, the others "
+        "get all calls.",
+    ),
+    Explanation(
+        "PD1314",
+        "a share that grows evenly",
+        "The share of a server that HAProxy starts slowly grows in even steps over the window.",
+    ),
 )

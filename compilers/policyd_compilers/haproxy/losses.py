@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from policyd.base.diagnostics import Severity
 from policyd.compiler import losses
 from policyd.compiler.artifact import Loss
+from policyd.model.balancing import BY_KEY, EVENLY
 from policyd.model.provenance import Key
 from policyd.model.service import WHOLE, Protocol, Service
 from policyd_compilers.haproxy.retries import STATUSES, WORDS, known
@@ -18,7 +19,13 @@ def of_service(service: Service) -> tuple[Loss, ...]:
     """What is lost of a service, wherever it is compiled."""
     if service.protocol is Protocol.TCP:
         return losses.of_protocol(service)
-    return (*_of_retries(service), *_of_timeouts(service), *_of_breaker(service), *_of_outliers(service))
+    return (
+        *_of_retries(service),
+        *_of_timeouts(service),
+        *_of_breaker(service),
+        *_of_outliers(service),
+        *_of_balancing(service),
+    )
 
 
 def _of_retries(service: Service) -> Iterator[Loss]:
@@ -86,3 +93,39 @@ def _of_outliers(service: Service) -> Iterator[Loss]:
         f"`{service.name}` has outlier detection, which haproxy cannot bound by time or share: nobody is left out",
         hint="a health check finds instances that are gone",
     )
+
+
+def _of_balancing(service: Service) -> Iterator[Loss]:
+    balancing, key = service.resilience.load_balancing, Key("Service", service.name)
+    if balancing.policy in BY_KEY:
+        yield Loss(
+            "PD1311",
+            Severity.INFO,
+            key,
+            f"`{service.name}` is balanced by a key, for which haproxy has a ring of its own: sizes are left out",
+            hint="one key meets one instance, maybe another one than from an Envoy",
+        )
+    if balancing.zone is not None:
+        yield Loss(
+            "PD1312",
+            Severity.WARNING,
+            key,
+            f"`{service.name}` prefers the caller's zone, which haproxy cannot do in part: zones make no difference",
+            hint="calls go to the instances of every zone",
+        )
+    if service.resilience.panic:
+        yield Loss(
+            "PD1313",
+            Severity.WARNING,
+            key,
+            f"`{service.name}` has a panic threshold, which haproxy has not: who is unhealthy is never called",
+        )
+    slow = balancing.slow_start
+    if slow is not None and slow.aggression != EVENLY:
+        yield Loss(
+            "PD1314",
+            Severity.INFO,
+            key,
+            f"`{service.name}` starts instances with `aggression: {slow.aggression / EVENLY:g}`; with haproxy their "
+            "share grows evenly",
+        )

@@ -13,7 +13,7 @@ from policyd.compiler.rules import NOT_IN_SCOPE
 from policyd.compiler.sources import Sources
 from policyd.model.mesh import Settings
 from policyd.model.service import WHOLE, Service
-from policyd_compilers.haproxy import access_log, canonical, inbound, replies, upgrades
+from policyd_compilers.haproxy import access_log, balancing, canonical, inbound, replies, upgrades
 from policyd_compilers.haproxy.endpoints import socket_address
 from policyd_compilers.haproxy.names import backend, condition
 from policyd_compilers.haproxy.text import argument, section, word
@@ -71,6 +71,8 @@ def _choices(service: Service) -> Iterator[str]:
     split = service.split
     if split.first is not None:
         yield f"use_backend {backend(service.name, split.first_version)} if {named} {first}"
+    if len(split.weights) > 1:
+        yield from balancing.draw(service.resilience.load_balancing, named)
     below = 0
     for version, weight in split.weights:
         below += weight

@@ -14,6 +14,7 @@ from policyd.base.diagnostics import Severity
 from policyd.compiler.artifact import Artifact, Compiled
 from policyd.compiler.memo import Memo
 from policyd.model.access import Mode, Permit, Source
+from policyd.model.balancing import Key, LoadBalancing, Policy, SlowStart, ZonePreference
 from policyd.model.mesh import Mesh
 from policyd.model.names import Name, common_name
 from policyd.model.node import nodes
@@ -168,6 +169,10 @@ def test_losses_say_what_haproxy_cannot() -> None:
             Retries(2, ("timeout", "503", "429", "refused-stream")),
             CircuitBreaker(pending=1),
             OutlierDetection(5),
+            LoadBalancing(
+                Policy.MAGLEV, Key("x-user"), zone=ZonePreference(2, 7_000), slow_start=SlowStart(1_000, 2_000)
+            ),
+            panic=5_000,
         ),
         opaque_paths=True,
     )
@@ -181,6 +186,7 @@ def test_losses_say_what_haproxy_cannot() -> None:
     error, warning, info = Severity.ERROR, Severity.WARNING, Severity.INFO
     retries = [("PD1302", warning), ("PD1302", warning), ("PD1305", info), ("PD1306", warning)]
     left_out = [("PD1309", warning), ("PD1310", warning)]
+    left_out += [("PD1311", info), ("PD1312", warning), ("PD1313", warning), ("PD1314", info)]
     assert found["pay/queue/v1/10.0.5.1"] == [("PD1301", error)]
     assert found["pay/odd/v1/10.0.6.1"] == [("PD1303", error), ("PD1304", error), *retries, *left_out]
     assert found["shop/web/v1/10.0.0.1"] == [*retries, *left_out, ("PD1301", error)]
