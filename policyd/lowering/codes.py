@@ -201,4 +201,9 @@ CODES = table(
         "Below the panic threshold unhealthy instances are called as well. Without a health check and without "
         "outlier detection all of them count as healthy, always.",
     ),
+    Explanation(
+        "PD1238",
+        "a gRPC check of what speaks no gRPC",
+        "The gRPC health protocol is a call over HTTP/2. A service that speaks HTTP/1.1 is asked for a path.",
+    ),
 )

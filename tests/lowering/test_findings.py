@@ -171,7 +171,15 @@ CASES: list[Case] = [
         "PD1210",
         "healthCheck",
         "asks for a path",
+        "`healthCheck: {tcp: {}}`",
+    ),
+    (
+        (("healthCheck: {path: /healthz", "healthCheck: {grpc: {service: pay.v1.Payments}"),),
         "",
+        "PD1238",
+        "{service: pay.v1.Payments}",
+        "the service speaks `http`",
+        "`protocol: grpc`",
     ),
     (
         (),

@@ -21,9 +21,8 @@ from policyd.model.balancing import LoadBalancing
 from policyd.model.mesh import Settings
 from policyd.model.names import dns_name, spiffe_id
 from policyd.model.service import WHOLE, Endpoint, Protocol, Service, Version
-from policyd_compilers.envoy import balancing, breakers, outliers, tls
+from policyd_compilers.envoy import balancing, breakers, health, outliers, tls
 from policyd_compilers.envoy.endpoints import socket_address
-from policyd_compilers.envoy.health import active_check
 from policyd_compilers.envoy.proto import boolean, milliseconds, pack, seconds
 from policyd_compilers.envoy.sources import ads
 
@@ -55,9 +54,8 @@ def destination(settings: Settings, service: Service, version: Version) -> Any:
     if resilience.outlier_detection is not None:
         message.outlier_detection.CopyFrom(outliers.detection(resilience.outlier_detection))
     if service.health_check is not None:
-        message.health_checks.append(
-            active_check(service.health_check, host=dns_name(settings.trust_domain, service.name), mark=True)
-        )
+        host = dns_name(settings.trust_domain, service.name)
+        message.health_checks.append(health.of_instance(service.health_check, host))
     options = _options(service.protocol, idle_ms=service.resilience.timeouts.idle_ms, alpn=True)
     options.common_http_protocol_options.max_connection_duration.CopyFrom(seconds(settings.leaf_s // 2))
     message.typed_extension_protocol_options[_HTTP_OPTIONS].CopyFrom(pack(options))
@@ -99,7 +97,9 @@ def application(service: Service, endpoint: Endpoint) -> Any:
     # Callers bound what they send; here nothing is refused that they let through.
     message.circuit_breakers.thresholds.append(breakers.thresholds(None, service.resilience.retries))
     if service.health_check is not None:
-        message.health_checks.append(active_check(service.health_check, host=service.name.name, mark=False))
+        multiplexed = service.protocol in _MULTIPLEXED
+        check = health.of_application(service.health_check, service.name.name, multiplexed=multiplexed)
+        message.health_checks.append(check)
     options = _options(service.protocol, idle_ms=APP_IDLE_MS, alpn=False)
     message.typed_extension_protocol_options[_HTTP_OPTIONS].CopyFrom(pack(options))
     return message

@@ -43,7 +43,7 @@ def _lines(settings: Settings, service: Service, version: Version) -> Iterator[s
     yield from upgrades.silence(service)
     checked = ""
     if service.health_check is not None:
-        yield from health.check(service.health_check, host, mark=True)
+        yield from health.of_instance(service.health_check, host)
         checked = f" {health.server(service.health_check)} check-sni {host} check-alpn http/1.1"
     slowly = balancing.server(balance.slow_start)
     multiplexed = service.protocol in _MULTIPLEXED

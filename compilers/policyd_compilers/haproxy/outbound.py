@@ -50,6 +50,8 @@ def _rules(sources: Sources) -> Iterator[str]:
     yield "http-request set-header host %[var(txn.host)]"
     yield f"http-request set-var(txn.draw) rand({WHOLE})"
     for service in sources.carried:
+        yield from _by_key(service)
+    for service in sources.carried:
         yield from _choices(service)
 
 
@@ -65,14 +67,18 @@ def _named(settings: Settings, service: Service, *, local: bool) -> Iterator[str
         yield f"http-request set-var(txn.route) str(first) if {named} {first}"
 
 
+def _by_key(service: Service) -> Iterator[str]:
+    """What makes one key draw one version, where the service goes by a key and has several."""
+    if len(service.split.weights) > 1:
+        yield from balancing.draw(service.resilience.load_balancing, condition(service.name, "named"))
+
+
 def _choices(service: Service) -> Iterator[str]:
     """The first line that holds: the header, then each version's part of the draw from 0 to `WHOLE`."""
     named, first = condition(service.name, "named"), condition(service.name, "first")
     split = service.split
     if split.first is not None:
         yield f"use_backend {backend(service.name, split.first_version)} if {named} {first}"
-    if len(split.weights) > 1:
-        yield from balancing.draw(service.resilience.load_balancing, named)
     below = 0
     for version, weight in split.weights:
         below += weight
