@@ -51,6 +51,21 @@ class Timeout(Part):
     """Opening a connection."""
     idle: Time = 300_000
     """A connection or stream without traffic."""
+    stream: Time | None = None
+    """A whole exchange, however long it is uploading, streaming or upgraded: for example `stream: 1h`. Not bounded
+    unless you say so."""
+
+
+class BackOff(Part):
+    """How long to wait before a further try: a random time below a bound that doubles with each of them.
+
+    For example `backOff: {base: 50ms, max: 1s}`.
+    """
+
+    base: Time = 25
+    """The bound before the first further try."""
+    max: Time = 250
+    """The bound never grows beyond this."""
 
 
 class Retry(Part):
@@ -64,6 +79,8 @@ class Retry(Part):
     """The methods that may be sent twice."""
     budget: Share = 2_000
     """The largest share of active calls that may be further tries, so that retries never make an outage worse."""
+    back_off: BackOff = BackOff()
+    """How long to wait before a further try."""
 
 
 class SuccessRate(Part):

@@ -202,8 +202,33 @@ CODES = table(
         "outlier detection all of them count as healthy, always.",
     ),
     Explanation(
+        "PD1235",
+        "times that contradict each other",
+        "Opening a connection is a part of a try, tries and the waits between them are parts of the call, and the "
+        "call is a part of the exchange, which `timeout.stream` bounds. A part that may last longer than the whole "
+        "never gets its time.",
+    ),
+    Explanation(
+        "PD1236",
+        "silence that ends a call",
+        "While a call waits for its answer nothing is sent, and a stream without traffic is ended after "
+        "`timeout.idle`: so a shorter `idle` is what bounds such a call, not `request`.",
+    ),
+    Explanation(
+        "PD1237",
+        "a bound of tries without tries",
+        "`timeout.perTry` bounds each try of a call that may be made again. Without `retries` a call has one try, "
+        "which `timeout.request` bounds.",
+    ),
+    Explanation(
         "PD1238",
         "a gRPC check of what speaks no gRPC",
         "The gRPC health protocol is a call over HTTP/2. A service that speaks HTTP/1.1 is asked for a path.",
+    ),
+    Explanation(
+        "PD1239",
+        "slow tries that are not made again",
+        "A try that `timeout.perTry` ends has no answer, and so no status: a condition such as 503 does not mean it, "
+        "and the call ends there with 504. `reset` and `gateway-error` do.",
     ),
 )

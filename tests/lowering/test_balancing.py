@@ -14,7 +14,7 @@ from policyd.model.names import Name
 
 LowerFiles = Callable[..., Lowered]
 CHECKOUT = Name("default", "checkout")
-RETRIES = "retries: {attempts: 2, on: [503, connect-failure], budget: 20%}"
+RETRIES = "retries: {attempts: 2, on: [503, reset], budget: 20%}"
 WITHOUT_CHECK = ("healthCheck: {path: /healthz, interval: 2s}\n  slo", "slo")
 BY_USER = "hash: {header: x-user}"
 

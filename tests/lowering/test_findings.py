@@ -339,7 +339,7 @@ CASES: list[Case] = [
         "instances: 3",
     ),
     (
-        (("retries: {attempts: 2, on: [503, connect-failure], budget: 20%}", "circuitBreaker: {retries: 8}"),),
+        (("retries: {attempts: 2, on: [503, reset], budget: 20%}", "circuitBreaker: {retries: 8}"),),
         "",
         "PD1226",
         "8",

@@ -62,7 +62,7 @@ def test_a_service(mesh: Mesh) -> None:
         split=Split.all_to("v1"),
         resilience=Resilience(
             Timeouts(1_000, 2_000, 600, 300_000),
-            Retries(2, ("503", "connect-failure"), ("DELETE", "GET", "HEAD", "OPTIONS", "PUT"), 2_000),
+            Retries(2, ("503", "reset"), ("DELETE", "GET", "HEAD", "OPTIONS", "PUT"), 2_000),
         ),
         health_check=HealthCheck("/healthz", 2_000, 1_000, 1, 3),
     )
@@ -246,7 +246,7 @@ def test_order_in_lists_means_nothing_where_it_should_not(mesh: Mesh, lower_with
         lower_with(
             ("[POST, GET, GET]", "[GET, POST]"),
             ('[/v1/status, "/v1/orders/{id}"]', '["/v1/orders/{id}", /v1/status]'),
-            ("[503, connect-failure]", "[connect-failure, 503]"),
+            ("[503, reset]", "[reset, 503]"),
             ("[{address: 10.0.1.12, zone: b}, 10.0.1.11]", "[10.0.1.11, {address: 10.0.1.12, zone: b}]"),
         )
     )

@@ -94,6 +94,9 @@ def _action(service: Service, weights: Sequence[tuple[str, int]], timeout_ms: in
         retry_policy=retries.policy(service.resilience),
         cluster_not_found_response_code=route_components_pb2.RouteAction.SERVICE_UNAVAILABLE,
     )
+    if service.resilience.timeouts.stream_ms:
+        bound = milliseconds(service.resilience.timeouts.stream_ms)
+        action.max_stream_duration.max_stream_duration.CopyFrom(bound)
     if len(weights) == 1:
         action.cluster = cluster_name(service.name, weights[0][0])
     else:

@@ -62,4 +62,16 @@ CODES = table(
         "a share that grows evenly",
         "The share of a server that HAProxy starts slowly grows in even steps over the window.",
     ),
+    Explanation(
+        "PD1315",
+        "no back-off",
+        "HAProxy sends a further try to another server at once, and waits up to a second where there is only one. "
+        "How long cannot be said.",
+    ),
+    Explanation(
+        "PD1316",
+        "an exchange that is not bounded",
+        "HAProxy bounds each wait, not an exchange from its first byte to its last: one that keeps sending, or an "
+        "upgraded connection, lasts until it is silent for `timeout.idle`.",
+    ),
 )

@@ -9,6 +9,7 @@ from policyd.compiler import losses
 from policyd.compiler.artifact import Loss
 from policyd.model.balancing import BY_KEY, EVENLY
 from policyd.model.provenance import Key
+from policyd.model.resilience import Retries
 from policyd.model.service import WHOLE, Protocol, Service
 from policyd_compilers.haproxy.retries import STATUSES, WORDS, known
 
@@ -51,10 +52,25 @@ def _of_retries(service: Service) -> Iterator[Loss]:
         "which haproxy cannot: only the attempts of one call are bounded",
         hint=f"each call is tried at most {retries.attempts + 1} times",
     )
+    if (retries.base_ms, retries.max_ms) != (Retries().base_ms, Retries().max_ms):
+        yield Loss(
+            "PD1315",
+            Severity.INFO,
+            key,
+            f"`{service.name}` says how long to wait before a further try; haproxy asks another instance at once",
+        )
 
 
 def _of_timeouts(service: Service) -> Iterator[Loss]:
     timeouts = service.resilience.timeouts
+    if timeouts.stream_ms:
+        yield Loss(
+            "PD1316",
+            Severity.WARNING,
+            Key("Service", service.name),
+            f"`{service.name}` bounds an exchange to {timeouts.stream_ms} ms, which haproxy cannot",
+            hint="`timeout.idle` holds for exchanges of every kind",
+        )
     if not timeouts.request_ms:
         return
     each = timeouts.per_try_ms or timeouts.request_ms

@@ -165,8 +165,8 @@ def test_losses_say_what_haproxy_cannot() -> None:
     odd = replace(
         service(Name("pay", "odd"), v1=["10.0.6.1"]),
         resilience=Resilience(
-            Timeouts(request_ms=0),
-            Retries(2, ("timeout", "503", "429", "refused-stream")),
+            Timeouts(request_ms=0, stream_ms=60_000),
+            Retries(2, ("timeout", "503", "429", "refused-stream"), base_ms=50),
             CircuitBreaker(pending=1),
             OutlierDetection(5),
             LoadBalancing(
@@ -184,8 +184,8 @@ def test_losses_say_what_haproxy_cannot() -> None:
         for node, each in compiled.items()
     }
     error, warning, info = Severity.ERROR, Severity.WARNING, Severity.INFO
-    retries = [("PD1302", warning), ("PD1302", warning), ("PD1305", info), ("PD1306", warning)]
-    left_out = [("PD1309", warning), ("PD1310", warning)]
+    retries = [("PD1302", warning), ("PD1302", warning), ("PD1305", info), ("PD1306", warning), ("PD1315", info)]
+    left_out = [("PD1316", warning), ("PD1309", warning), ("PD1310", warning)]
     left_out += [("PD1311", info), ("PD1312", warning), ("PD1313", warning), ("PD1314", info)]
     assert found["pay/queue/v1/10.0.5.1"] == [("PD1301", error)]
     assert found["pay/odd/v1/10.0.6.1"] == [("PD1303", error), ("PD1304", error), *retries, *left_out]
