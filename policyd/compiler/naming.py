@@ -10,6 +10,7 @@ from ipaddress import ip_address
 
 from policyd.model.mesh import Settings
 from policyd.model.names import Name, dns_name
+from policyd.model.service import HealthCheck
 
 APP = "app"
 """The cluster of a sidecar's own application; also the inbound listener's only upstream."""
@@ -22,6 +23,7 @@ TRUST_BUNDLE = "trust-bundle"
 
 HEALTH_CHECK_HEADER = "x-policyd-health-check"
 """Marks a caller's health check, which the callee's sidecar answers itself, whatever proxy either of them is."""
+_HEALTH_CHECK_PATH = "/health"
 LOOPBACK = "127.0.0.1"
 
 
@@ -42,6 +44,11 @@ def host_names(settings: Settings, service: Name, *, local: bool) -> list[str]:
     """What callers may call a service. Only its own namespace (`local`) calls it by the short name."""
     names = [f"{service.name}.{service.namespace}", dns_name(settings.trust_domain, service)]
     return [service.name, *names] if local else names
+
+
+def health_path(check: HealthCheck) -> str:
+    """The path that callers' sidecars ask the callee's for, by HTTP, however that one asks its application."""
+    return check.path or _HEALTH_CHECK_PATH
 
 
 def outbound_address(instance: str) -> str:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import Field, PlainValidator, WithJsonSchema, model_validator
 
+from policyd.intents.balancing import LoadBalancing, Threshold
 from policyd.intents.http import Method
 from policyd.intents.kind import Many, Part
 from policyd.intents.units import Share, Time, shown, unreadable
@@ -50,6 +51,21 @@ class Timeout(Part):
     """Opening a connection."""
     idle: Time = 300_000
     """A connection or stream without traffic."""
+    stream: Time | None = None
+    """A whole exchange, however long it is uploading, streaming or upgraded: for example `stream: 1h`. Not bounded
+    unless you say so."""
+
+
+class BackOff(Part):
+    """How long to wait before a further try: a random time below a bound that doubles with each of them.
+
+    For example `backOff: {base: 50ms, max: 1s}`.
+    """
+
+    base: Time = 25
+    """The bound before the first further try."""
+    max: Time = 250
+    """The bound never grows beyond this."""
 
 
 class Retry(Part):
@@ -63,6 +79,8 @@ class Retry(Part):
     """The methods that may be sent twice."""
     budget: Share = 2_000
     """The largest share of active calls that may be further tries, so that retries never make an outage worse."""
+    back_off: BackOff = BackOff()
+    """How long to wait before a further try."""
 
 
 class SuccessRate(Part):
@@ -149,3 +167,8 @@ class Resilience(Part):
     """Bounds on what a caller has open at once. None, unless you say so."""
     outlier_detection: OutlierDetection | None = None
     """Leave out instances that keep failing. Nobody is left out, unless you say so."""
+    load_balancing: LoadBalancing | None = None
+    """Which instance a call goes to: the less busy one of two that are drawn, unless you say so."""
+    panic_threshold: Threshold = 0
+    """When a smaller share of a version's instances than this is healthy, calls go to all of them, healthy or not.
+    With 0% nobody who is known to be unhealthy is ever called."""

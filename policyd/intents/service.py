@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema, model_validator
 
+from policyd.intents.health import HealthCheck
 from policyd.intents.kind import Intent, Many, Part
 from policyd.intents.rate_limit import RateLimit
 from policyd.intents.resilience import Resilience
@@ -16,7 +17,6 @@ from policyd.intents.units import (
     AppAddress,
     Label,
     Objective,
-    Path,
     Time,
     shown,
     unreadable,
@@ -58,29 +58,6 @@ class Version(Part):
     endpoints: Many[Annotated[Endpoint, BeforeValidator(_endpoint, json_schema_input_type=str | Endpoint)]]
     """The instances of this version: addresses, or `{address, zone, app}`. An empty list is a version without
     instances."""
-
-
-class HealthCheck(Part):
-    """An active check of every instance, sent by each caller's sidecar."""
-
-    path: Path
-    """The path that answers 200 when the instance can serve, for example `/healthz`."""
-    interval: Time = 5_000
-    """Time between two checks."""
-    timeout: Time = 1_000
-    """How long an answer may take."""
-    healthy: Annotated[int, Field(ge=1, le=100)] = 1
-    """Good answers in a row until an instance gets traffic again."""
-    unhealthy: Annotated[int, Field(ge=1, le=100)] = 3
-    """Bad answers in a row until an instance gets no more traffic."""
-
-    @model_validator(mode="after")
-    def _literal_path(self) -> HealthCheck:
-        if self.path.rest or None in self.path.segments:
-            raise unreadable(
-                f"health check path `{self.path}` is a pattern", hint="name one path: `/healthz`", code="PD1110"
-            )
-        return self
 
 
 class ShortSlo(Part):

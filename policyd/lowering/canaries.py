@@ -8,6 +8,7 @@ from typing import cast
 from policyd.base.diagnostics import Finding
 from policyd.intents import Document
 from policyd.intents.canary_split import CanarySplit
+from policyd.lowering import balancing
 from policyd.lowering.memo import LoweringMemo, Piece
 from policyd.lowering.work import Work, said_by
 from policyd.model.names import Name
@@ -32,6 +33,9 @@ def canaries(work: Work, memo: LoweringMemo) -> Work:
             findings.append(_second(document, other, plan.service))
         elif plan.service.namespace == plan.name.namespace:
             plans[plan.service] = plan
+            service = work.services.get(plan.service)
+            found = balancing.by_key(document, service) if service is not None else None
+            findings.extend([found] if found is not None else [])
     done = replace(work, canaries=dict(sorted(plans.items())))
     return done.with_pieces(memo, "CanarySplit", pieces).with_findings(findings)
 

@@ -169,6 +169,69 @@ CODES = table(
         "share that `maxEjected` allows, or for a comparison of success rates.",
     ),
     Explanation(
+        "PD1230",
+        "load balancing that contradicts itself",
+        "`ringHash` and `maglev` go by a header or a cookie and keep a ring or a table. The others look at no "
+        "request. Only `leastRequest` and `roundRobin` can give an instance less than its share while it warms up.",
+    ),
+    Explanation(
+        "PD1231",
+        "a ring or table that cannot be made",
+        "A ring has at least `min` and at most `max` places. Maglev's table has a prime number of them, since each "
+        "instance steps through it in strides of its own. Each instance needs a place at least. A proxy neither "
+        "takes nor refuses a ring that cannot be made, so it must not reach one.",
+    ),
+    Explanation(
+        "PD1232",
+        "one key, several instances",
+        "Balancing by hash sends one key to one instance of a version. While a canary is on its way, each key has "
+        "one of two versions: the share of a step is of keys, not of requests. With `preferZone` a key has an "
+        "instance in each zone.",
+    ),
+    Explanation(
+        "PD1233",
+        "a zone preference without effect",
+        "Calls stay in the caller's zone where a version has enough instances there, and overflow when too few of "
+        "them are healthy. That needs instances in several zones, and a health check or outlier detection that finds "
+        "out.",
+    ),
+    Explanation(
+        "PD1234",
+        "a panic threshold without effect",
+        "Below the panic threshold unhealthy instances are called as well. Without a health check and without "
+        "outlier detection all of them count as healthy, always.",
+    ),
+    Explanation(
+        "PD1235",
+        "times that contradict each other",
+        "Opening a connection is a part of a try, tries and the waits between them are parts of the call, and the "
+        "call is a part of the exchange, which `timeout.stream` bounds. A part that may last longer than the whole "
+        "never gets its time.",
+    ),
+    Explanation(
+        "PD1236",
+        "silence that ends a call",
+        "While a call waits for its answer nothing is sent, and a stream without traffic is ended after "
+        "`timeout.idle`: so a shorter `idle` is what bounds such a call, not `request`.",
+    ),
+    Explanation(
+        "PD1237",
+        "a bound of tries without tries",
+        "`timeout.perTry` bounds each try of a call that may be made again. Without `retries` a call has one try, "
+        "which `timeout.request` bounds.",
+    ),
+    Explanation(
+        "PD1238",
+        "a gRPC check of what speaks no gRPC",
+        "The gRPC health protocol is a call over HTTP/2. A service that speaks HTTP/1.1 is asked for a path.",
+    ),
+    Explanation(
+        "PD1239",
+        "slow tries that are not made again",
+        "A try that `timeout.perTry` ends has no answer, and so no status: a condition such as 503 does not mean it, "
+        "and the call ends there with 504. `reset` and `gateway-error` do.",
+    ),
+    Explanation(
         "PD1276",
         "a rate limit that cannot hold",
         "A rate limit counts requests of a service in a time between a second and a day. `tcp` has no requests, and "

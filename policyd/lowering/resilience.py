@@ -13,6 +13,7 @@ from policyd.intents.resilience import Resilience as ResilienceIntent
 from policyd.intents.resilience import Retry as RetryIntent
 from policyd.intents.resilience import SuccessRate as RateIntent
 from policyd.intents.service import Service as ServiceIntent
+from policyd.lowering import balancing, times
 from policyd.model.resilience import CircuitBreaker, OutlierDetection, Resilience, Retries, SuccessRate, Timeouts
 from policyd.model.service import WHOLE
 
@@ -27,29 +28,25 @@ def lowered(intent: ResilienceIntent) -> Resilience:
             request_ms=intent.timeout.request,
             per_try_ms=intent.timeout.per_try or 0,
             idle_ms=intent.timeout.idle,
+            stream_ms=intent.timeout.stream or 0,
         ),
         _retries(intent.retries),
         _breaker(intent.circuit_breaker),
         _outliers(intent.outlier_detection),
+        balancing.lowered(intent.load_balancing),
+        intent.panic_threshold,
     )
 
 
 def problems(document: Document) -> Iterator[Finding]:
     """What contradicts itself, or would never do anything."""
     intent = cast("ServiceIntent", document.intent).spec.resilience
-    if intent.timeout.per_try is not None and intent.timeout.per_try > intent.timeout.request:
-        yield document.finding(
-            "PD1219",
-            "one try may last longer than the whole call",
-            *_HERE,
-            "timeout",
-            "perTry",
-            hint="`perTry` is at most `request`",
-        )
+    yield from times.problems(document)
     if intent.circuit_breaker is not None:
         yield from _of_breaker(document, intent.circuit_breaker, intent.retries)
     if intent.outlier_detection is not None:
         yield from _of_outliers(document, intent.outlier_detection)
+    yield from balancing.problems(document)
 
 
 def _retries(intent: RetryIntent | None) -> Retries:
@@ -60,6 +57,8 @@ def _retries(intent: RetryIntent | None) -> Retries:
         on=tuple(sorted(set(intent.on))),
         methods=tuple(sorted(set(intent.methods))),
         budget=intent.budget,
+        base_ms=intent.back_off.base,
+        max_ms=intent.back_off.max,
     )
 
 

@@ -11,14 +11,13 @@ from typing import cast
 from policyd.base.diagnostics import Finding
 from policyd.intents import Document
 from policyd.intents.service import Endpoint as EndpointIntent
-from policyd.intents.service import HealthCheck as HealthCheckIntent
 from policyd.intents.service import Service as ServiceIntent
 from policyd.intents.translate import nearest
-from policyd.lowering import rate_limits, resilience
+from policyd.lowering import health, rate_limits, resilience
 from policyd.lowering.memo import LoweringMemo, Piece
 from policyd.lowering.work import Work, said_by
 from policyd.model.names import Name
-from policyd.model.service import Endpoint, HealthCheck, Protocol, Service, Split, Version
+from policyd.model.service import Endpoint, Protocol, Service, Split, Version
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +58,7 @@ def _service(document: Document) -> Piece[_Said]:
         ),
         split=Split.all_to(spec.version),
         resilience=resilience.lowered(spec.resilience),
-        health_check=_health_check(spec.health_check),
+        health_check=health.lowered(spec.health_check),
         opaque_paths=spec.opaque_paths,
         upgrades=tuple(sorted(set(spec.upgrades))),
         rate_limits=rate_limits.lowered(spec.rate_limit),
@@ -87,18 +86,6 @@ def _endpoint(endpoint: EndpointIntent, port: int) -> Endpoint:
     return Endpoint(endpoint.address, app_address, app_port, endpoint.zone or "")
 
 
-def _health_check(intent: HealthCheckIntent | None) -> HealthCheck | None:
-    if intent is None:
-        return None
-    return HealthCheck(
-        path=str(intent.path),
-        interval_ms=intent.interval,
-        timeout_ms=intent.timeout,
-        healthy_threshold=intent.healthy,
-        unhealthy_threshold=intent.unhealthy,
-    )
-
-
 def _problems(document: Document) -> Iterator[Finding]:
     spec = cast("ServiceIntent", document.intent).spec
     if spec.version not in spec.versions:
@@ -109,10 +96,7 @@ def _problems(document: Document) -> Iterator[Finding]:
             "version",
             hint=nearest(spec.version, sorted(spec.versions)),
         )
-    if spec.protocol == "tcp" and spec.health_check is not None:
-        yield document.finding(
-            "PD1210", "`healthCheck` asks for a path, and `tcp` has none", "spec", "healthCheck", at_key=True
-        )
+    yield from health.problems(document)
     yield from resilience.problems(document)
     yield from rate_limits.problems(document)
 

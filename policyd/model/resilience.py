@@ -5,16 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from policyd.base.content import later
+from policyd.model.balancing import LoadBalancing
 
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Bounds of one call. `per_try_ms` 0 means that only the request as a whole is bounded."""
+    """Bounds of one call. `per_try_ms` 0 means that only the request as a whole is bounded.
+
+    `stream_ms` bounds an exchange from its first byte to its last, uploads and upgrades included; 0: nothing does.
+    """
 
     connect_ms: int = 1_000
     request_ms: int = 15_000
     per_try_ms: int = 0
     idle_ms: int = 300_000
+    stream_ms: int = later(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,13 +28,16 @@ class Retries:
 
     `attempts` counts the further tries; `on` holds conditions (`connect-failure`, `reset`, `refused-stream`,
     `gateway-error`) and status codes (`503`); `methods` are those that may be sent twice; `budget` is the
-    share of active requests that may be retries, in basis points.
+    share of active requests that may be retries, in basis points. Before each further try passes a random time, below
+    `base_ms` doubled with each of them, `max_ms` at most.
     """
 
     attempts: int = 0
     on: tuple[str, ...] = ()
     methods: tuple[str, ...] = ("GET", "HEAD", "OPTIONS", "PUT", "DELETE")
     budget: int = 2_000
+    base_ms: int = later(25)
+    max_ms: int = later(250)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,3 +90,6 @@ class Resilience:
     retries: Retries = Retries()
     circuit_breaker: CircuitBreaker | None = later(None)
     outlier_detection: OutlierDetection | None = later(None)
+    load_balancing: LoadBalancing = later(LoadBalancing())
+    panic: int = later(0)
+    """Below this share of healthy instances (basis points) all are called, healthy or not; 0: never."""

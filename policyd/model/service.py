@@ -74,15 +74,28 @@ class Split:
         return tuple(sorted(named))
 
 
+class Probe(enum.Enum):
+    """How an instance is asked whether it can serve."""
+
+    HTTP = "http"
+    GRPC = "grpc"
+    TCP = "tcp"
+
+
 @dataclass(frozen=True, slots=True)
 class HealthCheck:
-    """An active HTTP check of every endpoint, sent by each caller's sidecar."""
+    """An active check of every instance, by its own sidecar, which tells those of its callers.
+
+    `path` is that of an HTTP check, else empty. `grpc_service` is asked about in gRPC; empty: the whole server.
+    """
 
     path: str
     interval_ms: int = 5_000
     timeout_ms: int = 1_000
     healthy_threshold: int = 1
     unhealthy_threshold: int = 3
+    probe: Probe = later(Probe.HTTP)
+    grpc_service: str = later("")
 
 
 @dataclass(frozen=True, slots=True)

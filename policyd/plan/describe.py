@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from operator import attrgetter
 
 from policyd.model.access import Access, Rule
 from policyd.model.mesh import Settings
@@ -10,6 +11,18 @@ from policyd.model.names import DEFAULT_NAMESPACE, Name
 from policyd.model.release import Wave
 from policyd.model.service import WHOLE, Service
 from policyd.plan.change import Change, Stage, WaveStage, WeightStage
+
+_PARTS: Mapping[str, Callable[[Service], object]] = {
+    "timeouts": attrgetter("resilience.timeouts"),
+    "retries": attrgetter("resilience.retries"),
+    "circuit breaker": attrgetter("resilience.circuit_breaker"),
+    "outlier detection": attrgetter("resilience.outlier_detection"),
+    "load balancing": attrgetter("resilience.load_balancing"),
+    "panic threshold": attrgetter("resilience.panic"),
+    "health check": attrgetter("health_check"),
+    "rate limits": attrgetter("rate_limits"),
+}
+"""What of a service is named where it changes, without saying how."""
 
 
 def describe(change: Change) -> str:
@@ -61,18 +74,9 @@ def _service(base: Service, target: Service) -> Iterator[str]:
         yield f"protocol {base.protocol.value} -> {target.protocol.value}"
     if base.port != target.port:
         yield f"port {base.port} -> {target.port}"
-    if base.resilience.timeouts != target.resilience.timeouts:
-        yield "timeouts"
-    if base.resilience.retries != target.resilience.retries:
-        yield "retries"
-    if base.resilience.circuit_breaker != target.resilience.circuit_breaker:
-        yield "circuit breaker"
-    if base.resilience.outlier_detection != target.resilience.outlier_detection:
-        yield "outlier detection"
-    if base.health_check != target.health_check:
-        yield "health check"
-    if base.rate_limits != target.rate_limits:
-        yield "rate limits"
+    for words, of in _PARTS.items():
+        if of(base) != of(target):
+            yield words
     if base.opaque_paths != target.opaque_paths:
         yield "opaque paths" if target.opaque_paths else "judged paths"
 

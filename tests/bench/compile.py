@@ -112,7 +112,7 @@ spec:
   slo: {{availability: 99.9, window: 30d}}
   resilience:
     timeout: {{request: 2s, perTry: 600ms}}
-    retries: {{attempts: 2, on: [connect-failure, 503], budget: 20%}}
+    retries: {{attempts: 2, on: [connect-failure, reset, 503], budget: 20%}}
 {large.reads(number, count)}---
 apiVersion: policyd.dev/v1alpha1
 kind: AccessRule

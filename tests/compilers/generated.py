@@ -8,10 +8,11 @@ from datetime import UTC, datetime
 from hypothesis import strategies as st
 
 from policyd.model.access import Mode, Permit, Rule, Source
+from policyd.model.balancing import Key, LoadBalancing, Policy, SlowStart
 from policyd.model.names import Name
 from policyd.model.paths import PathPattern
 from policyd.model.resilience import Resilience, Retries, Timeouts
-from policyd.model.service import HeaderMatch, HealthCheck, Protocol, Split
+from policyd.model.service import HeaderMatch, HealthCheck, Probe, Protocol, Split
 from policyd.model.tokens import TokenCondition
 from tests.compilers.meshes import PAYMENTS, WEB, service
 
@@ -56,7 +57,14 @@ SERVICES = st.builds(
         Resilience,
         st.builds(Timeouts, request_ms=st.sampled_from([0, 500]), per_try_ms=st.sampled_from([0, 100])),
         st.builds(Retries, st.integers(0, 3), st.sampled_from([(), ("503", "reset"), ("unknown",), ("5xx",)])),
+        load_balancing=st.builds(
+            LoadBalancing,
+            st.sampled_from(Policy),
+            st.sampled_from([Key("x-user"), Key(cookie="a'b")]),
+            slow_start=st.sampled_from([None, SlowStart(1_000, 1_500)]),
+        ),
+        panic=st.sampled_from([0, 1, 10_000]),
     ),
-    health_check=st.sampled_from([None, HealthCheck("/healthz")]),
+    health_check=st.sampled_from([None, HealthCheck("/healthz"), HealthCheck("", probe=Probe.TCP)]),
     opaque_paths=st.booleans(),
 )

@@ -14,7 +14,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -54,7 +54,7 @@ class Authority:
 
 
 class _Echo(BaseHTTPRequestHandler):
-    """Answers with what arrived and which version it is."""
+    """Answers with what arrived, which version it is and at which address."""
 
     protocol_version = "HTTP/1.1"
     version = "?"
@@ -72,7 +72,8 @@ class _Echo(BaseHTTPRequestHandler):
         if delay:
             self.waiting.append(self.path)
             threading.Event().wait(delay)
-        seen = {"version": self.version, "method": self.command, "path": self.path}
+        seen = {"version": self.version, "instance": self.connection.getsockname()[0]}
+        seen |= {"method": self.command, "path": self.path}
         body = json.dumps({**seen, "headers": {k.lower(): v for k, v in self.headers.items()}}).encode()
         self.send_response(int(self.headers.get("x-test-status") or 200))
         self.send_header("content-length", str(len(body)))
@@ -300,14 +301,22 @@ class Sidecars(Protocol):
         ...
 
 
+Serving = Callable[[Node, list[str]], AbstractContextManager[None]]
+"""How the application of an instance is started; the list takes the paths that it delays."""
+
+
 def loopback(pid: int) -> str:
     """A prefix of loopback addresses of this process's own."""
     return f"127.{64 + pid % 64}.{pid // 64 % 256}."
 
 
 @contextmanager
-def running(mesh: Mesh, sidecars: Sidecars, only: set[Name] | None = None) -> Iterator[RealMesh]:
+def running(
+    mesh: Mesh, sidecars: Sidecars, only: set[Name] | None = None, serving: Serving | None = None
+) -> Iterator[RealMesh]:
     """Start an application and a sidecar for every instance (of `only`), and wait until all listen and are content.
+
+    Applications echo, unless `serving` starts others.
 
     A caller that listens before its callee does has its first check refused, and sends nothing there until the next.
     """
@@ -317,7 +326,9 @@ def running(mesh: Mesh, sidecars: Sidecars, only: set[Name] | None = None) -> It
         chosen = [node for node in nodes(mesh) if only is None or node.service in only]
         for node in chosen:
             application = world.applications[node.id] = stack.enter_context(ExitStack())
-            application.enter_context(serving_application(node, world.delayed.setdefault(node.service, [])))
+            application.enter_context(
+                (serving or serving_application)(node, world.delayed.setdefault(node.service, []))
+            )
             process = world.processes[node.id] = sidecars.start(world, node, memo)
             stack.callback(_end, process)
         for node in chosen:

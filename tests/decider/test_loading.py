@@ -56,7 +56,8 @@ def rules_in(values: Any) -> int:
 
 def loaded_in_steps(parts: tuple[bytes, ...]) -> tuple[Any, list[Any], list[int]]:
     """The piece, its large containers, and how many values each step read."""
-    assembly, steps = Assembly(), []
+    assembly = Assembly()
+    steps: list[int] = []
     original = assembly._reader.load
 
     class Counting:

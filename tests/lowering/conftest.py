@@ -30,7 +30,7 @@ spec:
   slo: {availability: 99.9, latency: {99: 300ms, 99.9: 1s}}
   resilience:
     timeout: {request: 2s, perTry: 600ms}
-    retries: {attempts: 2, on: [503, connect-failure], budget: 20%}
+    retries: {attempts: 2, on: [503, reset], budget: 20%}
 ---
 apiVersion: policyd.dev/v1alpha1
 kind: Service

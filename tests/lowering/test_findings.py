@@ -171,7 +171,15 @@ CASES: list[Case] = [
         "PD1210",
         "healthCheck",
         "asks for a path",
+        "`healthCheck: {tcp: {}}`",
+    ),
+    (
+        (("healthCheck: {path: /healthz", "healthCheck: {grpc: {service: pay.v1.Payments}"),),
         "",
+        "PD1238",
+        "{service: pay.v1.Payments}",
+        "the service speaks `http`",
+        "`protocol: grpc`",
     ),
     (
         (),
@@ -363,7 +371,7 @@ CASES: list[Case] = [
         "instances: 3",
     ),
     (
-        (("retries: {attempts: 2, on: [503, connect-failure], budget: 20%}", "circuitBreaker: {retries: 8}"),),
+        (("retries: {attempts: 2, on: [503, reset], budget: 20%}", "circuitBreaker: {retries: 8}"),),
         "",
         "PD1226",
         "8",

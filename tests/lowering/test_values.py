@@ -16,7 +16,7 @@ from policyd.model.paths import PathPattern
 from policyd.model.provenance import Key, Provenance
 from policyd.model.release import DEFAULT_STRATEGY, IMMEDIATE, CanaryPlan, OnInconclusive, Strategy, Wave
 from policyd.model.resilience import Resilience, Retries, Timeouts
-from policyd.model.service import Endpoint, HeaderMatch, HealthCheck, Protocol, Service, Split, Version
+from policyd.model.service import Endpoint, HeaderMatch, HealthCheck, Probe, Protocol, Service, Split, Version
 from policyd.model.slo import Availability, Latency
 from policyd.model.tokens import Issuer, TokenCondition
 
@@ -62,10 +62,26 @@ def test_a_service(mesh: Mesh) -> None:
         split=Split.all_to("v1"),
         resilience=Resilience(
             Timeouts(1_000, 2_000, 600, 300_000),
-            Retries(2, ("503", "connect-failure"), ("DELETE", "GET", "HEAD", "OPTIONS", "PUT"), 2_000),
+            Retries(2, ("503", "reset"), ("DELETE", "GET", "HEAD", "OPTIONS", "PUT"), 2_000),
         ),
         health_check=HealthCheck("/healthz", 2_000, 1_000, 1, 3),
     )
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        (
+            "grpc: {service: pay.v1.Payments}",
+            HealthCheck("", 2_000, probe=Probe.GRPC, grpc_service="pay.v1.Payments"),
+        ),
+        ("grpc: {}", HealthCheck("", 2_000, probe=Probe.GRPC)),
+        ("tcp: {}", HealthCheck("", 2_000, probe=Probe.TCP)),
+    ],
+)
+def test_other_health_checks(lower_with: LowerFiles, said: str, meant: HealthCheck) -> None:
+    mesh = _mesh(lower_with(("healthCheck: {path: /healthz,", f"protocol: grpc\n  healthCheck: {{{said},")))
+    assert mesh.services[CHECKOUT].health_check == meant
 
 
 def test_what_a_rule_may_ask_for(lower_with: LowerFiles) -> None:
@@ -230,7 +246,7 @@ def test_order_in_lists_means_nothing_where_it_should_not(mesh: Mesh, lower_with
         lower_with(
             ("[POST, GET, GET]", "[GET, POST]"),
             ('[/v1/status, "/v1/orders/{id}"]', '["/v1/orders/{id}", /v1/status]'),
-            ("[503, connect-failure]", "[connect-failure, 503]"),
+            ("[503, reset]", "[reset, 503]"),
             ("[{address: 10.0.1.12, zone: b}, 10.0.1.11]", "[10.0.1.11, {address: 10.0.1.12, zone: b}]"),
         )
     )

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from policyd.model.balancing import LoadBalancing, Policy
 from policyd.model.mesh import Mesh
 from policyd.model.names import Name
 from policyd.model.rate_limit import RateLimit
@@ -22,13 +23,15 @@ def test_services(shop: Mesh) -> None:
         base,
         protocol=Protocol.GRPC,
         port=1,
-        resilience=Resilience(Timeouts(1), Retries(1), CircuitBreaker(1), OutlierDetection(1)),
+        resilience=Resilience(
+            Timeouts(1), Retries(1), CircuitBreaker(1), OutlierDetection(1), LoadBalancing(Policy.RANDOM), 1
+        ),
         opaque_paths=True,
         rate_limits=(RateLimit(1, 1_000, 1),),
     )
     said = (
         "web: protocol http -> grpc, port 8080 -> 1, timeouts, retries, circuit breaker, outlier detection, "
-        "rate limits, opaque paths"
+        "load balancing, panic threshold, rate limits, opaque paths"
     )
     assert describe(Change(Unit.SERVICE, base.name, base, target)) == said
     assert describe(Change(Unit.SERVICE, base.name, None, base)) == "web: new service, v1 serves"

@@ -14,17 +14,16 @@ from envoy.config.cluster.v3 import cluster_pb2
 from envoy.config.core.v3 import protocol_pb2
 from envoy.config.endpoint.v3 import endpoint_components_pb2, endpoint_pb2
 from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2
-from envoy.type.v3 import percent_pb2
 
 from policyd.base.content import digest
 from policyd.compiler.naming import APP, cluster_name
+from policyd.model.balancing import LoadBalancing
 from policyd.model.mesh import Settings
 from policyd.model.names import dns_name, spiffe_id
-from policyd.model.service import Endpoint, Protocol, Service, Version
-from policyd_compilers.envoy import breakers, outliers, tls
+from policyd.model.service import WHOLE, Endpoint, Protocol, Service, Version
+from policyd_compilers.envoy import balancing, breakers, health, outliers, tls
 from policyd_compilers.envoy.endpoints import socket_address
-from policyd_compilers.envoy.health import active_check
-from policyd_compilers.envoy.proto import boolean, milliseconds, pack, seconds, uint32
+from policyd_compilers.envoy.proto import boolean, milliseconds, pack, seconds
 from policyd_compilers.envoy.sources import ads
 
 APP_IDLE_MS = 1_000
@@ -49,15 +48,14 @@ def destination(settings: Settings, service: Service, version: Version) -> Any:
         ignore_health_on_host_removal=True,
     )
     mark_distrusted(message, settings.distrusted)
-    _balance(message, panic=0.0)
     resilience = service.resilience
+    balancing.balance(message, resilience.load_balancing, panic=resilience.panic)
     message.circuit_breakers.thresholds.append(breakers.thresholds(resilience.circuit_breaker, resilience.retries))
     if resilience.outlier_detection is not None:
         message.outlier_detection.CopyFrom(outliers.detection(resilience.outlier_detection))
     if service.health_check is not None:
-        message.health_checks.append(
-            active_check(service.health_check, host=dns_name(settings.trust_domain, service.name), mark=True)
-        )
+        host = dns_name(settings.trust_domain, service.name)
+        message.health_checks.append(health.of_instance(service.health_check, host))
     options = _options(service.protocol, idle_ms=service.resilience.timeouts.idle_ms, alpn=True)
     options.common_http_protocol_options.max_connection_duration.CopyFrom(seconds(settings.leaf_s // 2))
     message.typed_extension_protocol_options[_HTTP_OPTIONS].CopyFrom(pack(options))
@@ -95,21 +93,16 @@ def application(service: Service, endpoint: Endpoint) -> Any:
         ),
     )
     # Panic at 100 %: the check of our own application answers callers' checks and never cuts requests off here.
-    _balance(message, panic=100.0)
+    balancing.balance(message, LoadBalancing(), panic=WHOLE)
     # Callers bound what they send; here nothing is refused that they let through.
     message.circuit_breakers.thresholds.append(breakers.thresholds(None, service.resilience.retries))
     if service.health_check is not None:
-        message.health_checks.append(active_check(service.health_check, host=service.name.name, mark=False))
+        multiplexed = service.protocol in _MULTIPLEXED
+        check = health.of_application(service.health_check, service.name.name, multiplexed=multiplexed)
+        message.health_checks.append(check)
     options = _options(service.protocol, idle_ms=APP_IDLE_MS, alpn=False)
     message.typed_extension_protocol_options[_HTTP_OPTIONS].CopyFrom(pack(options))
     return message
-
-
-def _balance(message: Any, *, panic: float) -> None:
-    """Two random choices, the less loaded wins; explicit, with the panic threshold beside it."""
-    message.lb_policy = cluster_pb2.Cluster.LEAST_REQUEST
-    message.least_request_lb_config.choice_count.CopyFrom(uint32(2))
-    message.common_lb_config.healthy_panic_threshold.CopyFrom(percent_pb2.Percent(value=panic))
 
 
 def _options(protocol: Protocol, *, idle_ms: int, alpn: bool) -> Any:

@@ -25,8 +25,19 @@ from policyd.model.mesh import Mesh, Settings
 from policyd.model.names import Name
 from policyd.model.node import Node
 from policyd.model.service import Endpoint, Protocol, Service, Split, Version
+from policyd_compilers.envoy import (
+    balancing,
+    clusters,
+    endpoints,
+    inbound,
+    losses,
+    narrowing,
+    outbound,
+    proto,
+    rbac,
+    readback,
+)
 from policyd_compilers.envoy import bootstrap as bootstraps
-from policyd_compilers.envoy import clusters, endpoints, inbound, losses, narrowing, outbound, proto, rbac, readback
 from policyd_compilers.envoy import render as rendering
 from policyd_compilers.envoy import validation as validating
 
@@ -86,10 +97,10 @@ class EnvoyCompiler:
         return bootstraps.bootstrap(node, xds, admin)
 
 
-def _share(sources: Sources, memo: Memo) -> Share:
+def _share(sources: Sources, zone: str, memo: Memo) -> Share:
     settings, service = sources.settings, sources.service
     carried = sources.carried
-    artifacts = [artifact for each in carried for artifact in _destination(settings, each, memo)]
+    artifacts = [artifact for each in carried for artifact in _destination(settings, each, zone, memo)]
     artifacts.append(_outbound_routes(settings, service.name, carried, memo))
     if service.protocol is not Protocol.TCP:
         artifacts.append(_inbound_routes(settings, service, sources.access, memo))
@@ -98,7 +109,8 @@ def _share(sources: Sources, memo: Memo) -> Share:
 
 def _node(sources: Sources, endpoint: Endpoint, memo: Memo) -> Compiled:
     """Its service's share, and what only this instance has: two listeners and the application."""
-    share = memo.get((NAME, sources.key), lambda: _share(sources, memo), counted=False)
+    zone = endpoint.zone if any(balancing.zone_of(each, endpoint.zone) for each in sources.carried) else ""
+    share = memo.get((NAME, sources.key, zone), lambda: _share(sources, zone, memo), counted=False)
     settings, service = sources.settings, sources.service
     own = [_outbound_listener(settings, service.name, endpoint.address, memo)]
     if service.protocol is not Protocol.TCP:
@@ -130,16 +142,17 @@ def _application(service: Service, endpoint: Endpoint, memo: Memo) -> Artifact:
     return memo.get(key, lambda: proto.artifact(proto.CLUSTER, APP, clusters.application(service, endpoint)))
 
 
-def _destination(settings: Settings, service: Service, memo: Memo) -> tuple[Artifact, ...]:
-    """Clusters and endpoints of every version, shared by all callers."""
-    key = ("destination", settings.digest, service.digest)
-    return memo.get(key, lambda: _versions(settings, service, memo), counted=False)
+def _destination(settings: Settings, service: Service, caller_zone: str, memo: Memo) -> tuple[Artifact, ...]:
+    """Clusters and endpoints of every version, shared by all callers, or by those of one zone."""
+    zone = balancing.zone_of(service, caller_zone)
+    key = ("destination", settings.digest, service.digest, zone)
+    return memo.get(key, lambda: _versions(settings, service, zone, memo), counted=False)
 
 
-def _versions(settings: Settings, service: Service, memo: Memo) -> tuple[Artifact, ...]:
+def _versions(settings: Settings, service: Service, zone: str, memo: Memo) -> tuple[Artifact, ...]:
     found: list[Artifact] = []
     for version in service.versions:
-        found += _cluster(settings, service, version, memo), _endpoints(settings, service.name, version, memo)
+        found += _cluster(settings, service, version, memo), _endpoints(settings, service, version, zone, memo)
     return tuple(found)
 
 
@@ -151,13 +164,11 @@ def _cluster(settings: Settings, service: Service, version: Version, memo: Memo)
     )
 
 
-def _endpoints(settings: Settings, service: Name, version: Version, memo: Memo) -> Artifact:
-    name = cluster_name(service, version.name)
+def _endpoints(settings: Settings, service: Service, version: Version, zone: str, memo: Memo) -> Artifact:
+    name, preferred = cluster_name(service.name, version.name), service.resilience.load_balancing.zone
+    asked = (name, version, settings.inbound_port, zone, preferred)
     return memo.get(
-        ("endpoints", settings.inbound_port, name, version.endpoints),
-        lambda: proto.artifact(
-            proto.ENDPOINTS, name, endpoints.load_assignment(name, version, settings.inbound_port)
-        ),
+        ("endpoints", *asked), lambda: proto.artifact(proto.ENDPOINTS, name, endpoints.load_assignment(*asked))
     )
 
 

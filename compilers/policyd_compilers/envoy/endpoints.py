@@ -11,7 +11,9 @@ from typing import Any
 from envoy.config.core.v3 import address_pb2, base_pb2
 from envoy.config.endpoint.v3 import endpoint_components_pb2, endpoint_pb2
 
+from policyd.model.balancing import ZonePreference
 from policyd.model.service import Endpoint, Version
+from policyd_compilers.envoy import balancing
 
 
 def socket_address(address: str, port: int) -> Any:
@@ -19,10 +21,12 @@ def socket_address(address: str, port: int) -> Any:
     return address_pb2.Address(socket_address=address_pb2.SocketAddress(address=address, port_value=port))
 
 
-def load_assignment(cluster: str, version: Version, inbound_port: int) -> Any:
-    """Where the sidecars of `version` listen, grouped by zone, in a stable order."""
+def load_assignment(
+    cluster: str, version: Version, inbound_port: int, zone: str = "", preferred: ZonePreference | None = None
+) -> Any:
+    """Where the sidecars of `version` listen, grouped by zone, in a stable order; for a caller in `zone`."""
     ordered = sorted(version.endpoints, key=lambda endpoint: (endpoint.zone, endpoint.address))
-    return endpoint_pb2.ClusterLoadAssignment(
+    message = endpoint_pb2.ClusterLoadAssignment(
         cluster_name=cluster,
         endpoints=[
             endpoint_components_pb2.LocalityLbEndpoints(
@@ -32,6 +36,8 @@ def load_assignment(cluster: str, version: Version, inbound_port: int) -> Any:
             for zone, members in groupby(ordered, key=lambda endpoint: endpoint.zone)
         ],
     )
+    balancing.prefer(message, version, zone, preferred)
+    return message
 
 
 def lb_endpoint(endpoint: Endpoint, inbound_port: int) -> Any:

@@ -15,7 +15,7 @@ from policyd.compiler.rules import NOT_IN_SCOPE
 from policyd.model.mesh import Settings
 from policyd.model.names import Name
 from policyd.model.service import HeaderMatch, Service
-from policyd_compilers.envoy import access_log, manager, replies, retries, upgrades
+from policyd_compilers.envoy import access_log, balancing, manager, replies, retries, upgrades
 from policyd_compilers.envoy.endpoints import socket_address
 from policyd_compilers.envoy.proto import boolean, milliseconds, pack, uint32
 
@@ -94,6 +94,9 @@ def _action(service: Service, weights: Sequence[tuple[str, int]], timeout_ms: in
         retry_policy=retries.policy(service.resilience),
         cluster_not_found_response_code=route_components_pb2.RouteAction.SERVICE_UNAVAILABLE,
     )
+    if service.resilience.timeouts.stream_ms:
+        bound = milliseconds(service.resilience.timeouts.stream_ms)
+        action.max_stream_duration.max_stream_duration.CopyFrom(bound)
     if len(weights) == 1:
         action.cluster = cluster_name(service.name, weights[0][0])
     else:
@@ -103,6 +106,7 @@ def _action(service: Service, weights: Sequence[tuple[str, int]], timeout_ms: in
             )
             for version, weight in weights
         )
+    balancing.hashed(action, service.resilience.load_balancing)
     return action
 
 

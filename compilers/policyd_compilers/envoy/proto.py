@@ -60,6 +60,11 @@ def uint32(value: int) -> wrappers_pb2.UInt32Value:
     return wrappers_pb2.UInt32Value(value=value)
 
 
+def uint64(value: int) -> wrappers_pb2.UInt64Value:
+    """A large number that is set."""
+    return wrappers_pb2.UInt64Value(value=value)
+
+
 def struct(fields: Mapping[str, Any]) -> struct_pb2.Struct:
     """A JSON object, for log and reply formats."""
     message = struct_pb2.Struct()

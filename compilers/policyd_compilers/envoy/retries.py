@@ -18,7 +18,6 @@ CONDITIONS = frozenset(
     }
 )  # fmt: skip
 """Envoy's own words for `retry_on`, for HTTP and gRPC; everything else must be a status code."""
-BACK_OFF_MS = (25, 250)
 _Policy = route_components_pb2.RetryPolicy
 
 
@@ -46,7 +45,7 @@ def policy(resilience: Resilience) -> Any:
         ],
         host_selection_retry_max_attempts=3,
         retry_back_off=_Policy.RetryBackOff(
-            base_interval=milliseconds(BACK_OFF_MS[0]), max_interval=milliseconds(BACK_OFF_MS[1])
+            base_interval=milliseconds(retries.base_ms), max_interval=milliseconds(retries.max_ms)
         ),
     )
     if resilience.timeouts.per_try_ms:

@@ -39,6 +39,42 @@ CODES = table(
         "promises not to happen; so nobody is left out.",
     ),
     Explanation(
+        "PD1311",
+        "a ring of haproxy's own",
+        "For `ringHash` and for `maglev` HAProxy keeps a ring whose size it chooses. One key meets one instance, and "
+        "few keys move when instances come and go. Its hash is another one than Envoy's: where callers have both, a "
+        "key has an instance for each kind of proxy.",
+    ),
+    Explanation(
+        "PD1312",
+        "no preference for a zone",
+        "HAProxy calls backup servers once all others are gone. It cannot send them as much as a weak zone lacks, "
+        "so that the last instance of a zone would get everything. Instances of all zones are called alike.",
+    ),
+    Explanation(
+        "PD1313",
+        "no panic threshold",
+        "HAProxy never calls a server that its checks found to be down. Where most instances are down, the others "
+        "get all calls.",
+    ),
+    Explanation(
+        "PD1314",
+        "a share that grows evenly",
+        "The share of a server that HAProxy starts slowly grows in even steps over the window.",
+    ),
+    Explanation(
+        "PD1315",
+        "no back-off",
+        "HAProxy sends a further try to another server at once, and waits up to a second where there is only one. "
+        "How long cannot be said.",
+    ),
+    Explanation(
+        "PD1316",
+        "an exchange that is not bounded",
+        "HAProxy bounds each wait, not an exchange from its first byte to its last: one that keeps sending, or an "
+        "upgraded connection, lasts until it is silent for `timeout.idle`.",
+    ),
+    Explanation(
         "PD1333",
         "no rate limit",
         "HAProxy counts requests in a sliding window, which has no burst: what a token bucket lets through would be "

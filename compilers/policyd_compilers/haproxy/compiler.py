@@ -94,7 +94,9 @@ def _own(service: Service) -> tuple[object, ...]:
 
 def _outbound(sources: Sources, endpoint: Endpoint, memo: Memo) -> Artifact:
     settings, address = sources.settings, outbound_address(endpoint.address)
-    destinations_key = tuple((each.name, each.split, each.upgrades) for each in sources.carried)
+    destinations_key = tuple(
+        (each.name, each.split, each.upgrades, each.resilience.load_balancing) for each in sources.carried
+    )
     key = (NAME, "outbound", settings.digest, sources.service.name, destinations_key)
 
     def build() -> Artifact:

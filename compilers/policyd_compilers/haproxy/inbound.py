@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from policyd.compiler.naming import APP, INBOUND
 from policyd.compiler.sources import Sources
-from policyd.model.service import Endpoint, Protocol, Service
+from policyd.model.service import Endpoint, Probe, Protocol, Service
 from policyd_compilers.haproxy import access, access_log, canonical, health, tls, upgrades
 from policyd_compilers.haproxy.endpoints import socket_address
 from policyd_compilers.haproxy.names import APP_HEALTH
@@ -88,7 +88,8 @@ def _checked(service: Service, endpoint: Endpoint) -> Iterator[str]:
     assert service.health_check is not None
     yield f"timeout connect {milliseconds(service.resilience.timeouts.connect_ms)}"
     yield f"timeout server {milliseconds(service.health_check.timeout_ms)}"
-    yield from health.check(service.health_check, service.name.name, mark=False)
-    protocol = " check-proto h2" if service.protocol in _MULTIPLEXED else ""
+    yield from health.of_application(service.health_check, service.name.name)
+    by_http2 = service.health_check.probe is Probe.HTTP and service.protocol in _MULTIPLEXED
+    protocol = " check-proto h2" if by_http2 else ""
     address = socket_address(endpoint.app_address, endpoint.app_port)
     yield f"server {APP} {address} {health.server(service.health_check)}{protocol}"

@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from policyd.base.diagnostics import Severity
 from policyd.compiler import losses
 from policyd.compiler.artifact import Loss
+from policyd.model.balancing import BY_KEY, EVENLY
 from policyd.model.provenance import Key
+from policyd.model.resilience import Retries
 from policyd.model.service import WHOLE, Protocol, Service
 from policyd_compilers.haproxy.retries import STATUSES, WORDS, known
 
@@ -23,6 +25,7 @@ def of_service(service: Service) -> tuple[Loss, ...]:
         *_of_timeouts(service),
         *_of_breaker(service),
         *_of_outliers(service),
+        *_of_balancing(service),
         *_of_limits(service),
     )
 
@@ -50,10 +53,25 @@ def _of_retries(service: Service) -> Iterator[Loss]:
         "which haproxy cannot: only the attempts of one call are bounded",
         hint=f"each call is tried at most {retries.attempts + 1} times",
     )
+    if (retries.base_ms, retries.max_ms) != (Retries().base_ms, Retries().max_ms):
+        yield Loss(
+            "PD1315",
+            Severity.INFO,
+            key,
+            f"`{service.name}` says how long to wait before a further try; haproxy asks another instance at once",
+        )
 
 
 def _of_timeouts(service: Service) -> Iterator[Loss]:
     timeouts = service.resilience.timeouts
+    if timeouts.stream_ms:
+        yield Loss(
+            "PD1316",
+            Severity.WARNING,
+            Key("Service", service.name),
+            f"`{service.name}` bounds an exchange to {timeouts.stream_ms} ms, which haproxy cannot",
+            hint="`timeout.idle` holds for exchanges of every kind",
+        )
     if not timeouts.request_ms:
         return
     each = timeouts.per_try_ms or timeouts.request_ms
@@ -92,6 +110,42 @@ def _of_outliers(service: Service) -> Iterator[Loss]:
         f"`{service.name}` has outlier detection, which haproxy cannot bound by time or share: nobody is left out",
         hint="a health check finds instances that are gone",
     )
+
+
+def _of_balancing(service: Service) -> Iterator[Loss]:
+    balancing, key = service.resilience.load_balancing, Key("Service", service.name)
+    if balancing.policy in BY_KEY:
+        yield Loss(
+            "PD1311",
+            Severity.INFO,
+            key,
+            f"`{service.name}` is balanced by a key, for which haproxy has a ring of its own: sizes are left out",
+            hint="one key meets one instance, maybe another one than from an Envoy",
+        )
+    if balancing.zone is not None:
+        yield Loss(
+            "PD1312",
+            Severity.WARNING,
+            key,
+            f"`{service.name}` prefers the caller's zone, which haproxy cannot do in part: zones make no difference",
+            hint="calls go to the instances of every zone",
+        )
+    if service.resilience.panic:
+        yield Loss(
+            "PD1313",
+            Severity.WARNING,
+            key,
+            f"`{service.name}` has a panic threshold, which haproxy has not: who is unhealthy is never called",
+        )
+    slow = balancing.slow_start
+    if slow is not None and slow.aggression != EVENLY:
+        yield Loss(
+            "PD1314",
+            Severity.INFO,
+            key,
+            f"`{service.name}` starts instances with `aggression: {slow.aggression / EVENLY:g}`; with haproxy their "
+            "share grows evenly",
+        )
 
 
 def _of_limits(service: Service) -> Iterator[Loss]:

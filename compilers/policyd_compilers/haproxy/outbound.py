@@ -13,7 +13,7 @@ from policyd.compiler.rules import NOT_IN_SCOPE
 from policyd.compiler.sources import Sources
 from policyd.model.mesh import Settings
 from policyd.model.service import WHOLE, Service
-from policyd_compilers.haproxy import access_log, canonical, inbound, replies, upgrades
+from policyd_compilers.haproxy import access_log, balancing, canonical, inbound, replies, upgrades
 from policyd_compilers.haproxy.endpoints import socket_address
 from policyd_compilers.haproxy.names import backend, condition
 from policyd_compilers.haproxy.text import argument, section, word
@@ -50,6 +50,8 @@ def _rules(sources: Sources) -> Iterator[str]:
     yield "http-request set-header host %[var(txn.host)]"
     yield f"http-request set-var(txn.draw) rand({WHOLE})"
     for service in sources.carried:
+        yield from _by_key(service)
+    for service in sources.carried:
         yield from _choices(service)
 
 
@@ -63,6 +65,12 @@ def _named(settings: Settings, service: Service, *, local: bool) -> Iterator[str
         header = service.split.first
         yield f"acl {first} req.fhdr({argument(header.name)}) -m str -- {word(header.value)}"
         yield f"http-request set-var(txn.route) str(first) if {named} {first}"
+
+
+def _by_key(service: Service) -> Iterator[str]:
+    """What makes one key draw one version, where the service goes by a key and has several."""
+    if len(service.split.weights) > 1:
+        yield from balancing.draw(service.resilience.load_balancing, condition(service.name, "named"))
 
 
 def _choices(service: Service) -> Iterator[str]:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from envoy.extensions.filters.http.rbac.v3 import rbac_pb2
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2
+from envoy.type.v3 import http_pb2
 
 from policyd.compiler.artifact import Artifact, Compiled
 from policyd.compiler.memo import Memo
@@ -287,3 +288,14 @@ def test_what_a_breaker_bounds_never_binds_the_application_behind_its_own_sideca
 def test_a_service_that_uses_neither_keeps_its_name() -> None:
     at_rest = shop().services[PAYMENTS]
     assert replace(at_rest, resilience=Resilience()).digest == at_rest.digest == "77681351cbce303a"
+
+
+@pytest.mark.parametrize(
+    ("protocol", "http2"), [(Protocol.HTTP, False), (Protocol.HTTP2, True), (Protocol.GRPC, True)]
+)
+def test_an_application_is_asked_in_the_protocol_that_it_speaks(protocol: Protocol, http2: bool) -> None:
+    payments = replace(shop().services[PAYMENTS], protocol=protocol, health_check=HealthCheck("/healthz"))
+    own = clusters.application(payments, payments.versions[0].endpoints[0]).health_checks[0]
+    assert (own.http_health_check.codec_client_type == http_pb2.HTTP2) is http2
+    theirs = clusters.destination(shop().settings, payments, payments.versions[0]).health_checks[0]
+    assert theirs.http_health_check.codec_client_type == http_pb2.HTTP1  # between sidecars, whatever they speak

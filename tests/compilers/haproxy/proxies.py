@@ -44,7 +44,7 @@ class HAProxies:
         except (FileNotFoundError, ConnectionRefusedError):
             return False  # it has not begun to listen
         checked = [row for row in rows if row["check_status"]]
-        return all(row["status"] == "UP" and row["check_status"] == "L7OK" for row in checked)
+        return all(row["status"] == "UP" and row["check_status"] in {"L7OK", "L4OK"} for row in checked)
 
 
 def asked(world: RealMesh, node_id: str, command: str) -> str:

@@ -14,6 +14,7 @@ from policyd.base.diagnostics import Severity
 from policyd.compiler.artifact import Artifact, Compiled
 from policyd.compiler.memo import Memo
 from policyd.model.access import Mode, Permit, Source
+from policyd.model.balancing import Key, LoadBalancing, Policy, SlowStart, ZonePreference
 from policyd.model.mesh import Mesh
 from policyd.model.names import Name, common_name
 from policyd.model.node import nodes
@@ -165,10 +166,14 @@ def test_losses_say_what_haproxy_cannot() -> None:
     odd = replace(
         service(Name("pay", "odd"), v1=["10.0.6.1"]),
         resilience=Resilience(
-            Timeouts(request_ms=0),
-            Retries(2, ("timeout", "503", "429", "refused-stream")),
+            Timeouts(request_ms=0, stream_ms=60_000),
+            Retries(2, ("timeout", "503", "429", "refused-stream"), base_ms=50),
             CircuitBreaker(pending=1),
             OutlierDetection(5),
+            LoadBalancing(
+                Policy.MAGLEV, Key("x-user"), zone=ZonePreference(2, 7_000), slow_start=SlowStart(1_000, 2_000)
+            ),
+            panic=5_000,
         ),
         opaque_paths=True,
         rate_limits=(RateLimit(1, 1_000, 1),),
@@ -181,8 +186,9 @@ def test_losses_say_what_haproxy_cannot() -> None:
         for node, each in compiled.items()
     }
     error, warning, info = Severity.ERROR, Severity.WARNING, Severity.INFO
-    retries = [("PD1302", warning), ("PD1302", warning), ("PD1305", info), ("PD1306", warning)]
-    left_out = [("PD1309", warning), ("PD1310", warning), ("PD1333", warning)]
+    retries = [("PD1302", warning), ("PD1302", warning), ("PD1305", info), ("PD1306", warning), ("PD1315", info)]
+    left_out = [("PD1316", warning), ("PD1309", warning), ("PD1310", warning), ("PD1333", warning)]
+    left_out += [("PD1311", info), ("PD1312", warning), ("PD1313", warning), ("PD1314", info)]
     assert found["pay/queue/v1/10.0.5.1"] == [("PD1301", error)]
     assert found["pay/odd/v1/10.0.6.1"] == [("PD1303", error), ("PD1304", error), *retries, *left_out]
     assert found["shop/web/v1/10.0.0.1"] == [*retries, *left_out, ("PD1301", error)]

@@ -1,0 +1,89 @@
+"""Tries and times in a caller's real Envoy: slow instances, streams that do not end, and storms that stay small."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import pytest
+
+from policyd.model.node import nodes
+from policyd.model.resilience import Resilience, Retries, Timeouts
+from tests.compilers.envoy.test_resilience import calling, counter, node_of
+from tests.compilers.meshes import WEB
+from tests.compilers.world import RealMesh
+
+pytestmark = pytest.mark.e2e
+
+CALLERS, CALLS = 40, 10
+BUDGET = 2_000
+
+
+def test_a_storm_of_retries_stays_within_the_budget(envoy_binary: Path) -> None:
+    """A fifth of what is active may be further tries: a quarter more than was asked for, not four times as much."""
+    storm = Resilience(retries=Retries(3, ("503",), ("GET",), BUDGET, base_ms=1, max_ms=2))
+    with calling(envoy_binary, 260, 1, resilience=storm) as (world, _):
+        before = counter(world, "upstream_rq_total")
+        with ThreadPoolExecutor(CALLERS) as crowd:
+            statuses = [status for got in crowd.map(lambda _: _failing(world), range(CALLERS)) for status in got]
+        assert statuses == [503] * CALLERS * CALLS
+        tries = counter(world, "upstream_rq_total") - before
+        assert len(statuses) < tries <= 1.3 * len(statuses)
+        assert counter(world, "upstream_rq_retry_overflow") > 0
+
+
+def _failing(world: RealMesh) -> list[int]:
+    caller = world.mesh.services[WEB].versions[0].endpoints[0]
+    with world.app_of(caller) as web:
+        return [
+            web.send("GET", "/", headers={"x-test-status": "503", "x-test-delay": "0.05"}).status
+            for _ in range(CALLS)
+        ]
+
+
+@pytest.mark.parametrize("condition", ["reset", "gateway-error"])
+def test_a_slow_instance_is_given_up_for_another_one(envoy_binary: Path, condition: str) -> None:
+    slow = Resilience(Timeouts(request_ms=3_000, per_try_ms=200), Retries(2, (condition,), ("GET",), 10_000))
+    offset = 264 if condition == "reset" else 268
+    with calling(envoy_binary, offset, 2, resilience=slow) as (world, web):
+        world.until(lambda: len({web.send("GET", "/").body["instance"] for _ in range(10)}) == 2)
+        world.processes[node_of(world).id].send_signal(signal.SIGSTOP)
+        begun = time.monotonic()
+        replies = [web.send("GET", "/") for _ in range(12)]
+        assert {reply.status for reply in replies} == {200}
+        assert len({reply.body["instance"] for reply in replies}) == 1
+        assert counter(world, "upstream_rq_per_try_timeout") > 0
+        assert time.monotonic() - begun < 12 * slow.timeouts.request_ms / 1_000
+
+
+def test_what_may_not_be_sent_twice_is_not(envoy_binary: Path) -> None:
+    careful = Resilience(retries=Retries(3, ("503",), budget=10_000))
+    with calling(envoy_binary, 272, 1, resilience=careful) as (world, web):
+        for method, tries in (("POST", 1), ("GET", 4)):
+            assert web.send(method, f"/{method}", headers={"x-test-status": "503"}).status == 503
+            assert len(world.arrived(f"/{method}", tries)) == tries
+
+
+def test_an_exchange_ends_when_its_time_is_up(envoy_binary: Path) -> None:
+    """The bound of the call does not begin before the request is whole; an upload that never ends has this one."""
+    bounded = Resilience(Timeouts(request_ms=300, stream_ms=600))
+    with calling(envoy_binary, 276, 1, resilience=bounded) as (world, _):
+        caller = next(node for node in nodes(world.mesh) if node.service == WEB)
+        url = f"http://{caller.endpoint.address}:{world.mesh.settings.outbound_port}/upload"
+        begun = time.monotonic()
+        with httpx.Client(timeout=20) as client:
+            reply = client.post(
+                url, headers={"host": "payments.pay", "content-length": "1000000"}, content=_trickle(begun)
+            )
+        assert reply.status_code in {408, 504}
+        assert time.monotonic() - begun < 10
+
+
+def _trickle(begun: float) -> Iterator[bytes]:
+    while time.monotonic() - begun < 10:
+        yield b"x"
+        time.sleep(0.05)
