@@ -45,6 +45,8 @@ class Seen:
     """Requests for hosts out of scope within the window, by caller. Which hosts is not counted."""
     not_read: frozenset[str] = frozenset()
     """Nodes that were asked last and did not answer."""
+    last_read: Mapping[str, datetime] = field(default_factory=dict)
+    """When each node that was asked last answered last; those that never did are absent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +66,14 @@ class Edges:
         self._since: datetime | None = None
         self._last_used: dict[Pair, datetime] = {}
         self._not_read: frozenset[str] = frozenset()
+        self._last_read: dict[str, datetime] = {}
 
     def add(self, tick: Tick, reading: Reading, *, asked: Collection[str], at: datetime) -> None:
         """Take one more reading, made at `at` of the nodes `asked`, and the tick that it ended."""
         self._since = self._since or at
         self._not_read = frozenset(asked) - reading.nodes.keys()
+        self._last_read |= dict.fromkeys(reading.nodes, at)
+        self._last_read = {node: self._last_read[node] for node in asked if node in self._last_read}
         for node, counters in reading.nodes.items():
             told = tick.nodes[node].clusters if node in tick.nodes else {}
             # Read for the first time, or reset, it may be of long ago: nothing came after now, that much is sure.
@@ -102,6 +107,7 @@ class Edges:
             denied=denied,
             not_in_scope=not_in_scope,
             not_read=self._not_read,
+            last_read=self._last_read,
         )
 
     def _use(self, ways: Iterable[Way], at: datetime) -> None:

@@ -13,6 +13,7 @@ from starlette.applications import Starlette
 from policyd.api.app import application
 from policyd.api.control import Differing, NodeStatus, Recovered, SelfCheck, Status
 from policyd.api.metrics import ControllerMetrics
+from policyd.api.proxies import Certificate, LastRefusal, MeshHealth, ProxyHealth
 from policyd.api.revocations import Order, RevocationStatus
 from policyd.api.service_map import Edge, ServiceMap, Traffic, Tried
 from policyd.base.errors import Retry, UsageError
@@ -139,6 +140,27 @@ class OneMap:
         )  # fmt: skip
 
 
+class OnePatient:
+    """Two proxies, one of which refused something; the sibling of the daemon's `MeshExamining`."""
+
+    def __init__(self) -> None:
+        self.well = False
+
+    async def examine(self) -> MeshHealth:
+        since, until = "2027-01-01T00:00:00+00:00", "2027-01-02T00:00:00+00:00"
+        digest, leaf = "d" * 16, Certificate(since, until, 84_000.0)
+        before = LastRefusal(since, "Cluster", ("a",), "no such thing", stands=False)
+        well = ProxyHealth(
+            "default/web/v1/127.0.0.1", "envoy 1.40.0", True, since, True, digest, digest, (), before, leaf, 0.4, ()
+        )
+        said = LastRefusal(since, "Listener", ("inbound",), "Address already in use\x1b[2J", stands=True)
+        ill = ProxyHealth(
+            "default/pay/v1/127.0.0.2", "", False, since, False, digest, "", ("Listener inbound",), said, None, None,
+            ("refused Listener `inbound`: Address already in use\x1b[2J",),
+        )  # fmt: skip
+        return MeshHealth(since, True, (well,)) if self.well else MeshHealth(since, False, (ill, well))
+
+
 class OneRule:
     """`web` may `GET /v1/items` on `checkout`; nothing else is allowed."""
 
@@ -209,4 +231,4 @@ class Api:
 
 @pytest.fixture
 def client(controller: OneController, decisions: OneRule, metrics: ControllerMetrics) -> Api:
-    return Api(application(controller, decisions, OneFloor(), metrics, mapping=OneMap()))
+    return Api(application(controller, decisions, OneFloor(), metrics, mapping=OneMap(), examining=OnePatient()))
