@@ -13,7 +13,7 @@ from policyd.compiler.artifact import Loss
 from policyd.compiler.conditions import WORDS, conditions
 from policyd.compiler.sources import Index, Sources
 from policyd.model.access import ANY_METHOD, Access, Mode, Rule
-from policyd.model.mesh import Mesh
+from policyd.model.mesh import Mesh, Settings
 from policyd.model.methods import is_canonical_method
 from policyd.model.node import nodes
 from policyd.model.paths import EVERYTHING
@@ -24,6 +24,13 @@ ACCEPTABLE = frozenset({"PD1308"})
 """Losses that a rule may accept by name, until a date: it stays left out, and that is a warning."""
 OfService = Callable[[Service], tuple[Loss, ...]]
 """What a proxy cannot say of one service, in the sidecars that serve it and in those that call it."""
+OfSettings = Callable[[Settings], tuple[Loss, ...]]
+"""What a proxy cannot say of the settings of the mesh, in every sidecar."""
+
+
+def nothing_of_settings(settings: Settings) -> tuple[Loss, ...]:
+    """The proxy can say all of them."""
+    return ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +40,7 @@ class Says:
     proxy: str
     conditions: frozenset[str]
     lost_of_service: OfService
+    lost_of_settings: OfSettings = nothing_of_settings
 
 
 def of_mesh(mesh: Mesh, says: Says) -> tuple[Loss, ...]:
@@ -44,7 +52,8 @@ def of_mesh(mesh: Mesh, says: Says) -> tuple[Loss, ...]:
 
 def of_sidecars(sources: Sources, says: Says) -> tuple[Loss, ...]:
     """What a service's sidecars lose: of its own rules, of itself, and of whom it calls."""
-    lost = of_access(sources.service, sources.access, says)
+    lost = says.lost_of_settings(sources.settings)
+    lost += of_access(sources.service, sources.access, says)
     for each in (sources.service, *sources.scope):
         lost += says.lost_of_service(each)
     return tuple(dict.fromkeys(lost))

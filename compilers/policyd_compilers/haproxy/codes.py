@@ -39,6 +39,12 @@ CODES = table(
         "promises not to happen; so nobody is left out.",
     ),
     Explanation(
+        "PD1330",
+        "no spans",
+        "HAProxy as Debian builds it exports no spans. It passes `traceparent` on, so a trace goes on behind it, "
+        "with a gap where its sidecars are.",
+    ),
+    Explanation(
         "PD1333",
         "no rate limit",
         "HAProxy counts requests in a sliding window, which has no burst: what a token bucket lets through would be "

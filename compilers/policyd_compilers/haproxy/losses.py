@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from policyd.base.diagnostics import Severity
 from policyd.compiler import losses
 from policyd.compiler.artifact import Loss
+from policyd.model.mesh import Settings
+from policyd.model.names import DEFAULT_NAMESPACE, Name
 from policyd.model.provenance import Key
 from policyd.model.service import WHOLE, Protocol, Service
 from policyd_compilers.haproxy.retries import STATUSES, WORDS, known
@@ -24,6 +26,21 @@ def of_service(service: Service) -> tuple[Loss, ...]:
         *_of_breaker(service),
         *_of_outliers(service),
         *_of_limits(service),
+    )
+
+
+def of_settings(settings: Settings) -> tuple[Loss, ...]:
+    """What is lost of what the whole mesh shares."""
+    if settings.tracing is None:
+        return ()
+    return (
+        Loss(
+            "PD1330",
+            Severity.WARNING,
+            Key("Mesh", Name(DEFAULT_NAMESPACE, settings.name)),
+            "the mesh asks for spans, which haproxy does not make: its sidecars are in no trace",
+            hint="`traceparent` and `x-request-id` pass through them, so the spans of others stay joined",
+        ),
     )
 
 
