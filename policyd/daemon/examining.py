@@ -73,7 +73,10 @@ class MeshExamining:
         self, node: str, certificates: Certificates | None, stats_at: datetime | None, *, missed: bool
     ) -> Examined:
         proxy = self._xds.proxy(node)
-        assigned, reported = proxy.assigned, proxy.reported()
+        assigned, reported, refusal = proxy.assigned, dict(proxy.reported()), proxy.refusal
+        if refusal is not None:
+            for name in refusal.resources:
+                reported.pop((refusal.type_url, name), None)  # what it reports of that may be what it refused
         behind = tuple(
             f"{short_name(artifact.kind)} {artifact.name}"
             for artifact in (assigned if assigned is not None and proxy.connected else ())

@@ -15,7 +15,7 @@ from policyd.api.control import Differing, NodeStatus, Recovered, SelfCheck, Sta
 from policyd.api.metrics import ControllerMetrics
 from policyd.api.proxies import Certificate, LastRefusal, MeshHealth, ProxyHealth
 from policyd.api.revocations import Order, RevocationStatus
-from policyd.api.service_map import Edge, ServiceMap, Traffic, Tried
+from policyd.api.service_map import Edge, RuleUse, ServiceMap, Traffic, Tried
 from policyd.base.errors import Retry, UsageError
 from policyd.decisions import Answer, Live, Request, TokenState
 from policyd.rollout.event import Event, Kind
@@ -123,14 +123,20 @@ class OneMap:
     """`web` calls `checkout`, nobody calls `search`; the sibling of the daemon's `MeshMapping`."""
 
     def service_map(self) -> ServiceMap:
-        busy = Traffic(600, 10.0, 0.005, 2.25, 4.5, 9.0, 3)
+        busy = Traffic(600, 10.0, 0.005, 2.25, 4.5, 9.0, 3, retries=12, open_circuits=1, left_out=2)
         rules, since = ("default/web-reads",), "2027-01-01T00:00:00+00:00"
         return ServiceMap(
             at="2027-01-02T00:00:00+00:00", window_s=60.0, watched_since=since,
             services=("default/checkout", "default/search", "default/web"),
             edges=(
-                Edge("default/web", "default/checkout", rules, busy, {"v1": busy}, ever_used=True),
+                Edge("default/web", "default/checkout", rules, {rules[0]: 600}, busy, {"v1": busy}, ever_used=True),
                 Edge("default/web", "default/search", ("default/web-searches",), unused=True, unused_since=since),
+            ),
+            rules=(
+                RuleUse("default/web-reads", "default/checkout", ("default/web",), 600, ever_used=True),
+                RuleUse(
+                    "default/web-searches", "default/search", ("default/web",), unused=True, unused_since=since
+                ),
             ),
             denied=(
                 Tried("default/web", "", "caller", {"denied-not-in-scope": 4}, 4),

@@ -44,7 +44,7 @@ async def test_one_that_refuses_and_one_that_is_gone_are_told_from_one_that_is_w
                 lambda _, said: (
                     said[OLD]["refused"] is not None
                     and said[CALLER]["problems"][1:] != []
-                    and len(said[OLD]["problems"]) == 1
+                    and said[OLD]["stats_age_s"] < 5.0
                 ),
             )
         old, new, gone = refuses["proxies"]
@@ -56,6 +56,8 @@ async def test_one_that_refuses_and_one_that_is_gone_are_told_from_one_that_is_w
         assert (old["connected"], old["in_sync"]) == (True, False)
         assert "Listener inbound" in old["behind"]
         assert old["problems"][0].startswith("refused Listener `inbound`: ")
+        # A listener that it does not have asks for no certificate.
+        assert old["problems"][1:] == ["its certificate could not be read from its admin interface"]
         assert (gone["connected"], gone["certificate"]) == (False, None)
         assert gone["problems"][0].startswith("not connected since 20")
         assert gone["problems"][1].startswith("its statistics have not come for ")

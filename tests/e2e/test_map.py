@@ -60,6 +60,14 @@ async def test_the_map_shows_the_edges_that_traffic_made_and_no_others(
             ours, theirs = bisect_left(BOUNDS_MS, called["traffic"][name]), bisect_left(BOUNDS_MS, rank(ranked, q))
             assert ours <= theirs <= ours + 1, (name, called["traffic"][name], rank(ranked, q))
 
+        # The rule let in what was not denied; the other one nothing ever, so it is a candidate for removal.
+        rules = {rule["rule"]: rule for rule in found["rules"]}
+        assert rules.keys() == {"default/front-reads-back", "default/front-reads-spare"}
+        reads, idle = rules["default/front-reads-back"], rules["default/front-reads-spare"]
+        assert len(took_ms) <= reads["matched"] < len(took_ms) + 10
+        assert called["matched"] == {"default/front-reads-back": reads["matched"]}
+        assert (reads["unused"], idle["unused"], idle["matched"], idle["ever_used"]) == (False, True, 0, False)
+
         assert found["denied"] == [
             {"caller": "default/front", "callee": "", "refused_by": "caller",
              "reasons": {"denied-not-in-scope": 5}, "at_most": 5},
