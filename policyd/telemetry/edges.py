@@ -173,21 +173,26 @@ def _now(reading: Reading) -> Mapping[Way, Now]:
     return found
 
 
+def ways_of(tick: Tick) -> dict[Way, Outcomes]:
+    """What happened on each way in a tick, over all sidecars of the caller; ways without anything are absent."""
+    found: dict[Way, Outcomes] = {}
+    for node, counted in tick.nodes.items():
+        for cluster, outcomes in counted.clusters.items():
+            for way in _ways(node, (cluster,)) if outcomes != Outcomes() else ():
+                found[way] = together((found.get(way, Outcomes()), outcomes))
+    return found
+
+
 def _moment(tick: Tick) -> _Moment:
-    ways: dict[Way, Outcomes] = {}
     denied, not_in_scope, matched = Counter[tuple[Name, str]](), Counter[Name](), Counter[RuleAt]()
     for node, counted in tick.nodes.items():
         service = service_of(node)
         if service is None:
             continue
-        for cluster, outcomes in counted.clusters.items():
-            for way in _ways(node, (cluster,)):
-                if outcomes != Outcomes():
-                    ways[way] = together((ways.get(way, Outcomes()), outcomes))
         for rule, count in _rules(node, counted.allowed):
             matched[rule] += count
         for reason, count in counted.denied.items():
             denied[service, reason] += count
         if counted.not_in_scope:
             not_in_scope[service] += counted.not_in_scope
-    return _Moment(tick.seconds, ways, matched, denied, not_in_scope)
+    return _Moment(tick.seconds, ways_of(tick), matched, denied, not_in_scope)
