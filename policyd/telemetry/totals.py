@@ -1,7 +1,7 @@
 """Adds up what every edge did since the controller began: for Prometheus, which works rates out itself.
 
-No restart of a proxy takes anything back. As many edges as fit have series of their own; what comes after them is added
-up as one, so that a mesh cannot fill the memory of whoever scrapes.
+No restart of a proxy takes anything back. As many edges as fit have series of their own; what comes after them is
+added up as one, so that a mesh cannot fill the memory of whoever scrapes.
 """
 
 from __future__ import annotations
