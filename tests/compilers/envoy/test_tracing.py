@@ -78,6 +78,7 @@ def test_a_trace_crosses_three_services_with_one_id(envoy_binary: Path) -> None:
         assert len(traces) == 5
         for trace in traces:
             assert_one_chain([span for span in spans if span.trace == trace])
+        assert {line["trace_id"] for line in world.arrived("/v1/x", 10)} == traces
 
 
 def assert_one_chain(spans: list[Span]) -> None:
