@@ -11,13 +11,17 @@ from pathlib import Path
 
 import pytest
 
+from policyd.compiler import registry
 from policyd.compiler.memo import Memo
+from policyd.delivery.resource_types import CLUSTER
+from policyd.delivery.snapshot import NodeSnapshot
 from policyd.model.access import Source
 from policyd.model.mesh import Mesh
 from policyd.model.names import Name
 from policyd.model.node import nodes
 from policyd.model.tracing import Tracing
 from policyd.plan.collectors import reaching
+from policyd.rollout.assembly import Assembly
 from policyd_compilers.envoy import COMPILER, tracing
 from tests.compilers.envoy.otlp import Span, receiving
 from tests.compilers.envoy.proxies import Envoys
@@ -135,3 +139,15 @@ def test_a_collector_is_found_by_address_or_by_name(address: str, kind: int) -> 
     assert found.type == kind
     where = found.load_assignment.endpoints[0].lb_endpoints[0].endpoint.address.socket_address
     assert (where.address, where.port_value) == (address.rpartition(":")[0].strip("[]"), 4317)
+
+
+def test_what_a_controller_sends_has_the_address_and_would_not_be_sent_without_the_cluster() -> None:
+    asked = chain("10.0.0.", 10_000)
+    assembly = Assembly(registry.load, lambda _: (), {"main": "10.0.0.9:4317"})
+    first = next(iter(nodes(asked)))
+    snapshot = assembly.snapshots([first], lambda _: asked)[first.id]
+    assert tracing.COLLECTOR in snapshot.of_type(CLUSTER)
+    assert not [fault for fault in assembly.faults(snapshot) if tracing.COLLECTOR in fault]
+    cut = NodeSnapshot.of(first.id, [each for each in snapshot if each.name != tracing.COLLECTOR])
+    assert [fault for fault in assembly.faults(cut) if tracing.COLLECTOR in fault]
+    assert assembly.anew(lambda _: ()).snapshots([first], lambda _: asked)[first.id].digest == snapshot.digest
