@@ -20,6 +20,7 @@ from policyd.api.credentials import Auth, Gatekeeper, check_exposure
 from policyd.api.data import DataEndpoint
 from policyd.api.gate import Gate
 from policyd.api.metrics import ControllerMetrics
+from policyd.api.proxies import Examining, ProxiesEndpoint
 from policyd.api.releases import ControlEndpoint
 from policyd.api.revocations import RevocationsEndpoint, Revoking
 from policyd.api.service_map import MapEndpoint, Mapping
@@ -32,6 +33,7 @@ def application(
     metrics: ControllerMetrics,
     *,
     mapping: Mapping | None = None,
+    examining: Examining | None = None,
     bundles: Bundles | None = None,
     keeper: Gatekeeper | None = None,
 ) -> Starlette:
@@ -39,6 +41,7 @@ def application(
     data, own, cuts = DataEndpoint(decisions), ControlEndpoint(control, metrics), RevocationsEndpoint(revoking)
     published = [] if bundles is None else [Route("/bundles/mesh.tar.gz", BundleEndpoint(bundles).mesh)]
     drawn = [] if mapping is None else [Route("/v1/map", MapEndpoint(mapping).map)]
+    examined = [] if examining is None else [Route("/v1/proxies", ProxiesEndpoint(examining).proxies)]
     app = Starlette(
         routes=[
             Route("/v1/data", data.data, methods=["GET", "POST"]),
@@ -61,6 +64,7 @@ def application(
             Route("/metrics", own.metrics),
             *published,
             *drawn,
+            *examined,
         ],
         middleware=[] if keeper is None else [Middleware(Gate, keeper)],
         exception_handlers={HTTPException: _http_error},

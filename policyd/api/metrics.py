@@ -13,6 +13,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from policyd.api.edge_metrics import EdgeMetrics
+
 _LATENCY_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 
 
@@ -41,6 +43,8 @@ class ControllerMetrics:
         self.registry = CollectorRegistry()
         self.would = _Would()
         self.registry.register(self.would)
+        self.edges = EdgeMetrics()
+        self.registry.register(self.edges)
         self.commit_to_acknowledged = Histogram(
             "policyd_commit_to_acknowledged_seconds",
             "From a commit being seen to the last connected proxy having acknowledged the first thing it brought",

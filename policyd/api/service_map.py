@@ -26,6 +26,12 @@ class Traffic:
     p99_ms: float | None = None
     refused: int = 0
     """Answers of 401 and 403, of the callee's sidecar or of its application."""
+    retries: int = 0
+    """Further attempts that the caller's sidecar made."""
+    open_circuits: int = 0
+    """Sidecars of the caller at which a bound of the circuit breaker is reached now."""
+    left_out: int = 0
+    """Instances that the caller's sidecars leave out now, counted once for each of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +42,8 @@ class Edge:
     callee: str
     rules: tuple[str, ...]
     """The enforced rules that allow some request of it; none: it carried requests, and is not allowed (any more)."""
+    matched: dict[str, int] = field(default_factory=dict)
+    """Requests that each of them let in within the window, from this caller or from its others."""
     traffic: Traffic = Traffic()
     versions: dict[str, Traffic] = field(default_factory=dict)
     """By the callee's version."""
@@ -46,6 +54,23 @@ class Edge:
     """Where it is unused: the instant after which nothing was seen."""
     ever_used: bool = False
     """Whether anything was seen at all since `ServiceMap.watched_since`."""
+
+
+@dataclass(frozen=True, slots=True)
+class RuleUse:
+    """One enforced rule, and how much it let in. `callers` are written as in an edge."""
+
+    rule: str
+    callee: str
+    callers: tuple[str, ...]
+    matched: int = 0
+    """Requests that it let in within the window."""
+    unused: bool | None = False
+    """Whether that was nothing; `None` where a sidecar of the callee was not read."""
+    unused_since: str = ""
+    """Where it is unused: the instant after which it let nothing in."""
+    ever_used: bool = False
+    """Whether it let anything in at all since `ServiceMap.watched_since`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +97,7 @@ class ServiceMap:
     """Since when uses are remembered; empty before the first reading."""
     services: tuple[str, ...] = ()
     edges: tuple[Edge, ...] = ()
+    rules: tuple[RuleUse, ...] = ()
     denied: tuple[Tried, ...] = ()
     not_read: tuple[str, ...] = ()
     """Sidecars that did not answer when they were asked last."""
@@ -79,14 +105,16 @@ class ServiceMap:
     """What the numbers mean, and what is not known."""
 
     def only(self, *, service: str = "", unused: bool = False, denied: bool = False) -> ServiceMap:
-        """The part about one service, the unused edges, or what was denied; with both words, these two together."""
+        """The part about one service, what is unused, or what was denied; with both words, these two together."""
         edges = tuple(edge for edge in self.edges if not service or service in {edge.caller, edge.callee})
         tried = tuple(each for each in self.denied if not service or service in {each.caller, each.callee})
+        rules = tuple(rule for rule in self.rules if not service or service == rule.callee or service in rule.callers)
         if unused or denied:
+            rules = tuple(rule for rule in rules if unused and rule.unused)
             edges = tuple(edge for edge in edges if unused and edge.unused)
             tried = tried if denied else ()
         services = tuple(name for name in self.services if not service or name == service)
-        return replace(self, services=services, edges=edges, denied=tried)
+        return replace(self, services=services, edges=edges, rules=rules, denied=tried)
 
 
 class Mapping(Protocol):

@@ -7,7 +7,7 @@ hash of its wording (`namespace/rule#hash`), so that a line can be told from one
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -15,6 +15,8 @@ import orjson
 
 from policyd.base.errors import UsageError
 from policyd.cli.asking import Known
+from policyd.cli.logged_way import Way, read_way
+from policyd.compiler.naming import parse_cluster_name
 from policyd.decisions import Outcome
 from policyd.model.names import Name
 from policyd.model.node import service_of
@@ -40,6 +42,8 @@ class Logged:
     ip: str = ""
     inbound: bool = True
     """Whether the callee's sidecar wrote it; the caller's own knows no rules."""
+    way: Way = field(default_factory=Way)
+    """What became of it besides the decision."""
 
     @property
     def by_rule(self) -> bool:
@@ -84,17 +88,20 @@ def read_line(text: str) -> Logged:
         node=_text(said, "node"),
         ip=_text(said, "ip"),
         inbound=said.get("listener", "inbound") != "outbound",
+        way=read_way(said),
     )
 
 
 def destination_of(logged: Logged, known: Known) -> Name:
-    """The service that was called: by the node that wrote the line, or by the host as callers of the mesh write it.
+    """The service that was called: by the node that wrote the line, by the version that it went to, or by the host.
 
-    Raises `UsageError` where neither tells.
+    That is read as callers of the mesh write it. Raises `UsageError` where none of them tells.
     """
     own = service_of(logged.node)
     if logged.inbound and own is not None:
         return own
+    if (called := parse_cluster_name(logged.way.upstream)) is not None:
+        return called[0]
     host = logged.host.lower().partition(":")[0].removesuffix(".").removesuffix(f".{known.trust_domain}")
     name, _, namespace = host.partition(".")
     namespace = namespace or _home(logged)
@@ -106,6 +113,8 @@ def destination_of(logged: Logged, known: Known) -> Name:
 def differences(logged: Logged, answer: Mapping[str, Any]) -> tuple[str, ...]:
     """Where the log and the replay disagree, and why that may be; empty where they agree."""
     decided = logged.outcome
+    if decided is None and not logged.inbound:
+        return ()  # the caller's own sidecar says what became of the call, and knows no rules
     if decided is None:
         return ("the line does not say what decided: only the replay does",)
     now = answer["logged_now"]

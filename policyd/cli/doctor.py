@@ -1,7 +1,8 @@
-"""`policyd doctor`: what is installed, what is missing, and how to get it."""
+"""`policyd doctor`: what is installed, what is missing, and how to get it; or how the proxies of a mesh are."""
 
 from __future__ import annotations
 
+import enum
 import platform
 import re
 import shutil
@@ -9,11 +10,14 @@ import subprocess
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Annotated
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
+from policyd.cli.client import DEFAULT_SERVER, ServerOption
+from policyd.cli.doctor_mesh import doctor_mesh
 from policyd.cli.output import Format, OutputOption, console, say_json
 from policyd.cli.version import version_of
 from policyd.compiler import registry
@@ -40,8 +44,28 @@ class Diagnosis:
     remedy: str = ""
 
 
-def doctor(output: OutputOption = Format.TEXT) -> None:
-    """Look at this machine; exit code 1 where something is missing that policyd cannot do without."""
+class Patient(enum.StrEnum):
+    """What is looked at."""
+
+    MACHINE = "machine"
+    MESH = "mesh"
+
+
+def doctor(
+    patient: Annotated[
+        Patient, typer.Argument(help="`machine`: what is installed; `mesh`: every proxy of a running controller.")
+    ] = Patient.MACHINE,
+    server: ServerOption = DEFAULT_SERVER,
+    output: OutputOption = Format.TEXT,
+) -> None:
+    """Look at this machine, or at every proxy of a mesh; exit code 1 where something is wrong with it.
+
+    On a machine that is what policyd cannot do without. A proxy has to be connected and in sync, with a certificate
+    that is renewed in time, and its statistics have to come.
+    """
+    if patient is Patient.MESH:
+        doctor_mesh(server, output)
+        return
     found = diagnose()
     well = all(one.found for one in found if one.needed)
     if output is Format.JSON:

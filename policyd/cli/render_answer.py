@@ -26,6 +26,8 @@ def answer_text(answer: Json, asked: Request, source: str, destination: str) -> 
     )
     for text, place in zip(answer["reasons"], answer["places"], strict=True):
         yield Text.assemble("  ", words(text), (f"   {printable(place)}" if place else "", "dim"))
+    for way in answer.get("routing", ()):
+        yield Text.assemble(("  → ", "cyan"), words(way))
     about = []
     if answer["owner"]:
         about.append(f"owner {answer['owner']}")

@@ -29,6 +29,13 @@ def table(found: Json) -> Group:
     if unused:
         parts += [Text(), Text("allowed, and not used", style="bold")]
         parts += [Text(f"  {_edge(edge)}  {_since(edge)}  {_rules(edge)}") for edge in unused]
+    idle = [rule for rule in found["rules"] if rule["unused"]]
+    if idle:
+        parts += [Text(), Text("rules that let nothing in", style="bold")]
+        parts += [Text(f"  {_short(rule['rule'])}  {_since(rule)}  {_callers(rule)}") for rule in idle]
+    held = [line for edge in found["edges"] for line in _held_back(edge)]
+    if held:
+        parts += [Text(), Text("held back now", style="bold yellow"), *held]
     if found["denied"]:
         parts += [Text(), Text("denied, and tried", style="bold"), *map(_tried, found["denied"])]
     if found["not_read"]:
@@ -44,7 +51,19 @@ def _heading(found: Json) -> Text:
 
 def _edges(edges: list[Json]) -> Table:
     made = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 3, 0, 0))
-    for heading in ("caller", "callee", "version", ">req/s", ">errors", ">p50", ">p95", ">p99", "mTLS", "rules"):
+    for heading in (
+        "caller",
+        "callee",
+        "version",
+        ">req/s",
+        ">errors",
+        ">p50",
+        ">p95",
+        ">p99",
+        ">retries",
+        "mTLS",
+        "rules",
+    ):
         made.add_column(heading.removeprefix(">"), justify="right" if heading.startswith(">") else "left")
     for edge in edges:
         ways = [("", edge["traffic"])]
@@ -66,12 +85,13 @@ def _edges(edges: list[Json]) -> Table:
 def _numbers(traffic: Json, *, read: bool) -> Iterator[str]:
     if not traffic["requests"]:
         yield "0.0" if read else _NOT_COUNTED
-        yield from [_NO_VALUE] * 4
+        yield from [_NO_VALUE] * 5
         return
     yield f"{traffic['requests_per_s']:.1f}"
     yield f"{traffic['error_share'] * 100:.2f} %"
     for name in ("p50_ms", "p95_ms", "p99_ms"):
         yield _NO_VALUE if traffic[name] is None else f"{traffic[name]:.1f} ms"
+    yield str(traffic["retries"]) if traffic["retries"] else _NO_VALUE
 
 
 def _allowed(edge: Json) -> Text:
@@ -87,6 +107,22 @@ def _tried(tried: Json) -> Text:
     )
 
 
+def _callers(rule: Json) -> str:
+    return f"{', '.join(map(_short, rule['callers']))} → {_short(rule['callee'])}"
+
+
+def _held_back(edge: Json) -> Iterator[Text]:
+    """What callers' sidecars do not send now, to spare a version or for want of a bound."""
+    for version, traffic in edge["versions"].items():
+        said = []
+        if traffic["open_circuits"]:
+            said.append(f"circuit open at {traffic['open_circuits']} of its sidecars")
+        if traffic["left_out"]:
+            said.append(f"{traffic['left_out']} times an instance is left out")
+        if said:
+            yield Text(f"  {_edge(edge)} {printable(version)}  {', '.join(said)}")
+
+
 def _edge(edge: Json) -> str:
     return f"{_short(edge['caller'])} → {_short(edge['callee'])}"
 
@@ -97,7 +133,9 @@ def _since(edge: Json) -> str:
 
 
 def _rules(edge: Json) -> str:
-    return ", ".join(_short(rule) for rule in edge["rules"])
+    """The rules of an edge, each with how much it let in, if it did."""
+    counts = {rule: f" ({count})" for rule, count in edge["matched"].items()}
+    return ", ".join(_short(rule) + counts.get(rule, "") for rule in edge["rules"])
 
 
 def _short(name: str) -> str:
@@ -157,6 +195,10 @@ def _label(edge: Json) -> str:
     parts = [f"{traffic['requests_per_s']:.1f}/s", f"{traffic['error_share'] * 100:.2f} % errors"]
     if traffic["p99_ms"] is not None:
         parts.append(f"p50 {traffic['p50_ms']:.1f} ms, p99 {traffic['p99_ms']:.1f} ms")
+    if traffic["retries"]:
+        parts.append(f"{traffic['retries']} retries")
+    if traffic["open_circuits"]:
+        parts.append("circuit open")
     if not edge["rules"]:
         parts.append("allowed by no rule now")
     return ", ".join(parts)

@@ -17,6 +17,7 @@ from policyd.cli.access_line import Logged, destination_of, differences, read_li
 from policyd.cli.asking import ClaimOption, Known, TokenStateOption
 from policyd.cli.client import DEFAULT_SERVER, Client, ServerOption
 from policyd.cli.explain import ask, known_by, look, said_by
+from policyd.cli.logged_way import way_json, way_text
 from policyd.cli.output import Format, OutputOption, console, say_json, words
 from policyd.cli.render_answer import answer_json, answer_text
 from policyd.decisions import Request
@@ -75,9 +76,12 @@ def why(
     differs = differences(logged, answer)
     if output is Format.JSON:
         told = {"rule": logged.rule, "status": logged.status, "start": logged.start}
-        say_json({**answer_json(answer, asked), "logged": told, "agrees": not differs, "differences": differs})
+        way = way_json(logged.way)
+        say_json(
+            {**answer_json(answer, asked), "logged": told, "way": way, "agrees": not differs, "differences": differs}
+        )
     else:
-        _say(answer, asked, known, differs)
+        _say(answer, asked, known, differs, logged)
     if differs:
         raise typer.Exit(1)
 
@@ -110,12 +114,16 @@ def _of_node(logged: Logged) -> str:
     return f"node:{logged.node}" if logged.node and logged.inbound else "promoted"
 
 
-def _say(answer: Mapping[str, Any], asked: Request, known: Known, differs: Sequence[str]) -> None:
+def _say(answer: Mapping[str, Any], asked: Request, known: Known, differs: Sequence[str], logged: Logged) -> None:
     out = console()
     caller = caller_text(asked.source, known.trust_domain).strip("`")
     for line in answer_text(answer, asked, caller, short(asked.destination)):
         out.print(line)
+    for said in way_text(logged.way):
+        out.print(Text.assemble(("  · ", "cyan"), words(said)))
     for difference in differs:
         out.print(Text.assemble(("  ! ", "bold yellow"), words(difference)))
-    if not differs:
+    if not differs and logged.outcome is None:
+        out.print(Text("  the caller's own sidecar knows no rules: what they say is the replay's word", style="dim"))
+    elif not differs:
         out.print(Text("  the log says the same", style="green"))

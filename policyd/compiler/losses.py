@@ -14,7 +14,7 @@ from policyd.compiler.conditions import WORDS, conditions
 from policyd.compiler.memo import Memo
 from policyd.compiler.sources import Sources
 from policyd.model.access import ANY_METHOD, Access, Mode, Rule
-from policyd.model.mesh import Mesh
+from policyd.model.mesh import Mesh, Settings
 from policyd.model.methods import is_canonical_method
 from policyd.model.names import Name
 from policyd.model.node import nodes
@@ -27,6 +27,13 @@ ACCEPTABLE = frozenset({"PD1308"})
 """Losses that a rule may accept by name, until a date: it stays left out, and that is a warning."""
 OfService = Callable[[Service], tuple[Loss, ...]]
 """What a proxy cannot say of one service, in the sidecars that serve it and in those that call it."""
+OfSettings = Callable[[Settings], tuple[Loss, ...]]
+"""What a proxy cannot say of the settings of the mesh, in every sidecar."""
+
+
+def nothing_of_settings(settings: Settings) -> tuple[Loss, ...]:
+    """The proxy can say all of them."""
+    return ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +43,7 @@ class Says:
     proxy: str
     conditions: frozenset[str]
     lost_of_service: OfService
+    lost_of_settings: OfSettings = nothing_of_settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +84,8 @@ def _called(mesh: Mesh, served: Iterable[Name]) -> set[Name]:
 
 def of_sidecars(sources: Sources, says: Says) -> tuple[Loss, ...]:
     """What a service's sidecars lose: of its own rules, of itself, and of whom it calls."""
-    lost = of_access(sources.service, sources.access, says)
+    lost = says.lost_of_settings(sources.settings)
+    lost += of_access(sources.service, sources.access, says)
     for each in (sources.service, *sources.scope):
         lost += says.lost_of_service(each)
     return tuple(dict.fromkeys(lost))

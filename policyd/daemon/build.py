@@ -24,6 +24,7 @@ from policyd.daemon.controller import Controller, Counts
 from policyd.daemon.deciders import DecisionServer
 from policyd.daemon.deciding import ControllerDecisions
 from policyd.daemon.elsewhere import Commits, Elsewhere, Fleet
+from policyd.daemon.examining import MeshExamining
 from policyd.daemon.judging import Guardrails
 from policyd.daemon.lock import only_controller
 from policyd.daemon.lost import LostStore
@@ -91,7 +92,7 @@ async def serve(settings: Settings, clock: Clock, stop: asyncio.Event) -> None:
         key_sets = KeySets(settings.state / "key-sets.json", settings.fetch.allowed, clock)
         stats = EnvoyStats(AdminAddresses(settings.admin), clock)
         stack.push_async_callback(stats.aclose)
-        assembly = Assembly(registry.load, wallet.secrets)
+        assembly = Assembly(registry.load, wallet.secrets, settings.collectors)
         driver = Driver(
             store=store,
             clock=clock,
@@ -151,7 +152,14 @@ async def serve(settings: Settings, clock: Clock, stop: asyncio.Event) -> None:
             controller,
             clock,
             lambda keeper: application(
-                controller, decisions, revoking, metrics, mapping=mapping, bundles=publisher, keeper=keeper
+                controller,
+                decisions,
+                revoking,
+                metrics,
+                mapping=mapping,
+                examining=MeshExamining(driver, xds, ledger, envoys, clock),
+                bundles=publisher,
+                keeper=keeper,
             ),
         )
         if driver.promoted is not None:

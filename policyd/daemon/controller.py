@@ -288,6 +288,11 @@ class Controller:
         self._metrics.lowered_values.set(counts.lowered_values)
         self._metrics.judged_documents.set(counts.judged_documents)
         self._metrics.would.totals = self._driver.observed.totals
+        self._metrics.edges.totals = self._driver.edge_totals.totals
+        self._metrics.edges.open_circuits = {
+            (str(caller), str(callee), version): now.open_circuits
+            for (caller, callee, version), now in self._driver.edges.seen().now.items()
+        }
         phases = Counter(record.phase for record in self._driver.records())
         for phase in Phase:
             self._metrics.releases.labels(phase.value).set(phases[phase])

@@ -15,8 +15,9 @@ from policyd.api.control import Differing
 from policyd.base.clock import Clock
 from policyd.base.errors import Retry
 from policyd.daemon.elsewhere import Elsewhere, Standing
-from policyd.decisions import Answer, Index, Live, Request, Said, answered
+from policyd.decisions import Answer, Index, Live, Request, Said, answered, routing
 from policyd.model.mesh import Mesh
+from policyd.model.names import parse_spiffe_id
 from policyd.model.provenance import Key, Provenance
 from policyd.model.revocation import Revocation
 from policyd.plan.floor import NOTHING_ENDED, Floor, subtracted
@@ -85,7 +86,8 @@ class ControllerDecisions:
             standing = await self._elsewhere.find(at, standing)
         instant = when if when is not None else self._instant(now)
         answer = self._answer(request, standing, now, instant, logged)
-        return replace(answer, live=self._live(request, now, instant, answer))
+        ways = self._routing(request, standing) if answer.allow else ()
+        return replace(answer, live=self._live(request, now, instant, answer), routing=ways)
 
     def _now(self) -> Promoted:
         now = self._promoted()
@@ -102,6 +104,21 @@ class ControllerDecisions:
         said = Said(standing.mesh, standing.provenance, standing.commit, now.cuts)
         answer = answered(index.decide(request, at), request, said, index, logged)
         return replace(answer, judged=standing.name)
+
+    def _routing(self, request: Request, standing: Standing) -> tuple[str, ...]:
+        """Where the request goes: now, for what is promoted, as the caller's own proxies have it; else at rest."""
+        caller = parse_spiffe_id(standing.mesh.settings.trust_domain, request.source)
+        ways: dict[tuple[str, ...], int] = {}
+        if standing.name == "promoted" and caller is not None:
+            for node in self._elsewhere.fleet.connected(caller):
+                service = node.mesh.services.get(request.destination)
+                if service is not None:
+                    found = routing(service, request.method)
+                    ways[found] = ways.get(found, 0) + 1
+        if len(ways) < 2:
+            return next(iter(ways), None) or routing(standing.mesh.services[request.destination], request.method)
+        of = sum(ways.values())
+        return tuple(f"at {count} of {of} of its proxies: {way}" for found, count in ways.items() for way in found)
 
     def _live(self, request: Request, now: Promoted, at: datetime, answer: Answer) -> Live | None:
         """How many of the destination's connected proxies allow the request; `None` while all do as the answer."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
-from policyd.api.service_map import Edge, ServiceMap, Traffic, Tried
+from policyd.api.service_map import Edge, RuleUse, ServiceMap, Traffic, Tried
 from policyd.base.clock import Clock
 from policyd.base.errors import Retry
 from policyd.compiler.rules import NOT_IN_SCOPE
@@ -16,7 +16,7 @@ from policyd.model.node import service_of
 from policyd.rollout.driver import Driver
 from policyd.telemetry.buckets import quantile
 from policyd.telemetry.counters import Outcomes
-from policyd.telemetry.edges import Pair, Seen
+from policyd.telemetry.edges import Now, Pair, Seen
 from policyd.telemetry.windows import together
 
 NOTES = (
@@ -24,6 +24,10 @@ NOTES = (
     (
         "errors and latencies are as the caller's sidecar saw them, after retries; latencies come up to 5 s later,"
         " in whole milliseconds, and are estimated within buckets (1, 2, 5, 10, 20, 50, 100, ... ms)"
+    ),
+    (
+        "rules: counted where they let a request in, by the callee's sidecars, without callers; of several rules that"
+        " fit, the first by name counts"
     ),
     "unused: no request in the window; uses before `watched_since`, or by callers without a sidecar, are not known",
     (
@@ -58,6 +62,7 @@ def joined(mesh: Mesh, seen: Seen, at: datetime) -> ServiceMap:
         watched_since=_instant(seen.since),
         services=tuple(str(name) for name in sorted(mesh.services)),
         edges=tuple(_edges(allowed, seen)),
+        rules=tuple(_rules(allowed, seen)),
         denied=tuple(_denied(seen)),
         not_read=tuple(sorted(seen.not_read)),
         notes=NOTES,
@@ -84,6 +89,7 @@ def _edges(allowed: Allowed, seen: Seen) -> Iterable[Edge]:
     for key in sorted(written.keys() | through.keys()):
         source, callee = key
         versions = by_pair.get((Name.parse(source), callee), {}) if key in through else {}
+        now = {version: found for (caller, to, version), found in seen.now.items() if (str(caller), to) == key}
         used = last.get(key)
         unused = None if not lately.get(key) and _may_be(source, silent) else not lately.get(key, False)
         if seen.since is None:
@@ -91,13 +97,44 @@ def _edges(allowed: Allowed, seen: Seen) -> Iterable[Edge]:
         yield Edge(
             caller=source,
             callee=str(callee),
-            rules=through.get(key, written.get(key, ())),
-            traffic=_traffic(together(versions.values()), seen.seconds),
-            versions={version: _traffic(versions[version], seen.seconds) for version in sorted(versions)},
+            rules=(rules := through.get(key, written.get(key, ()))),
+            matched={rule: count for rule in rules if (count := seen.matched.get((callee, rule), 0))},
+            traffic=_traffic(together(versions.values()), seen.seconds, _sum(now.values())),
+            versions={
+                version: _traffic(versions.get(version, Outcomes()), seen.seconds, now.get(version, Now()))
+                for version in sorted(versions.keys() | now.keys())
+            },
             unused=unused,
             unused_since=_instant(used or seen.since) if unused else "",
             ever_used=used is not None,
         )
+
+
+def _rules(allowed: Allowed, seen: Seen) -> Iterable[RuleUse]:
+    """Every rule that lets somebody in, by name; one whose callee was not read is not called unused."""
+    callers: dict[tuple[str, Name], list[str]] = {}
+    for callee, edges in allowed.by_callee.items():
+        for source, rules in edges.items():
+            for rule in rules:
+                callers.setdefault((rule, callee), []).append(source)
+    silent = {service_of(node) for node in seen.not_read}
+    for (rule, callee), who in sorted(callers.items()):
+        matched, used = seen.matched.get((callee, rule), 0), seen.rule_last_used.get((callee, rule))
+        unused = None if seen.since is None or (callee in silent and not matched) else not matched
+        yield RuleUse(
+            rule=rule,
+            callee=str(callee),
+            callers=tuple(sorted(who)),
+            matched=matched,
+            unused=unused,
+            unused_since=_instant(used or seen.since) if unused else "",
+            ever_used=used is not None,
+        )
+
+
+def _sum(now: Iterable[Now]) -> Now:
+    each = tuple(now)
+    return Now(sum(one.open_circuits for one in each), sum(one.left_out for one in each))
 
 
 def _may_be(source: str, silent: Iterable[Name | None]) -> bool:
@@ -129,7 +166,7 @@ def _denied(seen: Seen) -> Iterable[Tried]:
     return sorted(found, key=lambda each: (each.caller, each.callee, each.refused_by))
 
 
-def _traffic(seen: Outcomes, seconds: float) -> Traffic:
+def _traffic(seen: Outcomes, seconds: float, now: Now) -> Traffic:
     p50, p95, p99 = (quantile(seen.latency, q) if seen.latency is not None else None for q in (0.5, 0.95, 0.99))
     return Traffic(
         requests=seen.requests,
@@ -139,6 +176,9 @@ def _traffic(seen: Outcomes, seconds: float) -> Traffic:
         p95_ms=p95,
         p99_ms=p99,
         refused=seen.refused,
+        retries=seen.retries,
+        open_circuits=now.open_circuits,
+        left_out=now.left_out,
     )
 
 

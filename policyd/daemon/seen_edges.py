@@ -1,4 +1,4 @@
-"""Keeps on disk when each edge was used last, so that a restart does not make every rule look unused since then.
+"""Keeps on disk when edges and rules were used last, so that a restart does not make all look unused since then.
 
     telemetry.edges -> `keep`, once a minute -> one file -> `recall` -> the edges of the next process
 
@@ -39,7 +39,8 @@ class SeenEdges:
             last_used = {
                 (Name.parse(caller), Name.parse(callee)): _instant(at) for caller, callee, at in kept["last_used"]
             }
-            edges.recall(_instant(kept["since"]), last_used)
+            rules = {(Name.parse(callee), rule): _instant(at) for callee, rule, at in kept["rules"]}
+            edges.recall(_instant(kept["since"]), last_used, rules)
         except FileNotFoundError:
             return
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -56,8 +57,10 @@ class SeenEdges:
         if seen.since is None:
             return
         rows = [(str(caller), str(callee), at.isoformat()) for (caller, callee), at in sorted(seen.last_used.items())]
+        rules = [(str(callee), rule, at.isoformat()) for (callee, rule), at in sorted(seen.rule_last_used.items())]
+        kept = {"since": seen.since.isoformat(), "last_used": rows, "rules": rules}
         try:
-            write_whole(self._path, orjson.dumps({"since": seen.since.isoformat(), "last_used": rows}))
+            write_whole(self._path, orjson.dumps(kept))
         except OSError as error:
             self._log.warning("edges seen are not kept", error=repr(error))
 

@@ -6,6 +6,8 @@ repository has a default that works on one machine. Relative paths are taken fro
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -17,7 +19,10 @@ from policyd.api.fetch_settings import Fetch
 from policyd.intents.bindings import Bindings, Folders
 from policyd.intents.kind import Many
 from policyd.intents.settings_file import ListenAddress, Seconds, Section, path_value, read_settings_file
+from policyd.intents.units import label, shown, unreadable
 from policyd.rollout.serving import DEADLINE_S
+
+_HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,252}[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\]")
 
 
 class Source(Section):
@@ -51,6 +56,14 @@ class Logs(Section):
     level: Literal["debug", "info", "warning", "error"] = "info"
 
 
+def collector_address(value: object) -> str:
+    """Read where a collector listens: a host name or an address, and a port. Raises `unreadable`."""
+    host, _, port = value.rpartition(":") if isinstance(value, str) else ("", "", "")
+    if not _HOST.fullmatch(host) or not port.isdigit() or not 0 < int(port) < 65_536:
+        raise unreadable(f"`{shown(value)}` is not where a collector listens", hint="write `127.0.0.1:4317`")
+    return f"{host}:{int(port)}"
+
+
 class Settings(Section):
     """All of it; see the README for an example."""
 
@@ -66,6 +79,11 @@ class Settings(Section):
     """Where a sidecar's admin answers: `unix:` or `http:`; `{address}`, `{service}` and so on are filled in."""
     guardrails: Guardrails = Guardrails()
     fetch: Fetch = Fetch()
+    collectors: Mapping[Annotated[str, PlainValidator(label)], Annotated[str, PlainValidator(collector_address)]] = (
+        Field(default_factory=dict)
+    )
+    """Where sidecars send spans, by the name that the `Mesh` has for it (`tracing: {otlp: NAME}`): `host:port`, OTLP
+    over gRPC in the clear, as seen from the sidecars."""
     tick_s: Seconds = 1.0
     """Seconds between looks at the metrics while something is in flight."""
     deadline_s: Seconds = DEADLINE_S
@@ -81,7 +99,7 @@ class Settings(Section):
     @property
     def bindings(self) -> Bindings:
         """Which folders may speak for which namespace."""
-        return Bindings(self.namespaces)
+        return Bindings(self.namespaces, frozenset(self.collectors))
 
 
 def read_settings(path: Path) -> Settings:

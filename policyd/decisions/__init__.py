@@ -10,6 +10,7 @@ from policyd.decisions.decision import Cause, Decision, Obstacle, Outcome, Reaso
 from policyd.decisions.destination import Destination
 from policyd.decisions.index import Index
 from policyd.decisions.request import NO_TOKEN, Request, Token, TokenState
+from policyd.decisions.routing import routing
 
 __all__ = [
     "NO_TOKEN",
@@ -28,4 +29,5 @@ __all__ = [
     "TokenState",
     "Would",
     "answered",
+    "routing",
 ]

@@ -55,6 +55,8 @@ class Answer:
     judged: str = ""
     """Whose rules answered: `promoted`, `head`, a commit, a node; empty for a folder."""
     live: Live | None = None
+    routing: tuple[str, ...] = ()
+    """Where the request goes and how often it is tried, in words; only where somebody asks for an explanation."""
 
 
 @dataclass(frozen=True, slots=True)

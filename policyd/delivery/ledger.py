@@ -79,6 +79,8 @@ class NodeRecord:
     suspects: set[tuple[str, str]] = field(default_factory=set)
     """Resources of which the node may hold refused content, whatever version it reports."""
     refusal: Refusal | None = None
+    refused: tuple[Refusal, datetime] | None = None
+    """What it refused last, and when: kept when that is over, for people."""
     connected: bool = False
     since: datetime | None = None
     """When it last connected or disconnected."""
@@ -190,9 +192,10 @@ class Ledger:
         """A response was never answered."""
         self._doubt(node_id, type_url, versions, Entry("", Standing.SILENT, at))
 
-    def turned_back(self, refusal: Refusal) -> None:
+    def turned_back(self, refusal: Refusal, at: datetime) -> None:
         """A node is on its way back to its last acknowledged set."""
-        self.record(refusal.node_id).refusal = refusal
+        record = self.record(refusal.node_id)
+        record.refusal, record.refused = refusal, (refusal, at)
         self._tell(refusal)
 
     def converged(self, done: Converged, snapshot: NodeSnapshot) -> None:

@@ -17,6 +17,7 @@ from envoy.config.cluster.v3 import cluster_pb2
 from envoy.config.endpoint.v3 import endpoint_pb2
 from envoy.config.listener.v3 import listener_pb2
 from envoy.config.route.v3 import route_pb2
+from envoy.config.trace.v3 import opentelemetry_pb2
 from envoy.extensions.clusters.aggregate.v3 import cluster_pb2 as aggregate_pb2
 from envoy.extensions.filters.http.rbac.v3 import rbac_pb2
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2
@@ -40,6 +41,7 @@ _OPENED: dict[str, type[Any]] = {
     for message in (
         aggregate_pb2.ClusterConfig,
         http_connection_manager_pb2.HttpConnectionManager,
+        opentelemetry_pb2.OpenTelemetryConfig,
         rbac_pb2.RBAC,
         rbac_pb2.RBACPerRoute,
         tcp_proxy_pb2.TcpProxy,
@@ -199,6 +201,10 @@ def _tcp_proxy(message: Any, found: _Found) -> None:
     found.clusters.update(weighted.name for weighted in message.weighted_clusters.clusters)
 
 
+def _grpc(message: Any, found: _Found) -> None:
+    found.clusters.add(message.cluster_name)
+
+
 def _sds_secret(message: Any, found: _Found) -> None:
     if message.HasField("sds_config"):
         found.secrets.add(message.name)
@@ -211,6 +217,7 @@ def _rbac_per_route(message: Any, found: _Found) -> None:
 
 _VISITORS: dict[str, Callable[[Any, _Found], None]] = {
     "envoy.config.cluster.v3.Cluster": _cluster,
+    "envoy.config.core.v3.GrpcService.EnvoyGrpc": _grpc,
     "envoy.config.listener.v3.Listener": _listener,
     "envoy.config.route.v3.RouteAction": _route_action,
     "envoy.config.route.v3.RouteConfiguration": _route_configuration,

@@ -277,6 +277,8 @@ ACTS: tuple[Act, ...] = (
 def taken(address: str, port: int) -> Iterator[None]:
     """While this lasts, another program listens there."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
+        # Connections of the one that listened here before may still be closing.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((address, port))
         listener.listen(1)
         yield

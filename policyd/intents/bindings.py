@@ -1,7 +1,8 @@
 """Which folders may speak for a namespace: nobody opens another team's service by writing down that team's name.
 
 The daemon's settings bind namespaces to folders; who may write to a folder, the repository's host knows (code
-owners). Nothing that Git says can change a binding.
+owners). Nothing that Git says can change a binding. Beside them stand the names that the settings give to what only
+they say how to reach.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pydantic import PlainValidator
 from policyd.base.diagnostics import Finding
 from policyd.intents.document import Document
 from policyd.intents.kind import OneOrMany
+from policyd.intents.mesh import Mesh
 from policyd.intents.openslo import NAMESPACE, OpensloIntent
 from policyd.intents.place import Step
 from policyd.intents.translate import nearest
@@ -66,15 +68,28 @@ class Bindings:
     """
 
     folders: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    collectors: frozenset[str] | None = None
+    """The collectors of spans that the settings say how to reach; `None` where no settings are known."""
 
     def findings(self, documents: Iterable[Document]) -> Iterator[Finding]:
-        """An error for each document that lies outside of its namespace's folders, at the namespace."""
-        if not self.folders:
-            return
+        """An error for each document outside of its namespace's folders, and for a collector that is not known."""
         for document in documents:
-            allowed = self._of(document.name.namespace)
+            if self.collectors is not None and isinstance(document.intent, Mesh):
+                yield from self._unknown_collector(document, document.intent, self.collectors)
+            allowed = self._of(document.name.namespace) if self.folders else ("",)
             if not document.path.startswith(allowed):
                 yield self._refusal(document, allowed)
+
+    def _unknown_collector(self, document: Document, mesh: Mesh, known: frozenset[str]) -> Iterator[Finding]:
+        tracing = mesh.spec.observability.tracing
+        if tracing is not None and tracing.otlp not in known:
+            names = ", ".join(f"`{name}`" for name in sorted(known)) or "none"
+            yield document.finding(
+                "PD1270",
+                f"the controller's settings know no collector `{tracing.otlp}`",
+                *("spec", "observability", "tracing", "otlp"),
+                hint=nearest(tracing.otlp, sorted(known)) or f"`collectors` in the settings has {names}",
+            )
 
     def _of(self, namespace: str) -> tuple[str, ...]:
         folders = self.folders.get(namespace, self.folders.get(OTHERS, ()))

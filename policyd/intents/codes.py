@@ -182,4 +182,10 @@ CODES = table(
         "As soon as the controller's settings bind one namespace, all others have to be bound as well: one by one, "
         'or together as `"*"`. Else a slip in a name would make a namespace that nobody answers for.',
     ),
+    Explanation(
+        "PD1270",
+        "no such collector",
+        "The mesh names the collector of its spans, and the controller's settings (`collectors`) say where each one "
+        "is: Git never says how something is reached. Name one that is there, or add it to the settings.",
+    ),
 )

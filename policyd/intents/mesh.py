@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, PlainValidator, WithJsonSchema, model_validator
 
 from policyd.intents.kind import Intent, Many, Part
+from policyd.intents.observability import Observability
 from policyd.intents.units import HttpsUrl, Label, Port, Reference, Time, TrustDomain, unreadable
 from policyd.model.tokens import KeySetError, key_set
 
@@ -90,6 +91,8 @@ class MeshSpec(Part):
     """Where each sidecar listens."""
     issuers: Mapping[Label, Issuer] = Field(default_factory=dict)
     """Whose tokens access rules may ask for, by the name that rules use."""
+    observability: Observability = Observability()
+    """What sidecars tell besides their access logs and counters."""
 
 
 class Mesh(Intent):

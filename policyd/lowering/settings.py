@@ -13,6 +13,7 @@ from policyd.lowering.memo import LoweringMemo, Piece
 from policyd.lowering.work import Work, said_by
 from policyd.model.mesh import DataPlane, Settings
 from policyd.model.tokens import Issuer
+from policyd.model.tracing import Tracing
 
 WHOLE_TREE = Location(".")
 
@@ -61,6 +62,7 @@ def _settings(document: Document) -> Piece[Settings]:
             Issuer(name, said.issuer, tuple(sorted(set(said.audiences))), said.jwks or "", said.jwks_uri or "")
             for name, said in sorted(spec.issuers.items())
         ),
+        tracing=Tracing(asked.otlp, asked.sampling) if (asked := spec.observability.tracing) is not None else None,
     )
     findings = []
     if spec.ports.inbound == spec.ports.outbound:

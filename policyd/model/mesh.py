@@ -13,6 +13,7 @@ from policyd.model.revocation import Revocation
 from policyd.model.service import Service
 from policyd.model.slo import Slo
 from policyd.model.tokens import Issuer
+from policyd.model.tracing import Tracing
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,8 @@ class Settings:
     distrusted: tuple[str, ...] = later(())
     """Roots (SHA-256 of each, sorted) that proxies were given before and trust no more: connections that began under
     them are ended. A fact that the floor fills in; Git never says it here."""
+    tracing: Tracing | None = later(None)
+    """Whether sidecars make spans, and for whom."""
     digest: str = field(init=False, compare=False, repr=False, default="")
 
     def __post_init__(self) -> None:
@@ -69,5 +72,5 @@ class Mesh:
     """What Git cuts off, by name. No release: it goes to the floor, which holds for every node at once."""
     also_inbound: tuple[int, ...] = ()
     """Ports besides `inbound_port` where sidecars can be reached, while a change of it is on its way."""
-    derived: dict[type, object] = field(init=False, compare=False, repr=False, default_factory=dict)
-    """Indexes that were computed from this very mesh, by their type (`Scope.of`); no part of its content."""
+    derived: dict[object, object] = field(init=False, compare=False, repr=False, default_factory=dict)
+    """Indexes that were computed from this very mesh, by what computed them (`Scope.of`); no part of its content."""

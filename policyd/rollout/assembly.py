@@ -16,6 +16,7 @@ from policyd.delivery.snapshot import NodeSnapshot, consistent, reference_reader
 from policyd.model.mesh import Mesh
 from policyd.model.names import Name
 from policyd.model.node import Node, service_of
+from policyd.plan.collectors import reaching
 
 Secrets = Callable[[Name], tuple[Artifact, ...]]
 """The secrets of a service's nodes; the same tuple for as long as they are the same."""
@@ -28,7 +29,11 @@ REFERENCES = 20_000
 class Assembly:
     """Turns a mesh per node into a snapshot per node. Not for two threads at a time."""
 
-    def __init__(self, compiler_of: CompilerOf, secrets: Secrets) -> None:
+    def __init__(
+        self, compiler_of: CompilerOf, secrets: Secrets, collectors: Mapping[str, str] | None = None
+    ) -> None:
+        """`collectors`: where spans go, `host:port` by the name that a mesh has for it."""
+        self._collectors = collectors or {}
         self._compiler_of = compiler_of
         self._secrets = secrets
         self._compilers: dict[str, Compiler] = {}
@@ -50,7 +55,7 @@ class Assembly:
 
     def anew(self, secrets: Secrets) -> Assembly:
         """One that remembers nothing, with the same compilers: for the self-check, in a thread of its own."""
-        return Assembly(self._compiler_of, secrets)
+        return Assembly(self._compiler_of, secrets, self._collectors)
 
     def secrets_of(self, nodes: Iterable[Node]) -> Mapping[Name, tuple[Artifact, ...]]:
         """The secrets that these nodes are given now, by service."""
@@ -89,6 +94,7 @@ class Assembly:
         return consistent(snapshot, self._read)
 
     def _snapshot(self, mesh: Mesh, node: Node, secrets: tuple[Artifact, ...]) -> NodeSnapshot:
+        mesh = reaching(mesh, self._collectors)
         # A mesh has one kind of sidecar until nodes can be selected for several.
         artifacts = self._compiler(mesh.settings.data_planes[0].compiler).compile(mesh, node, self._memo).artifacts
         # The same artefacts (by identity, which the compiler's memo keeps) and secrets make the same snapshot.

@@ -74,6 +74,7 @@ class Driver:
         self._readings = Readings(metrics, clock, tick_s)
         self.observed = self._readings.observed
         self.edges = self._readings.edges
+        self.edge_totals = self._readings.totals
         fresh = self._book.promoted is None and not self._doubt.lost
         self._attendance = Attendance(delivery, clock, self._serving.nodes, fresh=fresh)
         self._stalled = ""

@@ -13,6 +13,7 @@ from policyd.telemetry.edges import Edges
 from policyd.telemetry.observed import Observed
 from policyd.telemetry.rates import Rates
 from policyd.telemetry.source import MetricSource, NodeCounters, Reading
+from policyd.telemetry.totals import EdgeTotals
 
 RATES_NODES = 100
 """Nodes that are read in one tick for the rates that people see; a larger mesh is read over several."""
@@ -30,6 +31,7 @@ class Readings:
         self.rates = Rates()
         self.observed = Observed()
         self.edges = Edges()
+        self.totals = EdgeTotals()
 
     async def tick(self, watched: tuple[str, ...]) -> Tick | None:
         """What happened at these nodes since the tick before; `None` where nobody is watched."""
@@ -60,4 +62,5 @@ class Readings:
             if before is not None:
                 self.rates.add(tick)
                 self.observed.add(tick)
+                self.totals.add(tick)
             before = reading

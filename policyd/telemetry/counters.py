@@ -22,6 +22,7 @@ class Outcomes:
     errors: int = 0
     latency: Buckets | None = None
     refused: int = 0
+    retries: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,8 @@ class NodeTick:
     would: Mapping[str, int] = field(default_factory=dict)
     """As in `NodeCounters`, without what did not move."""
     denied: Mapping[str, int] = field(default_factory=dict)
+    """The same."""
+    allowed: Mapping[str, int] = field(default_factory=dict)
     """The same."""
     not_in_scope: int = 0
 
@@ -69,6 +72,7 @@ def _node_difference(before: NodeCounters, after: NodeCounters) -> NodeTick:
         _inbound(before, after),
         _moved(before.would, after.would),
         _moved(before.denied, after.denied),
+        _moved(before.allowed, after.allowed),
         max(0, after.not_in_scope - before.not_in_scope),
     )
 
@@ -83,10 +87,12 @@ def _outcomes(before: ClusterCounters, after: ClusterCounters) -> Outcomes | Non
     refused = after.refused - before.refused
     if errors < 0 or refused < 0 or errors + refused > requests:
         return None
+    # Nothing is decided by retries: where they were reset, none are known of this tick.
+    retries = max(0, after.retries - before.retries)
     if before.latency is None:
-        return Outcomes(requests, errors, after.latency, refused)
+        return Outcomes(requests, errors, after.latency, refused, retries)
     latency = subtract(after.latency, before.latency) if after.latency is not None else None
-    return None if latency is None else Outcomes(requests, errors, latency, refused)
+    return None if latency is None else Outcomes(requests, errors, latency, refused, retries)
 
 
 def _inbound(before: NodeCounters, after: NodeCounters) -> Outcomes | None:

@@ -25,6 +25,18 @@ Pair = tuple[Name, Name]
 """Caller and callee."""
 Way = tuple[Name, Name, str]
 """Caller, callee and the callee's version."""
+RuleAt = tuple[Name, str]
+"""A callee, and a rule of it, `namespace/name`, whatever its wording."""
+
+
+@dataclass(frozen=True, slots=True)
+class Now:
+    """What stands between a caller and a version at this moment, over all sidecars that were read last."""
+
+    open_circuits: int = 0
+    """Sidecars of the caller of which some bound of the circuit breaker is reached."""
+    left_out: int = 0
+    """Instances that outlier detection leaves out, counted once for each of the caller's sidecars."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,18 +51,27 @@ class Seen:
     """Within the window."""
     last_used: Mapping[Pair, datetime] = field(default_factory=dict)
     """The instant after which an edge carried nothing; edges that never did are absent."""
+    now: Mapping[Way, Now] = field(default_factory=dict)
+    """Where anything is open or left out now; other ways are absent."""
+    matched: Mapping[RuleAt, int] = field(default_factory=dict)
+    """Requests that a rule let in within the window. Whose they were is not counted."""
+    rule_last_used: Mapping[RuleAt, datetime] = field(default_factory=dict)
+    """The instant after which a rule let nothing in; rules that never did are absent."""
     denied: Mapping[tuple[Name, str], int] = field(default_factory=dict)
     """Denials at a callee's sidecars within the window, by the reason. Who was denied is not counted."""
     not_in_scope: Mapping[Name, int] = field(default_factory=dict)
     """Requests for hosts out of scope within the window, by caller. Which hosts is not counted."""
     not_read: frozenset[str] = frozenset()
     """Nodes that were asked last and did not answer."""
+    last_read: Mapping[str, datetime] = field(default_factory=dict)
+    """When each node that was asked last answered last; those that never did are absent."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Moment:
     seconds: float
     ways: Mapping[Way, Outcomes]
+    matched: Mapping[RuleAt, int]
     denied: Mapping[tuple[Name, str], int]
     not_in_scope: Mapping[Name, int]
 
@@ -63,17 +84,25 @@ class Edges:
         self._moments: deque[_Moment] = deque()
         self._since: datetime | None = None
         self._last_used: dict[Pair, datetime] = {}
+        self._rule_last_used: dict[RuleAt, datetime] = {}
+        self._now: Mapping[Way, Now] = {}
         self._not_read: frozenset[str] = frozenset()
+        self._last_read: dict[str, datetime] = {}
 
     def add(self, tick: Tick, reading: Reading, *, asked: Collection[str], at: datetime) -> None:
         """Take one more reading, made at `at` of the nodes `asked`, and the tick that it ended."""
         self._since = self._since or at
         self._not_read = frozenset(asked) - reading.nodes.keys()
+        self._last_read |= dict.fromkeys(reading.nodes, at)
+        self._last_read = {node: self._last_read[node] for node in asked if node in self._last_read}
         for node, counters in reading.nodes.items():
             told = tick.nodes[node].clusters if node in tick.nodes else {}
             # Read for the first time, or reset, it may be of long ago: nothing came after now, that much is sure.
             used = [name for name, found in counters.clusters.items() if name not in told and found.completed]
             self._use(_ways(node, used), at)
+            counted = tick.nodes[node].allowed if node in tick.nodes else counters.allowed
+            self._rule_last_used |= dict.fromkeys((rule for rule, count in _rules(node, counted) if count), at)
+        self._now = _now(reading)
         moment = _moment(tick)
         self._use((way for way, outcomes in moment.ways.items() if outcomes.requests), at)
         if tick.seconds > 0:
@@ -81,17 +110,22 @@ class Edges:
         while len(self._moments) > 1 and sum(each.seconds for each in self._moments) > self._window_s:
             self._moments.popleft()
 
-    def recall(self, since: datetime, last_used: Mapping[Pair, datetime]) -> None:
+    def recall(
+        self, since: datetime, last_used: Mapping[Pair, datetime], rules: Mapping[RuleAt, datetime] | None = None
+    ) -> None:
         """Go on from what was known at the end of an earlier life: what was seen since then is kept."""
         self._since = min(since, self._since or since)
         for pair, at in last_used.items():
             self._last_used[pair] = max(at, self._last_used.get(pair, at))
+        for rule, at in (rules or {}).items():
+            self._rule_last_used[rule] = max(at, self._rule_last_used.get(rule, at))
 
     def seen(self) -> Seen:
         """All of it, as it is now."""
-        denied, not_in_scope = Counter[tuple[Name, str]](), Counter[Name]()
+        denied, not_in_scope, matched = Counter[tuple[Name, str]](), Counter[Name](), Counter[RuleAt]()
         for each in self._moments:
             denied.update(each.denied)
+            matched.update(each.matched)
             not_in_scope.update(each.not_in_scope)
         ways = sorted({way for each in self._moments for way in each.ways})
         return Seen(
@@ -99,9 +133,13 @@ class Edges:
             since=self._since,
             ways={way: together(each.ways[way] for each in self._moments if way in each.ways) for way in ways},
             last_used=dict(self._last_used),
+            now=self._now,
+            matched=matched,
+            rule_last_used=dict(self._rule_last_used),
             denied=denied,
             not_in_scope=not_in_scope,
             not_read=self._not_read,
+            last_read=self._last_read,
         )
 
     def _use(self, ways: Iterable[Way], at: datetime) -> None:
@@ -117,19 +155,44 @@ def _ways(node: str, clusters: Iterable[str]) -> Iterable[Way]:
             yield caller, *called
 
 
+def _rules(node: str, allowed: Mapping[str, int]) -> Iterable[tuple[RuleAt, int]]:
+    callee = service_of(node)
+    if callee is not None:
+        for logged, count in allowed.items():
+            yield (callee, logged.partition("#")[0]), count
+
+
+def _now(reading: Reading) -> Mapping[Way, Now]:
+    found: dict[Way, Now] = {}
+    for node, counters in reading.nodes.items():
+        for cluster, seen in counters.clusters.items():
+            if seen.open_circuits or seen.left_out:
+                for way in _ways(node, (cluster,)):
+                    known = found.get(way, Now())
+                    found[way] = Now(known.open_circuits + bool(seen.open_circuits), known.left_out + seen.left_out)
+    return found
+
+
+def ways_of(tick: Tick) -> dict[Way, Outcomes]:
+    """What happened on each way in a tick, over all sidecars of the caller; ways without anything are absent."""
+    found: dict[Way, Outcomes] = {}
+    for node, counted in tick.nodes.items():
+        for cluster, outcomes in counted.clusters.items():
+            for way in _ways(node, (cluster,)) if outcomes != Outcomes() else ():
+                found[way] = together((found.get(way, Outcomes()), outcomes))
+    return found
+
+
 def _moment(tick: Tick) -> _Moment:
-    ways: dict[Way, Outcomes] = {}
-    denied, not_in_scope = Counter[tuple[Name, str]](), Counter[Name]()
+    denied, not_in_scope, matched = Counter[tuple[Name, str]](), Counter[Name](), Counter[RuleAt]()
     for node, counted in tick.nodes.items():
         service = service_of(node)
         if service is None:
             continue
-        for cluster, outcomes in counted.clusters.items():
-            for way in _ways(node, (cluster,)):
-                if outcomes != Outcomes():
-                    ways[way] = together((ways.get(way, Outcomes()), outcomes))
+        for rule, count in _rules(node, counted.allowed):
+            matched[rule] += count
         for reason, count in counted.denied.items():
             denied[service, reason] += count
         if counted.not_in_scope:
             not_in_scope[service] += counted.not_in_scope
-    return _Moment(tick.seconds, ways, denied, not_in_scope)
+    return _Moment(tick.seconds, ways_of(tick), matched, denied, not_in_scope)

@@ -8,6 +8,10 @@ Which counters say what, as seen on Envoy 1.40 (`tests/telemetry/test_envoy.py` 
   not being canonical are counted under a prefix of their own.
 - `cluster.<name>.upstream_rq_401` and `..._403` count final answers too: the callee's sidecar denied, or its
   application did; the two look alike from here.
+- `cluster.<name>.upstream_rq_retry` counts further attempts; `cluster.<name>.circuit_breakers.default.rq*_open` and
+  `...outlier_detection.ejections_active` are states of this moment. `cx_open` is none of them: one connection carries
+  all, so a bound of one is always reached.
+- `http.inbound.rbac.policy.RULE.allowed` counts requests that a rule let in, by its name in logs, without callers.
 - `http.inbound.rbac.policy.REASON.denied` counts those denials by the reason, without callers.
 - `http.outbound.rq_direct_response` counts requests for hosts out of scope, which nothing else answers there; by host
   there are only log lines.
@@ -23,6 +27,7 @@ from __future__ import annotations
 import asyncio
 import math
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -51,12 +56,15 @@ AT_ONCE = 64
 _REASONS = "|".join((NO_RULE_FOR_CALLER, NO_RULE_FOR_REQUEST, NO_VALID_TOKEN, REVOKED))
 _DIRECT = f"http.{OUTBOUND}.rq_direct_response"
 _FILTER = (
-    r"^(cluster\.[^.]+\.upstream_rq_(completed|401|403|5xx|time)"
+    r"^(cluster\.[^.]+\.(upstream_rq_(completed|401|403|5xx|time|retry)"
+    r"|circuit_breakers\.default\.rq[a-z_]*_open|outlier_detection\.ejections_active)"
     rf"|http\.{OUTBOUND}\.rq_direct_response"
     rf"|http\.{INBOUND}\.(downstream_rq_completed|rbac\.(denied|policy\.(({_REASONS})\.denied"
-    r"|would-[^.]+\.shadow_(allowed|denied)))))$"
+    r"|[^.#]+#[0-9a-f]+\.allowed|would-[^.]+\.shadow_(allowed|denied)))))$"
 )
-_STAT = re.compile(r"cluster\.(?P<cluster>[^.]+)\.upstream_rq_(?P<what>completed|401|403|5xx|time)")
+_STAT = re.compile(r"cluster\.(?P<cluster>[^.]+)\.(?P<what>upstream_rq_(completed|401|403|5xx|time|retry))")
+_OPEN = re.compile(r"cluster\.(?P<cluster>[^.]+)\.circuit_breakers\.default\.rq[a-z_]*_open")
+_ALLOWED = re.compile(rf"http\.{INBOUND}\.rbac\.policy\.(?P<rule>[^.#]+#[0-9a-f]+)\.allowed")
 _DENIED = re.compile(rf"http\.{INBOUND}\.rbac\.policy\.(?P<reason>{_REASONS})\.denied")
 _WOULD = re.compile(
     rf"http\.{INBOUND}\.rbac\.policy\.(?P<would>({WOULD_ALLOW}|{WOULD_DENY}) [^.]+)\.shadow_(allowed|denied)"
@@ -109,14 +117,21 @@ def parse_stats(body: bytes) -> NodeCounters:
         values, histograms = _flatten(document["stats"])
     except (KeyError, TypeError) as error:
         raise ValueError(f"not the statistics of an Envoy: {error!r}") from error
+    opened = Counter[str]()
+    for match in filter(None, map(_OPEN.fullmatch, values)):
+        opened[match["cluster"]] += values[match.string]
+    named = {match["cluster"] for match in map(_STAT.fullmatch, [*values, *histograms]) if match}
     clusters = {
         cluster: ClusterCounters(
             completed=values.get(f"cluster.{cluster}.upstream_rq_completed", 0),
             errors=values.get(f"cluster.{cluster}.upstream_rq_5xx", 0),
             latency=histograms.get(f"cluster.{cluster}.upstream_rq_time"),
             refused=sum(values.get(f"cluster.{cluster}.upstream_rq_{code}", 0) for code in (401, 403)),
+            retries=values.get(f"cluster.{cluster}.upstream_rq_retry", 0),
+            open_circuits=opened[cluster],
+            left_out=values.get(f"cluster.{cluster}.outlier_detection.ejections_active", 0),
         )
-        for cluster in sorted({match["cluster"] for match in map(_STAT.fullmatch, [*values, *histograms]) if match})
+        for cluster in sorted(named | opened.keys())
     }
     return NodeCounters(
         clusters=clusters,
@@ -124,6 +139,7 @@ def parse_stats(body: bytes) -> NodeCounters:
         inbound_denied=values.get(f"http.{INBOUND}.rbac.denied", 0),
         would={match["would"]: values[match.string] for match in map(_WOULD.fullmatch, values) if match},
         denied={match["reason"]: values[match.string] for match in map(_DENIED.fullmatch, values) if match},
+        allowed={match["rule"]: values[match.string] for match in map(_ALLOWED.fullmatch, values) if match},
         not_in_scope=values.get(_DIRECT, 0),
     )
 

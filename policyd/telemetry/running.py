@@ -33,8 +33,12 @@ _OPAQUE = frozenset({"typed_config", "typed_per_filter_config", "@type"})
 
 @dataclass(frozen=True, slots=True)
 class Certificates:
-    """What one sidecar shows and trusts: when its leaf ends, and the serial numbers of its roots (lower-case hex)."""
+    """What one sidecar shows and trusts: its leaf's life, and the serial numbers of its roots (lower-case hex).
 
+    Of several leaves it is the one that ends first.
+    """
+
+    leaf_begins: datetime
     leaf_ends: datetime
     roots: frozenset[str]
 
@@ -106,9 +110,13 @@ def _known(value: Any) -> Any:
 def read_certificates(answer: Mapping[str, Any]) -> Certificates | None:
     """What `/certs` says; `None` where it shows no leaf."""
     pairs = answer.get("certificates", ())
-    ends = [datetime.fromisoformat(leaf["expiration_time"]) for pair in pairs for leaf in pair.get("cert_chain", ())]
+    leaves = sorted(
+        (datetime.fromisoformat(leaf["expiration_time"]), datetime.fromisoformat(leaf["valid_from"]))
+        for pair in pairs
+        for leaf in pair.get("cert_chain", ())
+    )
     roots = {str(root["serial_number"]).lower() for pair in pairs for root in pair.get("ca_cert", ())}
-    return Certificates(min(ends), frozenset(roots)) if ends else None
+    return Certificates(leaves[0][1], leaves[0][0], frozenset(roots)) if leaves else None
 
 
 def read_draining(answer: Mapping[str, Any]) -> int:

@@ -39,6 +39,12 @@ class ClusterCounters:
     latency: Buckets | None = None
     refused: int = 0
     """Answers of 401 and 403, whether the callee's sidecar or its application gave them."""
+    retries: int = 0
+    """Further attempts that were made."""
+    open_circuits: int = 0
+    """How many bounds of the circuit breaker are reached now; a state, not a sum."""
+    left_out: int = 0
+    """How many instances are left out by outlier detection now; a state, not a sum."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +59,8 @@ class NodeCounters:
     """Requests of which observed rules would have decided otherwise: by `would-allow RULE` and `would-deny RULE`."""
     denied: Mapping[str, int] = field(default_factory=dict)
     """Requests that the access rules refused, by the reason that the caller was told."""
+    allowed: Mapping[str, int] = field(default_factory=dict)
+    """Requests that the access rules let in, by the rule's name in logs (`namespace/rule#hash`)."""
     not_in_scope: int = 0
     """Requests of the node's own application for hosts that no rule lets it call; which hosts is only logged."""
 

@@ -90,11 +90,11 @@ def everything(of: Name, seen: NodeTick) -> Outcomes:
 
 def together(parts: Iterable[Outcomes]) -> Outcomes:
     """The sum of several outcomes."""
-    requests, errors, latency, refused = 0, 0, None, 0
+    requests, errors, latency, refused, retries = 0, 0, None, 0, 0
     for part in parts:
         requests, errors, latency = requests + part.requests, errors + part.errors, add(latency, part.latency)
-        refused += part.refused
-    return Outcomes(requests, errors, latency, refused)
+        refused, retries = refused + part.refused, retries + part.retries
+    return Outcomes(requests, errors, latency, refused, retries)
 
 
 def _names(parsed: tuple[Name, str] | None, service: Name) -> bool:

@@ -13,8 +13,9 @@ from starlette.applications import Starlette
 from policyd.api.app import application
 from policyd.api.control import Differing, NodeStatus, Recovered, SelfCheck, Status
 from policyd.api.metrics import ControllerMetrics
+from policyd.api.proxies import Certificate, LastRefusal, MeshHealth, ProxyHealth
 from policyd.api.revocations import Order, RevocationStatus
-from policyd.api.service_map import Edge, ServiceMap, Traffic, Tried
+from policyd.api.service_map import Edge, RuleUse, ServiceMap, Traffic, Tried
 from policyd.base.errors import Retry, UsageError
 from policyd.decisions import Answer, Live, Request, TokenState
 from policyd.rollout.event import Event, Kind
@@ -122,14 +123,20 @@ class OneMap:
     """`web` calls `checkout`, nobody calls `search`; the sibling of the daemon's `MeshMapping`."""
 
     def service_map(self) -> ServiceMap:
-        busy = Traffic(600, 10.0, 0.005, 2.25, 4.5, 9.0, 3)
+        busy = Traffic(600, 10.0, 0.005, 2.25, 4.5, 9.0, 3, retries=12, open_circuits=1, left_out=2)
         rules, since = ("default/web-reads",), "2027-01-01T00:00:00+00:00"
         return ServiceMap(
             at="2027-01-02T00:00:00+00:00", window_s=60.0, watched_since=since,
             services=("default/checkout", "default/search", "default/web"),
             edges=(
-                Edge("default/web", "default/checkout", rules, busy, {"v1": busy}, ever_used=True),
+                Edge("default/web", "default/checkout", rules, {rules[0]: 600}, busy, {"v1": busy}, ever_used=True),
                 Edge("default/web", "default/search", ("default/web-searches",), unused=True, unused_since=since),
+            ),
+            rules=(
+                RuleUse("default/web-reads", "default/checkout", ("default/web",), 600, ever_used=True),
+                RuleUse(
+                    "default/web-searches", "default/search", ("default/web",), unused=True, unused_since=since
+                ),
             ),
             denied=(
                 Tried("default/web", "", "caller", {"denied-not-in-scope": 4}, 4),
@@ -137,6 +144,27 @@ class OneMap:
             ),
             not_read=("default/search/v1/127.0.0.9",), notes=("what is not known",),
         )  # fmt: skip
+
+
+class OnePatient:
+    """Two proxies, one of which refused something; the sibling of the daemon's `MeshExamining`."""
+
+    def __init__(self) -> None:
+        self.well = False
+
+    async def examine(self) -> MeshHealth:
+        since, until = "2027-01-01T00:00:00+00:00", "2027-01-02T00:00:00+00:00"
+        digest, leaf = "d" * 16, Certificate(since, until, 84_000.0)
+        before = LastRefusal(since, "Cluster", ("a",), "no such thing", stands=False)
+        well = ProxyHealth(
+            "default/web/v1/127.0.0.1", "envoy 1.40.0", True, since, True, digest, digest, (), before, leaf, 0.4, ()
+        )
+        said = LastRefusal(since, "Listener", ("inbound",), "Address already in use\x1b[2J", stands=True)
+        ill = ProxyHealth(
+            "default/pay/v1/127.0.0.2", "", False, since, False, digest, "", ("Listener inbound",), said, None, None,
+            ("refused Listener `inbound`: Address already in use\x1b[2J",),
+        )  # fmt: skip
+        return MeshHealth(since, True, (well,)) if self.well else MeshHealth(since, False, (ill, well))
 
 
 class OneRule:
@@ -209,4 +237,4 @@ class Api:
 
 @pytest.fixture
 def client(controller: OneController, decisions: OneRule, metrics: ControllerMetrics) -> Api:
-    return Api(application(controller, decisions, OneFloor(), metrics, mapping=OneMap()))
+    return Api(application(controller, decisions, OneFloor(), metrics, mapping=OneMap(), examining=OnePatient()))

@@ -16,7 +16,7 @@ from policyd.api.metrics import ControllerMetrics
 from policyd.cli.main import build
 from policyd.guardrails.team import team_rules
 from policyd.source import DirectoryTree
-from tests.api.conftest import OneController, OneFloor, OneMap, OneRule
+from tests.api.conftest import OneController, OneFloor, OneMap, OnePatient, OneRule
 from tests.source.conftest import Author
 
 Policyd = Callable[..., Result]
@@ -59,9 +59,15 @@ def floor() -> OneFloor:
 
 
 @pytest.fixture
-def address(controller: OneController, floor: OneFloor) -> Iterator[str]:
+def patient() -> OnePatient:
+    return OnePatient()
+
+
+@pytest.fixture
+def address(controller: OneController, floor: OneFloor, patient: OnePatient) -> Iterator[str]:
     """A real HTTP server with one release in flight."""
-    web = server(application(controller, OneRule(), floor, ControllerMetrics(), mapping=OneMap()), "127.0.0.1:0")
+    app = application(controller, OneRule(), floor, ControllerMetrics(), mapping=OneMap(), examining=patient)
+    web = server(app, "127.0.0.1:0")
     listening = socket.create_server(("127.0.0.1", 0))
     thread = threading.Thread(target=_serve, args=(web, listening))
     thread.start()

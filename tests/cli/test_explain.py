@@ -140,3 +140,14 @@ def test_explain_asks_a_controller_about_other_rules(
     lost = policyd(*asked, "--at", "node:x")
     assert (lost.exit_code, "there is no node" in lost.stderr) == (2, True)
     assert "hint: did you mean another?" in lost.stderr
+
+
+def test_explain_says_where_an_allowed_request_goes(policyd: Policyd, shop: Path) -> None:
+    asked = ("explain", "--from", "web", "--to", "checkout", "POST /v1/orders", shop)
+    done = policyd(*asked)
+    lines = [each.strip() for each in done.stdout.splitlines()]
+    assert "→ it goes to `v1`" in lines
+    assert any(each.startswith("→ answered within ") for each in lines)
+    assert json.loads(policyd(*asked, "-o", "json").stdout)["routing"][0] == "it goes to `v1`"
+    denied = json.loads(policyd("explain", "--from", "web", "--to", "payments", "GET /", shop, "-o", "json").stdout)
+    assert denied["routing"] == []

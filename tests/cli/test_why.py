@@ -167,3 +167,42 @@ def test_what_the_proxies_write_is_read() -> None:
         None, Outcome.REJECT, Outcome.DENY, Outcome.DENY,
     ]  # fmt: skip
     assert read_line(line(status=403, rule="default/r#1")).outcome is Outcome.ALLOW
+
+
+def outbound(**said: Any) -> str:
+    """A line of an Envoy's outbound log."""
+    own = {"listener": "outbound", "caller": None, "route": "split", "upstream": "default/checkout/v2",
+           "upstream_host": "127.0.3.22:15006", "upstream_failure": None, "attempts": 1}  # fmt: skip
+    return line(**{**own, **said})
+
+
+def test_a_failed_call_is_explained_by_its_flags_tries_and_version(policyd: Policyd, shop: Path) -> None:
+    said = outbound(
+        status=503, flags="UF,URX", attempts=3, upstream_failure="delayed connect error: 111", trace_id="4bf9"
+    )
+    done = policyd("why", said, "--path", shop, "--from", "web")
+    assert done.exit_code == 0
+    lines = [each.strip() for each in done.stdout.splitlines()]
+    assert "· went to version `v2` of `checkout` at 127.0.3.22:15006, by its weight, in 3 tries" in lines
+    assert any(each.startswith("· `UF`: no connection to the upstream came about") for each in lines)
+    assert "· `URX`: every try has failed, and there is none left: see `retries`" in lines
+    assert "· in the proxy's own words: delayed connect error: 111" in lines
+    assert "· in trace `4bf9`" in lines
+    assert lines[-1].startswith("the caller's own sidecar knows no rules")
+    told = json.loads(policyd("why", said, "--path", shop, "--from", "web", "-o", "json").stdout)["way"]
+    assert (told["version"], told["attempts"], [each["flag"] for each in told["flags"]]) == ("v2", 3, ["UF", "URX"])
+
+
+def test_a_host_out_of_scope_was_refused_by_the_callers_own_sidecar(policyd: Policyd, shop: Path) -> None:
+    said = outbound(host="payments", status=403, route="denied-not-in-scope", upstream=None, path="/v1/charges")
+    done = policyd("why", said, "--path", shop, "--from", "web", "--to", "payments")
+    assert "no rule lets the caller call this host, so its own sidecar answered" in done.stdout
+
+
+def test_haproxys_flags_are_not_taken_for_envoys() -> None:
+    text = json.dumps({
+        "listener": "outbound", "method": "GET", "host": "pay", "path": "/", "status": 503, "flags": "SI",
+        "upstream": "default/pay/v1", "retries": 2, "route": "",
+    })  # fmt: skip
+    way = read_line(text).way
+    assert (way.flags, way.attempts) == ("", 3)

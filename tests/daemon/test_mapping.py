@@ -14,7 +14,7 @@ from policyd.model.mesh import Mesh
 from policyd.model.names import Name
 from policyd.plan.floor import NOTHING_ENDED, Floor, subtracted
 from policyd.telemetry.counters import Outcomes
-from policyd.telemetry.edges import Seen
+from policyd.telemetry.edges import Now, Seen
 from policyd.telemetry.source import Buckets
 
 AT = datetime(2027, 1, 2, tzinfo=UTC)
@@ -137,3 +137,30 @@ def test_a_part_of_the_map_is_about_a_service_or_a_word() -> None:
     assert (found.only(denied=True).edges, found.only(denied=True).denied) == ((), found.denied)
     assert found.only(service="default/jobs").edges == ()
     assert [each.caller for each in found.only(service="default/jobs").denied] == ["default/jobs"]
+
+
+def test_a_rule_that_let_nothing_in_is_unused_where_its_callee_was_read() -> None:
+    rules = rule("web-reads", "api", "web"), rule("all-read", "api", '"*"'), rule("jobs-push", "web", "jobs")
+    seen = replace(
+        SEEN,
+        matched={(API, "default/all-read"): 660},
+        rule_last_used={(API, "default/all-read"): AT, (API, "default/web-reads"): LATER},
+    )
+    found = {use.rule: use for use in joined(mesh(*rules), seen, AT).rules}
+    # Both let web in: only one of them did, so the other one is not needed.
+    assert (found["default/all-read"].matched, found["default/all-read"].unused) == (660, False)
+    reads, push = found["default/web-reads"], found["default/jobs-push"]
+    assert (reads.unused, reads.unused_since, reads.ever_used) == (True, LATER.isoformat(), True)
+    assert (push.unused, push.unused_since, push.callers) == (True, SINCE.isoformat(), ("default/jobs",))
+    assert edges(joined(mesh(*rules), seen, AT))["default/web", "default/api"].matched == {"default/all-read": 660}
+    blind = replace(seen, not_read=frozenset({"default/web/v1/10.0.0.1"}))
+    assert {use.rule: use.unused for use in joined(mesh(*rules), blind, AT).rules}["default/jobs-push"] is None
+    assert {use.unused for use in joined(mesh(*rules), Seen(), AT).rules} == {None}
+
+
+def test_what_is_held_back_now_stands_at_its_edge() -> None:
+    seen = replace(SEEN, now={(WEB, API, "v2"): Now(2, 1), (WEB, API, "v3"): Now(1)})
+    edge = edges(joined(mesh(rule("web-reads", "api", "web")), seen, AT))["default/web", "default/api"]
+    assert (edge.traffic.open_circuits, edge.traffic.left_out) == (3, 1)
+    held = {version: (found.open_circuits, found.left_out) for version, found in edge.versions.items()}
+    assert held == {"v1": (0, 0), "v2": (2, 1), "v3": (1, 0)}

@@ -89,6 +89,17 @@ def test_namespaces_are_bound_to_one_folder_or_several(tmp_path: Path) -> None:
     assert folders == {"pay": ("teams/pay/",), "web": ("web/", "edge/"), "*": ("teams/{namespace}/",)}
 
 
+def test_collectors_are_where_the_settings_say(tmp_path: Path) -> None:
+    first = "source: {repository: /x}\n"
+    good = 'collectors: {main: "127.0.0.1:4317", v6: "[::1]:4317", far: otel.internal:4317}\n'
+    settings = read_settings(written(tmp_path, first + good))
+    assert settings.collectors == {"main": "127.0.0.1:4317", "v6": "[::1]:4317", "far": "otel.internal:4317"}
+    assert settings.bindings.collectors == frozenset({"main", "v6", "far"})
+    for bad in ("main: 'http://127.0.0.1:4317'", "main: 127.0.0.1", "main: 'a:0'", "main: 4317", "'a b': 'a:1'"):
+        with pytest.raises(UsageError):
+            read_settings(written(tmp_path, f"{first}collectors: {{{bad}}}\n"))
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"gone\.yaml"):
         read_settings(tmp_path / "gone.yaml")

@@ -61,9 +61,10 @@ def test_observers_hear_every_word_in_order() -> None:
     events: list[Event] = [answer("a"), answer("b", error="no"), refusal, Converged("n", "d", NOW, 1.0)]
     ledger.acknowledged(answer("a"), [A1], [])
     ledger.refused(answer("b", error="no"), {"b": B1.version})
-    ledger.turned_back(refusal)
+    ledger.turned_back(refusal, NOW)
     ledger.converged(Converged("n", "d", NOW, 1.0), NodeSnapshot.of("n", [A1]))
     assert heard == events
+    assert ledger.record("n").refused == (refusal, NOW)
 
 
 def test_a_refusal_reads_as_a_sentence() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from policyd.base.clock import SystemClock
 from policyd.demo.world import World
@@ -60,6 +61,14 @@ async def test_the_map_shows_the_edges_that_traffic_made_and_no_others(
             ours, theirs = bisect_left(BOUNDS_MS, called["traffic"][name]), bisect_left(BOUNDS_MS, rank(ranked, q))
             assert ours <= theirs <= ours + 1, (name, called["traffic"][name], rank(ranked, q))
 
+        # The rule let in what was not denied; the other one nothing ever, so it is a candidate for removal.
+        rules = {rule["rule"]: rule for rule in found["rules"]}
+        assert rules.keys() == {"default/front-reads-back", "default/front-reads-spare"}
+        reads, idle = rules["default/front-reads-back"], rules["default/front-reads-spare"]
+        assert len(took_ms) <= reads["matched"] < len(took_ms) + 10
+        assert called["matched"] == {"default/front-reads-back": reads["matched"]}
+        assert (reads["unused"], idle["unused"], idle["matched"], idle["ever_used"]) == (False, True, 0, False)
+
         assert found["denied"] == [
             {"caller": "default/front", "callee": "", "refused_by": "caller",
              "reasons": {"denied-not-in-scope": 5}, "at_most": 5},
@@ -71,6 +80,8 @@ async def test_the_map_shows_the_edges_that_traffic_made_and_no_others(
         ]
         assert unused[0]["unused_since"] == found["watched_since"]
         assert found["not_read"] == []
+
+        await counted(world, called["traffic"]["requests"])
 
         # One that cannot be read is not called quiet, and neither are its edges.
         await world.sidecars.kill("default/front/v1/127.0.7.11")
@@ -101,6 +112,27 @@ async def load(world: World, seconds: float) -> list[float]:
         await clock.sleep(0.02)
     writer.close()
     return took
+
+
+async def counted(world: World, requests: int) -> None:
+    """Prometheus is told the same, by edge."""
+    async with httpx.AsyncClient(base_url=world.api, trust_env=False) as api:
+        text = (await api.get("/metrics")).raise_for_status().text
+    samples = {
+        (sample.name, sample.labels.get("le", "")): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if sample.labels.get("source") == "default/front" and sample.labels["version"] == "v1"
+        if sample.labels["destination"] == "default/back"
+    }
+    # What the sidecars had counted before the controller looked first is on the map neither.
+    assert samples["policyd_edge_requests_total", ""] == requests
+    assert samples["policyd_edge_refused_total", ""] == 7
+    assert (samples["policyd_edge_errors_total", ""], samples["policyd_edge_retries_total", ""]) == (0, 0)
+    assert samples["policyd_edge_open_circuits", ""] == 0
+    buckets = [samples["policyd_edge_latency_seconds_bucket", le] for le in ("0.02", "0.05", "0.5", "+Inf")]
+    assert buckets == sorted(buckets)
+    assert buckets[0] < 0.1 * requests < 0.9 * requests < buckets[3] <= requests
 
 
 def rank(ranked: list[float], q: float) -> float:

@@ -125,3 +125,30 @@ def test_what_is_no_folder_is_refused(text: object) -> None:
 def test_who_is_not_in_the_folder_is_never_let_through(parts: list[str]) -> None:
     path = "/".join(parts) + "/rule.yaml"
     assert (said(path, RULE) == []) == (parts[:2] == ["teams", "pay"])
+
+
+TRACED = MESH.replace("m.example", "m.example, observability: {tracing: {otlp: mian}}")
+
+
+def test_a_collector_is_one_that_the_settings_know() -> None:
+    assert said("mesh.yaml", TRACED, Bindings()) == [], "nobody knows the settings"
+    assert said("mesh.yaml", TRACED, Bindings(collectors=frozenset({"mian"}))) == []
+    assert said("mesh.yaml", TRACED, Bindings(collectors=frozenset({"main"}))) == [
+        (
+            "PD1270",
+            "mesh.yaml:4:64",
+            "the controller's settings know no collector `mian`",
+            "did you mean `main`?",
+        )
+    ]
+    ((_, _, _, hint),) = said("mesh.yaml", TRACED, Bindings(collectors=frozenset()))
+    assert hint == "`collectors` in the settings has none"
+
+
+def test_a_share_of_calls_is_sampled_and_may_be_none() -> None:
+    for text, points in (("0%", 0), ("0.5%", 50), ("100%", 10_000)):
+        traced = TRACED.replace("mian", f"main, sampling: {text}")
+        (document,) = load(MemoryTree({"mesh.yaml": traced})).documents
+        assert document.intent.spec.observability.tracing.sampling == points  # type: ignore[union-attr]
+    loaded = load(MemoryTree({"mesh.yaml": TRACED.replace("mian", "main, sampling: 101%")}))
+    assert [finding.code for finding in loaded.findings] == ["PD1109"]

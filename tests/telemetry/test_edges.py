@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from policyd.model.names import Name
 from policyd.telemetry.counters import Tick, difference
-from policyd.telemetry.edges import Edges
+from policyd.telemetry.edges import Edges, Now
 from policyd.telemetry.source import ClusterCounters, NodeCounters, Reading
 
 WEB, CHECKOUT = Name("default", "web"), Name("default", "checkout")
@@ -93,3 +93,22 @@ def test_what_was_known_before_is_gone_on_from() -> None:
     seen = feed.edges.seen()
     assert seen.since == BEGAN - timedelta(days=30)
     assert seen.last_used == {(WEB, CHECKOUT): last, (CHECKOUT, WEB): BEGAN}
+
+
+def test_a_rule_is_used_by_what_it_let_in_whatever_its_wording() -> None:
+    feed = Feed()
+    feed.read(checkout=NodeCounters(allowed={"default/a#11111111": 5}))
+    last = feed.read(checkout=NodeCounters(allowed={"default/a#11111111": 7, "default/a#22222222": 1}))
+    feed.read(checkout=NodeCounters(allowed={"default/a#11111111": 7, "default/a#22222222": 1, "default/b#0": 0}))
+    seen = feed.edges.seen()
+    assert dict(seen.matched) == {(CHECKOUT, "default/a"): 3}
+    assert seen.rule_last_used == {(CHECKOUT, "default/a"): last}
+
+
+def test_what_is_open_is_of_this_moment_and_counted_by_sidecar() -> None:
+    feed = Feed()
+    held = NodeCounters({CLUSTER: ClusterCounters(9, open_circuits=2, left_out=3)})
+    feed.read(web=held)
+    assert feed.edges.seen().now == {(WEB, CHECKOUT, "v1"): Now(1, 3)}
+    feed.read(web=calls(9))
+    assert feed.edges.seen().now == {}

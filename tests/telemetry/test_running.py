@@ -40,12 +40,13 @@ def test_routes_are_read_though_their_filters_are_not_known() -> None:
 
 def test_the_leaf_that_ends_first_and_every_root() -> None:
     root = {"serial_number": "AB12", "expiration_time": "2028-01-01T00:00:00Z"}
-    pairs = [
-        {"ca_cert": [root], "cert_chain": [{"serial_number": "1", "expiration_time": "2027-01-02T03:04:05Z"}]},
-        {"ca_cert": [root], "cert_chain": [{"serial_number": "2", "expiration_time": "2027-01-03T00:00:00Z"}]},
+    leaves = [
+        {"serial_number": "1", "valid_from": "2027-01-02T00:00:00Z", "expiration_time": "2027-01-02T03:04:05Z"},
+        {"serial_number": "2", "valid_from": "2027-01-01T00:00:00Z", "expiration_time": "2027-01-03T00:00:00Z"},
     ]
-    ends = datetime(2027, 1, 2, 3, 4, 5, tzinfo=UTC)
-    assert read_certificates({"certificates": pairs}) == Certificates(ends, frozenset({"ab12"}))
+    pairs = [{"ca_cert": [root], "cert_chain": [leaf]} for leaf in leaves]
+    began, ends = datetime(2027, 1, 2, tzinfo=UTC), datetime(2027, 1, 2, 3, 4, 5, tzinfo=UTC)
+    assert read_certificates({"certificates": pairs}) == Certificates(began, ends, frozenset({"ab12"}))
     assert read_certificates({"certificates": []}) is None
 
 

@@ -23,6 +23,7 @@ _COMMON: dict[str, object] = {
     "flags": "%RESPONSE_FLAGS%",
     "route": "%ROUTE_NAME%",
     "request_id": "%REQ(X-REQUEST-ID)%",
+    "trace_id": "%TRACE_ID%",
     "duration_ms": "%DURATION%",
     "bytes_in": "%BYTES_RECEIVED%",
     "bytes_out": "%BYTES_SENT%",
@@ -36,6 +37,7 @@ _INBOUND: dict[str, object] = {
 _OUTBOUND: dict[str, object] = {
     "upstream": "%UPSTREAM_CLUSTER%",
     "upstream_host": "%UPSTREAM_HOST%",
+    "upstream_failure": "%UPSTREAM_TRANSPORT_FAILURE_REASON%",
     "attempts": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
 }
 
@@ -48,7 +50,7 @@ def inbound() -> Any:
 
 @cache
 def outbound() -> Any:
-    """The log of calls made: `route` says why a host was refused, `upstream` which version answered."""
+    """The log of calls made: `route` says why a host was refused, `upstream` who answered, `flags` what failed."""
     return _stdout({"listener": "outbound", **_COMMON, **_OUTBOUND})
 
 

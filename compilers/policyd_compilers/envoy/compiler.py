@@ -36,6 +36,7 @@ from policyd_compilers.envoy import (
     proto,
     rbac,
     readback,
+    tracing,
 )
 from policyd_compilers.envoy import bootstrap as bootstraps
 from policyd_compilers.envoy import render as rendering
@@ -104,6 +105,7 @@ def _share(sources: Sources, zone: str, memo: Memo) -> Share:
     artifacts.append(_outbound_routes(settings, service.name, carried, memo))
     if service.protocol is not Protocol.TCP:
         artifacts.append(_inbound_routes(settings, service, sources.access, memo))
+    artifacts += _collector(settings, memo)
     return Share(tuple(artifacts), shared_losses.of_sidecars(sources, _SAYS))
 
 
@@ -131,10 +133,20 @@ def _inbound_listener(sources: Sources, address: str, memo: Memo) -> Artifact:
 
 def _outbound_listener(settings: Settings, service: Name, address: str, memo: Memo) -> Artifact:
     def build() -> Artifact:
-        chain = memo.get(("chain", OUTBOUND, service), lambda: outbound.filter_chain(service), counted=False)
+        key = ("chain", OUTBOUND, service, settings.tracing)
+        chain = memo.get(key, lambda: outbound.filter_chain(settings, service), counted=False)
         return proto.artifact(proto.LISTENER, OUTBOUND, outbound.listener(chain, address, settings.outbound_port))
 
-    return memo.get(("listener", OUTBOUND, service, address, settings.outbound_port), build)
+    return memo.get(("listener", OUTBOUND, service, address, settings.outbound_port, settings.tracing), build)
+
+
+def _collector(settings: Settings, memo: Memo) -> tuple[Artifact, ...]:
+    """The cluster that spans go to, where calls are traced."""
+    asked = tracing.traced(settings)
+    if asked is None:
+        return ()
+    name = tracing.COLLECTOR
+    return (memo.get((name, asked), lambda: proto.artifact(proto.CLUSTER, name, tracing.collector(asked))),)
 
 
 def _application(service: Service, endpoint: Endpoint, memo: Memo) -> Artifact:

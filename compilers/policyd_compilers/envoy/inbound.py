@@ -26,6 +26,7 @@ from policyd_compilers.envoy import (
     replies,
     tls,
     tokens,
+    tracing,
     upgrades,
 )
 from policyd_compilers.envoy.endpoints import socket_address
@@ -103,6 +104,7 @@ def connection_manager(settings: Settings, service: Service, access: Access) -> 
     message.set_current_client_cert_details.uri = True
     message.local_reply_config.CopyFrom(replies.inbound(limited=bool(service.rate_limits)))
     message.access_log.append(access_log.inbound())
+    tracing.trace(message, settings, service.name)
     manager.add_filter(message, "policyd.canonical", canonical.filter_config(opaque_paths=service.opaque_paths))
     if service.health_check is not None:
         manager.add_filter(message, "envoy.filters.http.health_check", health.answer(service.health_check))
@@ -153,6 +155,9 @@ def routes(settings: Settings, service: Service, access: Access) -> Any:
         ],
         typed_per_filter_config=overrides,
     )
-    return route_pb2.RouteConfiguration(
+    message = route_pb2.RouteConfiguration(
         name=route_config_name(service.name), virtual_hosts=[host], validate_clusters=boolean(False)
     )
+    if tracing.traced(settings):
+        tracing.name_spans(message, str(service.name))
+    return message

@@ -15,7 +15,7 @@ from policyd.compiler.rules import NOT_IN_SCOPE
 from policyd.model.mesh import Settings
 from policyd.model.names import Name
 from policyd.model.service import HeaderMatch, Service
-from policyd_compilers.envoy import access_log, balancing, manager, replies, retries, upgrades
+from policyd_compilers.envoy import access_log, balancing, manager, replies, retries, tracing, upgrades
 from policyd_compilers.envoy.endpoints import socket_address
 from policyd_compilers.envoy.proto import boolean, milliseconds, pack, uint32
 
@@ -28,7 +28,7 @@ def route_config_name(caller: Name) -> str:
     return f"{OUTBOUND}/{caller}"
 
 
-def filter_chain(caller: Name) -> Any:
+def filter_chain(settings: Settings, caller: Name) -> Any:
     """The one filter chain of a service's outbound listeners."""
     message = manager.base(OUTBOUND, route_config_name(caller), idle_ms=IDLE_MS, stream_idle_ms=IDLE_MS)
     message.path_with_escaped_slashes_action = _Manager.KEEP_UNCHANGED
@@ -36,6 +36,7 @@ def filter_chain(caller: Name) -> Any:
     message.skip_xff_append = True  # the application's address on loopback tells nobody anything
     message.local_reply_config.CopyFrom(replies.outbound(caller))
     message.access_log.append(access_log.outbound())
+    tracing.trace(message, settings, caller)
     manager.add_router(message)
     return listener_components_pb2.FilterChain(
         name=OUTBOUND,
@@ -64,11 +65,14 @@ def routes(settings: Settings, caller: Name, destinations: Iterable[Service]) ->
     hosts = [
         virtual_host(settings, service, local=service.name.namespace == caller.namespace) for service in destinations
     ]
-    return route_pb2.RouteConfiguration(
+    message = route_pb2.RouteConfiguration(
         name=route_config_name(caller),
         virtual_hosts=[*hosts, _refusal()],
         validate_clusters=boolean(False),
     )
+    if tracing.traced(settings):
+        tracing.name_spans(message)
+    return message
 
 
 def virtual_host(settings: Settings, service: Service, *, local: bool) -> Any:

@@ -75,6 +75,12 @@ CODES = table(
         "upgraded connection, lasts until it is silent for `timeout.idle`.",
     ),
     Explanation(
+        "PD1330",
+        "no spans",
+        "HAProxy as Debian builds it exports no spans. It passes `traceparent` on, so a trace goes on behind it, "
+        "with a gap where its sidecars are.",
+    ),
+    Explanation(
         "PD1333",
         "no rate limit",
         "HAProxy counts requests in a sliding window, which has no burst: what a token bucket lets through would be "

@@ -29,7 +29,7 @@ NAME = "haproxy"
 CAPABILITIES = Capabilities(
     delivery="files", live_access_rules=False, weighted_versions=True, header_match=True, conditions=access.CONDITIONS
 )
-_SAYS = shared_losses.Says(NAME, CAPABILITIES.conditions, losses.of_service)
+_SAYS = shared_losses.Says(NAME, CAPABILITIES.conditions, losses.of_service, losses.of_settings)
 
 
 class HAProxyCompiler:

@@ -8,6 +8,8 @@ from policyd.base.diagnostics import Severity
 from policyd.compiler import losses
 from policyd.compiler.artifact import Loss
 from policyd.model.balancing import BY_KEY, EVENLY
+from policyd.model.mesh import Settings
+from policyd.model.names import DEFAULT_NAMESPACE, Name
 from policyd.model.provenance import Key
 from policyd.model.resilience import Retries
 from policyd.model.service import WHOLE, Protocol, Service
@@ -27,6 +29,21 @@ def of_service(service: Service) -> tuple[Loss, ...]:
         *_of_outliers(service),
         *_of_balancing(service),
         *_of_limits(service),
+    )
+
+
+def of_settings(settings: Settings) -> tuple[Loss, ...]:
+    """What is lost of what the whole mesh shares."""
+    if settings.tracing is None:
+        return ()
+    return (
+        Loss(
+            "PD1330",
+            Severity.WARNING,
+            Key("Mesh", Name(DEFAULT_NAMESPACE, settings.name)),
+            "the mesh asks for spans, which haproxy does not make: its sidecars are in no trace",
+            hint="`traceparent` and `x-request-id` pass through them, so the spans of others stay joined",
+        ),
     )
 
 

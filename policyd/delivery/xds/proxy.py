@@ -257,7 +257,7 @@ class Proxy:
             error=refusal.error_detail,
         )
         self._refusal = refusal
-        self._ledger.turned_back(refusal)
+        self._ledger.turned_back(refusal, self._clock.now())
         self._lay_out(self._fallback())
 
     def _fallback(self) -> NodeSnapshot:

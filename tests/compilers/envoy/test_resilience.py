@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 from collections.abc import Iterator
@@ -13,10 +14,13 @@ from pathlib import Path
 import httpx
 import pytest
 
+from policyd.base.clock import SystemClock
 from policyd.compiler.naming import cluster_name
 from policyd.model.node import Node, nodes
 from policyd.model.resilience import CircuitBreaker, OutlierDetection, Resilience, Timeouts
 from policyd.model.service import Service
+from policyd.telemetry.envoy import EnvoyStats
+from policyd.telemetry.source import ClusterCounters
 from tests.compilers.envoy.proxies import Envoys, socket_of
 from tests.compilers.meshes import PAYMENTS, WEB, mesh, rule, service
 from tests.compilers.world import Connection, RealMesh, loopback, running, serving_application
@@ -52,6 +56,19 @@ def counter(world: RealMesh, name: str) -> int:
     return sum(each["value"] for each in found if each.get("name") == full)
 
 
+def read(world: RealMesh) -> ClusterCounters:
+    """What the controller's reader finds at the caller about the cluster of `payments`."""
+    caller = next(node for node in nodes(world.mesh) if node.service == WEB)
+
+    async def reading() -> ClusterCounters:
+        stats = EnvoyStats({caller.id: f"unix:{socket_of(world, caller)}"}, SystemClock())
+        found = await stats.read([caller.id])
+        await stats.aclose()
+        return found.nodes[caller.id].clusters[CLUSTER]
+
+    return asyncio.run(reading())
+
+
 def served(world: RealMesh, path: str, total: int) -> dict[str, int]:
     """How many of `total` requests for a path each instance was asked, once all stand in the logs."""
     world.arrived(path, total)
@@ -69,6 +86,7 @@ def test_an_instance_that_keeps_failing_is_left_out_and_comes_back(envoy_binary:
             asked.append(web.send("GET", "/before").status)
             assert len(asked) < 300, "nobody is left out"
         assert asked.count(503) == detection.consecutive_errors
+        assert read(world).left_out == 1
         assert {web.send("GET", "/without").status for _ in range(40)} == {200}
         assert served(world, "/without", 40)[flapping.id] == 0
         with serving_application(flapping):
@@ -106,6 +124,7 @@ def test_a_breaker_opens_and_closes(envoy_binary: Path) -> None:
             held = aside.submit(slow.send, "GET", "/slow", headers={"x-test-delay": "3"})
             world.until(lambda: len(world.waiting(PAYMENTS, "/slow")) == 1)
             assert counter(world, "circuit_breakers.default.rq_open") == 1
+            assert read(world).open_circuits == 1
             refused = web.send("GET", "/too-much")
             assert (refused.status, "overflow" in refused.body["error"]["reason"]) == (503, True)
             assert held.result().status == 200
@@ -113,6 +132,7 @@ def test_a_breaker_opens_and_closes(envoy_binary: Path) -> None:
         assert web.send("GET", "/fits").status == 200
         assert counter(world, "circuit_breakers.default.rq_open") == 0
         assert counter(world, "circuit_breakers.default.cx_open") == 1
+        assert read(world).open_circuits == 0
 
 
 def _web(world: RealMesh) -> str:

@@ -22,9 +22,10 @@ from policyd.model.paths import PathPattern
 from policyd.model.rate_limit import RateLimit
 from policyd.model.resilience import CircuitBreaker, OutlierDetection, Resilience, Retries, Timeouts
 from policyd.model.service import HeaderMatch, Protocol, Split
+from policyd.model.tracing import Tracing
 from policyd_compilers.haproxy import COMPILER
 from policyd_compilers.haproxy.text import argument, literal, word
-from tests.compilers.meshes import PAYMENTS, WEB, endpoint, mesh, rule, service, shop, with_service
+from tests.compilers.meshes import PAYMENTS, SETTINGS, WEB, endpoint, mesh, rule, service, shop, with_service
 
 WEB_NODE = "shop/web/v1/10.0.0.1"
 PAYMENTS_NODE = "pay/payments/v1/10.0.1.1"
@@ -179,10 +180,15 @@ def test_losses_say_what_haproxy_cannot() -> None:
         rate_limits=(RateLimit(1, 1_000, 1),),
     )
     trace = replace(rule(odd.name), permits=(Permit(("TRACE",), (PathPattern.parse("/x"),)),))
-    the_mesh = mesh([queue, odd, service(WEB, v1=["10.0.0.1"])], (queue.name, rule(queue.name)), (odd.name, trace))
+    the_mesh = mesh(
+        [queue, odd, service(WEB, v1=["10.0.0.1"])],
+        (queue.name, rule(queue.name)),
+        (odd.name, trace),
+        settings=replace(SETTINGS, tracing=Tracing("main", 100)),
+    )
     compiled = compile_all(the_mesh)
     found = {
-        node: [(loss.code, loss.severity) for loss in each.losses if loss.code != "PD1307"]
+        node: [(loss.code, loss.severity) for loss in each.losses if loss.code not in {"PD1307", "PD1330"}]
         for node, each in compiled.items()
     }
     error, warning, info = Severity.ERROR, Severity.WARNING, Severity.INFO
@@ -196,6 +202,9 @@ def test_losses_say_what_haproxy_cannot() -> None:
     assert not [name for name in files(compiled["shop/web/v1/10.0.0.1"]) if "queue" in name]
     odd_rules = files(compiled["pay/odd/v1/10.0.6.1"])["20-inbound.cfg"]
     assert "set-var(txn.rule)" not in odd_rules
+    assert all(
+        ("PD1330", warning) in [(loss.code, loss.severity) for loss in each.losses] for each in compiled.values()
+    )
     assert {loss.code for each in compiled.values() for loss in each.losses} >= set(COMPILER.codes)
 
 
