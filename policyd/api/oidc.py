@@ -76,7 +76,7 @@ class OidcTokens:
         given = claims.get(self._settings.claim, ())
         words = given.split() if isinstance(given, str) else given if isinstance(given, list) else ()
         roles = frozenset(self._settings.roles.get(word, word) for word in words if isinstance(word, str))
-        self._verified[token] = (roles, float(claims["exp"]))
+        self._verified[token] = (roles, float(claims["exp"]) + LEEWAY_S)
         if len(self._verified) > REMEMBERED:
             self._verified.popitem(last=False)
         return roles

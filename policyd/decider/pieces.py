@@ -4,19 +4,21 @@
                                                                -> falling_apart, when it is replaced
 
 A destination with ten thousand rules that was loaded, or let go, at once would keep clients waiting for milliseconds.
-What is cut are large containers, whatever they belong to; one pickler writes all steps and one unpickler reads them,
-so that what was shared still is.
+What is cut are large containers, whatever they belong to, each step by a pickler of its own: one for all would keep
+every value to its end, and let go of them at once. What is an entry of a tuple that came before, a rule, is named and
+not written again.
 """
 
 from __future__ import annotations
 
 import io
 import pickle
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import chain, islice
+from types import NoneType
 from typing import Any
 
-STEP = 8
+STEP = 4
 """Entries of a large container that are loaded at once, or let go."""
 LARGE = 32
 """A container with more entries is cut."""
@@ -28,6 +30,8 @@ PINNED = 512
 """Entries that are held at once before their container is let go; nothing is freed by that."""
 _PROTOCOL = 5
 _CUT = (tuple, dict, frozenset)
+_SHORT = (str, bytes, int, float, NoneType)
+"""What is written again rather than named."""
 _DICT = _CUT.index(dict)
 _ROOT = 0
 """What comes before the piece itself; before each step of a container, its kind and how many entries it brings."""
@@ -38,17 +42,13 @@ def cut(piece: Any) -> tuple[bytes, ...]:
     whole = pickle.dumps(piece, _PROTOCOL)
     if len(whole) <= SMALL:
         return (pickle.dumps(_ROOT, _PROTOCOL) + whole,)
-    large = _Finder.large(piece)
-    out = io.BytesIO()
-    writer = _Writer(out)
-    parts: list[bytes] = []
-    for number, container in enumerate(reversed(large)):  # what is inside of another one comes before it
+    out, parts, named = io.BytesIO(), list[bytes](), dict[int, Any]()
+    for number, container in enumerate(_large(piece)):
         entries = iter(container.items() if isinstance(container, dict) else container)
         kind, left = _CUT.index(type(container)), len(container)
         while left:
             left -= len(step := list(islice(entries, STEP)))
-            # Nothing but what belongs to the piece is written as a value of its own: the reader keeps all of those
-            # until the end, and would have to let go of them at once.
+            writer = _Writer(out, named)
             writer.dump((len(step) * len(_CUT) + kind) * 2 + (not left))
             for value in chain.from_iterable(step) if kind == _DICT else step:
                 writer.dump(value)
@@ -56,38 +56,55 @@ def cut(piece: Any) -> tuple[bytes, ...]:
                 parts.append(out.getvalue())
                 out.seek(0)
                 out.truncate()
-        writer.numbers[id(container)] = number
+        named[id(container)] = number
+        if isinstance(container, tuple):
+            named |= {id(entry): (number, at) for at, entry in enumerate(container) if not isinstance(entry, _SHORT)}
+    writer = _Writer(out, named)
     writer.dump(_ROOT)
     writer.dump(piece)
     return (*parts, out.getvalue())
 
 
+def _large(piece: Any) -> list[Any]:
+    """The large containers that are reached from a value, those first that others hold."""
+    found: dict[int, Any] = {}
+
+    def visit(value: Any, *, itself: bool) -> None:
+        finder = _Finder(value if itself else None)
+        finder.dump(value)
+        for each in finder.found:
+            if id(each) not in found:
+                visit(each, itself=True)
+                found[id(each)] = each
+
+    visit(piece, itself=False)
+    return list(found.values())
+
+
 class _Finder(pickle.Pickler):
-    """Finds large containers, those that hold others first."""
+    """Finds the large containers in a value, without those in them."""
 
-    @classmethod
-    def large(cls, piece: Any) -> list[Any]:
-        finder = cls(io.BytesIO(), _PROTOCOL)
-        finder.found = []
-        finder.dump(piece)
-        return finder.found
+    def __init__(self, within: Any) -> None:
+        super().__init__(io.BytesIO(), _PROTOCOL)
+        self._within = within
+        self.found: list[Any] = []
 
-    found: list[Any]
-
-    def persistent_id(self, obj: Any) -> None:
-        if type(obj) in _CUT and len(obj) > LARGE and not any(obj is other for other in self.found):
-            self.found.append(obj)
+    def persistent_id(self, obj: Any) -> int | None:
+        if type(obj) not in _CUT or len(obj) <= LARGE or obj is self._within:
+            return None
+        self.found.append(obj)
+        return 0
 
 
 class _Writer(pickle.Pickler):
-    """Writes the number of a container in its place once that has been written."""
+    """Writes what came before by its name: the number of a container, or that of a tuple with the entry's place."""
 
-    def __init__(self, out: io.BytesIO) -> None:
+    def __init__(self, out: io.BytesIO, named: Mapping[int, Any]) -> None:
         super().__init__(out, _PROTOCOL)
-        self.numbers: dict[int, int] = {}
+        self._named = named
 
-    def persistent_id(self, obj: Any) -> int | None:
-        return self.numbers.get(id(obj)) if type(obj) in _CUT else None
+    def persistent_id(self, obj: Any) -> Any:
+        return self._named.get(id(obj))
 
 
 class _Reader(pickle.Unpickler):
@@ -96,7 +113,10 @@ class _Reader(pickle.Unpickler):
         self._made = made
 
     def persistent_load(self, pid: Any) -> Any:
-        return self._made[pid]
+        if isinstance(pid, int):
+            return self._made[pid]
+        number, at = pid
+        return self._made[number][at]
 
 
 class _Tape:
@@ -129,7 +149,6 @@ class Assembly:
         self._tape = _Tape()
         self.large: list[Any] = []
         """The containers that were cut."""
-        self._reader = _Reader(self._tape, self.large)
         self._entries: Any = None
         self.piece: Any = None
         """What came out, after the last step of the last part."""
@@ -140,7 +159,7 @@ class Assembly:
 
     def step(self) -> bool:
         """Load a few entries; returns whether there are more in this part."""
-        load = self._reader.load
+        load = _Reader(self._tape, self.large).load
         said = load()
         if said == _ROOT:
             self.piece = load()

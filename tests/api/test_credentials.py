@@ -6,6 +6,7 @@ import base64
 import hashlib
 import hmac
 import json
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -17,7 +18,7 @@ from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
 from policyd.api.credentials import Auth, Gatekeeper, Token, check_exposure
 from policyd.api.gate import role_for
-from policyd.api.oidc import Oidc, OidcTokens
+from policyd.api.oidc import LEEWAY_S, Oidc, OidcTokens
 from policyd.base.errors import UsageError
 
 NOW = 1_900_000_000.0
@@ -108,11 +109,28 @@ def test_a_token_ends_and_a_key_that_is_gone_verifies_nothing() -> None:
     oidc.keys(jwks())
     token = signed(RSA, "RS256", "rsa")
     assert oidc.roles(token) is not None
-    now[0] = 4_000_000_001.0
+    now[0] = 4_000_000_001.0 + LEEWAY_S
     assert oidc.roles(token) is None
     now[0] = NOW
     oidc.keys(jwks(with_rsa=False))
     assert oidc.roles(token) is None
+
+
+@pytest.mark.parametrize(
+    ("claims", "holds"),
+    [
+        ({"exp": time.time() - LEEWAY_S + 10}, True),
+        ({"exp": time.time() - LEEWAY_S - 10}, False),
+        ({"nbf": time.time() + LEEWAY_S - 10}, True),
+        ({"nbf": time.time() + LEEWAY_S + 600}, False),
+    ],
+)
+def test_a_clock_that_is_a_little_off_is_no_reason_to_refuse(claims: dict[str, float], holds: bool) -> None:
+    oidc = OidcTokens(SETTINGS)
+    oidc.keys(jwks())
+    said: dict[str, Any] = {name: int(value) for name, value in claims.items()}
+    token = signed(**said)
+    assert [oidc.roles(token) is not None for _ in range(2)] == [holds, holds]
 
 
 @pytest.mark.parametrize("document", [b"", b"[]", b"{}", b'{"keys": []}', b'{"keys": 7}', b"\xff", b'{"keys": [{}]}'])

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import httptools
 
-from policyd.decider.edge import CONTINUE
+from policyd.decider.edge import CONTINUE, Edge
 from policyd.decider.limits import Limits
 from tests.decider.inside import edge
 
@@ -85,19 +85,26 @@ class Rig:
         self._loop = asyncio.new_event_loop()
         self._failed: list[dict[str, Any]] = []
         self._loop.set_exception_handler(lambda loop, about: self._failed.append(about))
+        self._warm = self._loop.run_until_complete(self._new())
 
     def close(self) -> None:
         """No more runs."""
         self._loop.close()
 
-    def run(self, pieces: Sequence[bytes]) -> list[Response]:
-        """Send the pieces over one connection; the answers, all of them whole. Raises `AssertionError`."""
-        wire = self._loop.run_until_complete(self._sent(pieces))
+    def run(self, pieces: Sequence[bytes], *, warm: bool = False) -> list[Response]:
+        """Send the pieces over one connection; the answers, all of them whole. Raises `AssertionError`.
+
+        `warm`: to an edge that remembers what it read in all runs before.
+        """
+        wire = self._loop.run_until_complete(self._sent(pieces, self._warm if warm else None))
         assert not self._failed, self._failed
         return responses(bytes(wire.written))
 
-    async def _sent(self, pieces: Sequence[bytes]) -> Wire:
-        of = edge(limits=LIMITS)
+    async def _new(self) -> Edge:
+        return edge(limits=LIMITS)
+
+    async def _sent(self, pieces: Sequence[bytes], warm: Edge | None) -> Wire:
+        of = warm or await self._new()
         wire, connection = Wire(), of.connect()
         connection.connection_made(wire)
         waiting = list(pieces)
@@ -144,17 +151,21 @@ def responses(written: bytes) -> list[Response]:
 
 
 def check(rig: Rig, sent: bytes, cuts: Sequence[int]) -> list[Response]:
-    """What has to hold: known answers, no mistake of ours, and the same ones however the bytes arrive."""
+    """What has to hold: known answers, no mistake of ours, the same ones however and after whatever they arrive."""
     bounds = sorted({0, len(sent), *(cut % (len(sent) + 1) for cut in cuts)})
     pieces = [sent[start:end] for start, end in itertools.pairwise(bounds)]
     answers = rig.run(pieces)
     for answer in answers:
         assert answer.status in KNOWN, answer
     assert all(answer.status < 500 or answer.status in {501, 503, 505} for answer in answers)
-    whole = rig.run([sent])
+    for whole in (rig.run([sent]), rig.run([sent], warm=True), rig.run(pieces, warm=True)):
+        _alike(answers, whole)
+    return answers
+
+
+def _alike(answers: list[Response], whole: list[Response]) -> None:
     if answers and whole and answers[-1].refusal and whole[-1].refusal:
         # Of two things that are wrong in one head, the parser may come to one or the other first.
         assert whole[:-1] == answers[:-1], "it matters how the bytes arrive"
     else:
         assert whole == answers, "it matters how the bytes arrive"
-    return answers

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
+import resource
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -15,6 +16,7 @@ from typer.testing import CliRunner
 
 from policyd.cli.main import build
 from policyd.decider.masks import Masks, PointerError
+from policyd.decider.sinks import FileSink
 from tests.decider.meshes import READS, question, shop
 from tests.decider.server import COMMIT, publish, serving, wait_for
 
@@ -108,6 +110,21 @@ def test_a_full_disk_under_the_log_is_counted_and_answers_go_on(tmp_path: Path) 
         assert server.ask("policyd/authz/allow", question())["result"] is True
         assert server.stop() == 0
     assert len([event for event in server.log() if event["path"] == "policyd/authz/allow"]) == 21
+
+
+def test_a_line_that_a_full_disk_has_cut_off_spoils_no_other(tmp_path: Path) -> None:
+    sink = FileSink(str(tmp_path / "log"))
+    sink.write([b'{"a":1}'])
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20, before[1]))  # as a disk that is full in the middle of a batch
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            sink.write([b'{"b":2}', b'{"c":3}'])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    sink.write([b'{"d":4}'])
+    lines = (tmp_path / "log").read_bytes().split(b"\n")
+    assert lines == [b'{"a":1}', b'{"b":2}', b'{"c"', b'{"d":4}', b""]
 
 
 class Received(BaseHTTPRequestHandler):
