@@ -23,6 +23,7 @@ class Tally:
     decided: int = 0
     embedded: int = 0
     proxied: int = 0
+    by_haproxy: int = 0
     disagreements: int = 0
     seen: Counter[str] = field(default_factory=Counter)
     """How often the index gave each reason, and said that observed rules would decide otherwise."""
@@ -54,7 +55,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     """Say what was compared."""
     tally = config.stash.get(_TALLY, None)
     if tally is not None:
-        terminalreporter.write_line(f"conformance: seed {tally.seed}, {tally.embedded} of them embedded")
+        terminalreporter.write_line(
+            f"conformance: seed {tally.seed}, {tally.embedded} of them embedded, {tally.by_haproxy} through HAProxy"
+        )
         terminalreporter.write_line(f"conformance: {dict(sorted(tally.seen.items()))}")
         terminalreporter.write_line(tally.line)
 

@@ -14,7 +14,7 @@ from policyd.model.names import DEFAULT_NAMESPACE, Name
 class Sent:
     """A request. Several `hosts` are several `Host` headers; `headers` are those that must change nothing.
 
-    `forged` says how a token that is not valid was made.
+    `forged` says how a token that is not valid was made, `http2` that it goes to a proxy by HTTP/2.
     """
 
     source: str
@@ -27,6 +27,7 @@ class Sent:
     token: Token = NO_TOKEN
     forged: str = ""
     headers: tuple[tuple[str, str], ...] = field(default=())
+    http2: bool = False
 
     @property
     def request(self) -> Request:

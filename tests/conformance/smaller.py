@@ -86,6 +86,7 @@ def _requests(sent: Sent) -> Iterator[Sent]:
         "headers": (),
         "ip": "",
         "port": None,
+        "http2": False,
         "hosts": ("a",),
         "path": sent.path.partition("?")[0],
     }

@@ -14,7 +14,7 @@ from policyd.decisions import Cause, Index, Token, TokenState
 from policyd.model.mesh import Mesh
 from tests.conformance.conftest import Tally
 from tests.conformance.engines import Answer, Disagreement
-from tests.conformance.envoy import MESHES, Callers, Judged, running
+from tests.conformance.envoy import running
 from tests.conformance.issuers import Issuers
 from tests.conformance.meshes import (
     CLOSED,
@@ -26,6 +26,7 @@ from tests.conformance.meshes import (
     meshes,
 )
 from tests.conformance.near import request
+from tests.conformance.proxy import MESHES, Callers, Judged
 from tests.conformance.runs import drawn
 from tests.conformance.sent import Sent
 from tests.conformance.smaller import smaller
@@ -36,6 +37,8 @@ AT_ONCE = 100
 """Requests to one mesh."""
 SHARE = 5
 """One request through Envoy for so many to the index and OPA."""
+HTTP2_SHARE = 3
+"""One of so many goes by HTTP/2."""
 BLOCKS = (
     "127.1.0.0/16", "127.1.2.0/30", "127.1.2.3/32", "127.1.2.2/31", "0.0.0.0/0", "10.0.0.0/8", "::/0", "::1/128",
     "::ffff:127.1.2.0/126", "2001:db8::/32",
@@ -70,8 +73,13 @@ def possible(sent: Sent, issuers: Issuers) -> Sent:
     )
 
 
-def contradiction(mesh: Mesh, sent: Sent, judged: Judged) -> dict[str, Answer]:
-    """What the two say, where they disagree; if a rule ended while Envoy decided, either answer will do.
+def by_http2(choose: Random, sent: Sent) -> Sent:
+    """Some of them go by HTTP/2, where there is one host, and what has no form of HTTP/1 is a request, too."""
+    return replace(sent, http2=len(sent.hosts) == 1 and choose.randrange(HTTP2_SHARE) == 0)
+
+
+def contradiction(mesh: Mesh, sent: Sent, judged: Judged, proxy: str = "envoy") -> dict[str, Answer]:
+    """What the two say, where they disagree; if a rule ended while the proxy decided, either answer will do.
 
     A proxy looks at the request before it looks at who sent it: from nobody, 400 is as good a denial.
     """
@@ -82,7 +90,7 @@ def contradiction(mesh: Mesh, sent: Sent, judged: Judged) -> dict[str, Answer]:
         statuses.add(Cause.NOT_CANONICAL.status)
     if judged.status in statuses:
         return {}
-    return {"index": Answer(min(statuses)), "envoy": Answer(judged.status)}
+    return {"index": Answer(min(statuses)), proxy: Answer(judged.status)}
 
 
 def test_envoy_agrees_with_the_index(tally: Tally, envoy_binary: Path, tmp_path: Path) -> None:
@@ -92,7 +100,7 @@ def test_envoy_agrees_with_the_index(tally: Tally, envoy_binary: Path, tmp_path:
 
     def keep(mesh: Mesh, choose: Random) -> None:
         sent = [possible(request(choose, mesh, drawing), issuers) for _ in range(AT_ONCE)]
-        cases.append((mesh, sent))
+        cases.append((mesh, [by_http2(choose, each) for each in sent]))
 
     def judge(mesh: Mesh, sent: Sent) -> dict[str, Answer]:
         with running(envoy_binary, [mesh], tmp_path, callers, issuers) as alone:

@@ -21,6 +21,8 @@ from envoy.type.matcher.v3 import path_pb2, regex_pb2, string_pb2
 from policyd.compiler.rules import NOT_CANONICAL
 from policyd.model.methods import METHODS
 
+_TARGET = r"/[!\"$-~]*"
+"""Path and query together begin with `/` and are visible ASCII without `#`: by HTTP/2 anything else would pass."""
 _BYTES = r"/[!$&'()*+,=:@%A-Za-z0-9._~/-]*"
 """It starts with `/` and holds nothing but path characters; no `\\`, `;`, `#`, control byte or byte above 0x7f."""
 _ESCAPES = r"(?:[!-$&-~]|%(?:0[1-9A-F]|1[0-9A-F]|2[0235]|3[BCEF]|5[BDE]|60|7[BCDF]|[89A-F][0-9A-F]))*"
@@ -33,7 +35,7 @@ _HOST = r"(?i)[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\]"
 @cache
 def filter_config(*, opaque_paths: bool) -> Any:
     """The RBAC filter that denies what is not canonical. Opaque paths are passed on as they are."""
-    wrong = [_not(_methods()), _not(_regex_header(":authority", _HOST))]
+    wrong = [_not(_methods()), _not(_regex_header(":authority", _HOST)), _not(_regex_header(":path", _TARGET))]
     if not opaque_paths:
         wrong += [
             _not(_path(regex_match(_BYTES))),

@@ -24,6 +24,8 @@ _PORT = r":\+?0*[0-9]{1,9}"
 HOST = rf"(?i)\A(?:[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\])(?:\.?(?:{_PORT})?|{_PORT}\.)\z"
 """One host name or address, one trailing dot and a port if need be; a port of ten digits is refused here."""
 
+TARGET = r"\A/[!\x22$-~]*\z"
+"""Path and query together begin with `/` and are visible ASCII without `#`, whatever a service carries in paths."""
 CONTROL = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]"
 """What no header may hold; HAProxy itself lets it pass."""
 
@@ -34,13 +36,14 @@ def rules(*, opaque_paths: bool) -> Iterator[str]:
     yield f"acl canonical-method method {' '.join(METHODS)}"
     if not opaque_paths:
         yield f"acl canonical-path path -m reg -- {regex(PATH)}"
+    yield f"acl canonical-target pathq -m reg -- {regex(TARGET)}"
     yield "acl one-host req.fhdr_cnt(host) eq 1"
     yield f"acl canonical-host req.fhdr(host) -m reg -- {regex(HOST)}"
     yield r"acl has-fragment url -m sub -- \#"
     yield "acl has-underscore req.hdr_names(:) -m sub -- _"
     yield f"acl has-control req.hdrs -m reg -- {regex(CONTROL)}"
     wrong = ["!has-fragment", "!has-underscore", "!has-control"]
-    needs = ["canonical-method", *path, "one-host", "canonical-host", *wrong]
+    needs = ["canonical-method", "canonical-target", *path, "one-host", "canonical-host", *wrong]
     yield f"http-request set-var(txn.canonical) bool(true) if {' '.join(needs)}"
     yield "acl canonical var(txn.canonical) -m found"
     yield f"http-request track-sc0 str({NOT_CANONICAL}) table {DECISIONS} unless canonical"
