@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from policyd.model.access import ANY_METHOD
 from policyd.model.service import WHOLE, Service
 
 
 def routing(service: Service, method: str) -> tuple[str, ...]:
     """What becomes of a request with `method`, a line each."""
-    return (*_versions(service), *_tries(service, method), *_held_back(service))
+    return (*_versions(service), *_instance(service), *_tries(service, method), *_held_back(service))
 
 
 def _versions(service: Service) -> Iterator[str]:
@@ -30,6 +31,14 @@ def _versions(service: Service) -> Iterator[str]:
             yield f"`{version}` has no instance: what goes there is answered 503"
 
 
+def _instance(service: Service) -> Iterator[str]:
+    """Which instance, where that is by a key; else it is whichever suits the balance."""
+    key = service.resilience.load_balancing.key
+    if key is not None:
+        what = f"header `{key.header}`" if key.header else f"cookie `{key.cookie}`"
+        yield f"what has one value of the {what} goes to one instance"
+
+
 def _tries(service: Service, method: str) -> Iterator[str]:
     timeouts, retries = service.resilience.timeouts, service.resilience.retries
     bound = f"answered within {_time(timeouts.request_ms)}" if timeouts.request_ms else "not bounded in time"
@@ -45,6 +54,10 @@ def _tries(service: Service, method: str) -> Iterator[str]:
 
 
 def _held_back(service: Service) -> Iterator[str]:
+    for limit in service.rate_limits:
+        whose = "each caller" if limit.each_caller else "all callers together"
+        some = "" if limit.methods == (ANY_METHOD,) and not limit.paths else " of some requests"
+        yield f"refused with 429 beyond {limit.requests}{some} in {_time(limit.per_ms)} of {whose}, at each instance"
     breaker, outliers = service.resilience.circuit_breaker, service.resilience.outlier_detection
     if breaker is not None:
         bounds = {"requests": breaker.requests, "waiting requests": breaker.pending, "retries": breaker.retries}

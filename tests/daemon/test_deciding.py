@@ -19,6 +19,7 @@ from policyd.model.access import Access
 from policyd.model.mesh import Mesh
 from policyd.model.node import nodes
 from policyd.model.revocation import Revocation
+from policyd.model.service import Split
 from policyd.plan.effective import Effective
 from policyd.source import Mirror, Snapshot
 from policyd.testing.clock import FakeClock
@@ -231,3 +232,26 @@ def test_a_clock_behind_the_floor_is_said_with_the_way_back() -> None:
     said = _behind(now, now + timedelta(days=1))
     assert "the clock says 2027-01-01 00:00:00, and a rule was taken as expired at 2027-01-02 00:00:00" in said
     assert "`policyd accept-clock`" in said
+
+
+async def test_where_a_request_goes_is_what_the_callers_own_proxies_have() -> None:
+    service = OPEN.services[PAYMENTS]
+    versions = tuple(replace(service.versions[0], name=name) for name in ("v1", "v2"))
+    on_its_way = replace(
+        OPEN,
+        services={
+            **OPEN.services,
+            PAYMENTS: replace(service, versions=versions, split=Split((("v1", 7_500), ("v2", 2_500)))),
+        },
+    )
+    callers = [node.id for node in nodes(OPEN) if node.service == WEB]
+    asked = decisions(promoted(OPEN), OPEN, effective=Effective.at_rest(on_its_way), proxies=Proxies(callers))
+    assert (await asked.explain(CALL)).routing[0] == "it goes to `v1` with weight 75 %, to `v2` with weight 25 %"
+    assert (await asked.explain(CALL, "head")).routing[0] == "it goes to `v1`"
+    assert (await decisions(promoted(SHUT)).explain(CALL)).routing == ()
+
+    # A wave: one of the caller's proxies has it, the other one not yet.
+    (first, *_) = (node for node in nodes(OPEN) if node.service == WEB)
+    wave = replace(Effective.at_rest(OPEN), others={first.id: on_its_way})
+    said = (await decisions(promoted(OPEN), effective=wave, proxies=Proxies(callers)).explain(CALL)).routing
+    assert said[0].startswith(f"at 1 of {len(callers)} of its proxies: it goes to ")

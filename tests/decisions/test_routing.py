@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from policyd.decisions import routing
+from policyd.model.balancing import Key, LoadBalancing, Policy
+from policyd.model.rate_limit import RateLimit
 from policyd.model.resilience import CircuitBreaker, OutlierDetection, Resilience, Retries, Timeouts
 from policyd.model.service import HeaderMatch, Split
 from policyd.testing.build import service
@@ -46,5 +48,14 @@ def test_bounds_and_tries_are_those_of_the_method() -> None:
         "instances that keep failing are left out, at most 30 % of them",
     )
     assert routing(changed, "POST")[1].endswith("tried once: `POST` may not be sent twice")
+    limits = (RateLimit(100, 1_000, 100), RateLimit(5, 60_000, 5, each_caller=True, methods=("POST",)))
+    keyed = Resilience(load_balancing=LoadBalancing(Policy.MAGLEV, Key(cookie="cart")))
+    limited = replace(PAYMENTS, resilience=keyed, rate_limits=limits)
+    assert routing(limited, "GET")[1:] == (
+        "what has one value of the cookie `cart` goes to one instance",
+        "answered within 15 s, tried once",
+        "refused with 429 beyond 100 in 1 s of all callers together, at each instance",
+        "refused with 429 beyond 5 of some requests in 60 s of each caller, at each instance",
+    )
     unbounded = replace(PAYMENTS, resilience=Resilience(Timeouts(request_ms=0)))
     assert routing(unbounded, "GET")[1] == "not bounded in time, tried once"
