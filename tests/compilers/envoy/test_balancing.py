@@ -77,17 +77,28 @@ def test_calls_stay_in_the_zone_and_overflow_when_it_is_weak(envoy_binary: Path)
 
 
 @pytest.mark.e2e
-@pytest.mark.parametrize("panic", [0, 6_000])
-def test_in_panic_who_is_unhealthy_is_called_too(envoy_binary: Path, panic: int) -> None:
-    net = loopback(os.getpid() + 226 + panic // 1_000)
-    payments = replace(
-        service(PAYMENTS, v1=[f"{net}1", f"{net}2"]), resilience=Resilience(panic=panic), health_check=CHECK
-    )
-    the_mesh = mesh([payments, service(WEB, v1=[f"{net}9"])], (PAYMENTS, rule(PAYMENTS)))
+def test_a_zone_that_is_healthy_enough_keeps_every_call(envoy_binary: Path) -> None:
+    the_mesh = zoned(loopback(os.getpid() + 234), "aabb", "a", ZonePreference(2, 5_000))
     with calling(envoy_binary, the_mesh) as (world, web):
         stop(world, 0)
-        world.until(lambda: membership_healthy(world) == 1)
-        assert set(shares(web)) == ({"2", "503"} if panic else {"2"})
+        world.until(lambda: membership_healthy(world) == 3)
+        world.until(lambda: set(shares(web)) == {"2"})
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize(("panic", "gone", "called"), [(0, 2, {"3"}), (7_000, 1, {"2", "3", "503"})])
+def test_in_panic_who_is_unhealthy_is_called_too(envoy_binary: Path, panic: int, gone: int, called: set[str]) -> None:
+    """Envoy's own threshold is 50 %: it would panic with one of three, and would not with two."""
+    net = loopback(os.getpid() + 226 + gone)
+    addresses = [f"{net}{number}" for number in (1, 2, 3)]
+    payments = replace(service(PAYMENTS, v1=addresses), resilience=Resilience(panic=panic), health_check=CHECK)
+    the_mesh = mesh([payments, service(WEB, v1=[f"{net}9"])], (PAYMENTS, rule(PAYMENTS)))
+    with calling(envoy_binary, the_mesh) as (world, web):
+        for number in range(gone):
+            stop(world, number)
+        world.until(lambda: membership_healthy(world) == 3 - gone)
+        world.until(lambda: set(shares(web)) == called)
+        assert set(shares(web)) == called
 
 
 def membership_healthy(world: RealMesh) -> int:
