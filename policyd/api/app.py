@@ -13,7 +13,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from policyd.api.bodies import BadRequest, refusal
+from policyd.api.bad_request import BadRequest
+from policyd.api.bodies import refusal
 from policyd.api.bundles import BundleEndpoint
 from policyd.api.control import Bundles, ControlPlane, Decisions
 from policyd.api.credentials import Auth, Gatekeeper, check_exposure

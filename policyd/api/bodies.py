@@ -9,18 +9,10 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
+from policyd.api.bad_request import BadRequest
+
 LONGEST_BODY = 64 * 1024
 """Bytes; a question is some hundred."""
-
-
-class BadRequest(Exception):
-    """The request cannot be understood; `code` is OPA's word for it, `hint` what a person can do."""
-
-    def __init__(self, message: str, *, code: str = "invalid_parameter", status: int = 400, hint: str = "") -> None:
-        super().__init__(message)
-        self.code = code
-        self.status = status
-        self.hint = hint
 
 
 async def read_object(request: Request) -> dict[str, Any]:

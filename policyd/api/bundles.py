@@ -10,7 +10,8 @@ import re
 from starlette.requests import Request
 from starlette.responses import Response
 
-from policyd.api.bodies import BadRequest, refusal
+from policyd.api.bad_request import BadRequest
+from policyd.api.bodies import refusal
 from policyd.api.control import Bundles
 from policyd.base.errors import Retry
 

@@ -13,7 +13,8 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from policyd.api.bodies import BadRequest, answer, parse_object, read_object, refusal
+from policyd.api.bad_request import BadRequest
+from policyd.api.bodies import answer, parse_object, read_object, refusal
 from policyd.api.control import Decisions
 from policyd.api.documents import documents
 from policyd.api.question import question_from

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from policyd.api.bodies import BadRequest, refusal
+from policyd.api.bad_request import BadRequest
+from policyd.api.bodies import refusal
 from policyd.api.credentials import Gatekeeper, Role
 
 OPEN = ("/healthz", "/readyz")

@@ -8,7 +8,8 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from policyd.api.bodies import BadRequest, answer, from_a_browser, read_object, refusal
+from policyd.api.bad_request import BadRequest
+from policyd.api.bodies import answer, from_a_browser, read_object, refusal
 from policyd.api.control import ControlPlane
 from policyd.api.metrics import ControllerMetrics
 from policyd.base.errors import PolicydError

@@ -8,7 +8,8 @@ from typing import Any, Protocol
 from starlette.requests import Request
 from starlette.responses import Response
 
-from policyd.api.bodies import BadRequest, answer, from_a_browser, read_object, refusal
+from policyd.api.bad_request import BadRequest
+from policyd.api.bodies import answer, from_a_browser, read_object, refusal
 from policyd.base.errors import PolicydError
 
 

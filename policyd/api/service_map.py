@@ -8,7 +8,8 @@ from typing import Protocol
 from starlette.requests import Request
 from starlette.responses import Response
 
-from policyd.api.bodies import BadRequest, answer, refusal
+from policyd.api.bad_request import BadRequest
+from policyd.api.bodies import answer, refusal
 from policyd.base.errors import PolicydError
 from policyd.model.names import Name
 

@@ -15,9 +15,9 @@ from typing import Any
 
 import orjson
 
-from policyd.decider.differing import live_of
 from policyd.decider.documents import DOCUMENTS, Document, utc_now
 from policyd.decider.exchange import Exchange, Heads, error_body
+from policyd.decider.live import live_of
 from policyd.decider.loaded import Loaded
 from policyd.decider.log import NO_INPUT, DecisionIds, DecisionLog
 from policyd.decider.queries import PLAIN, Query

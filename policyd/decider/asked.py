@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from policyd.api.bodies import BadRequest
+from policyd.api.bad_request import BadRequest
 from policyd.api.question import question_from
 from policyd.decisions import Request
 from policyd.model.names import Name

@@ -13,23 +13,13 @@ from datetime import datetime
 from typing import Any
 
 from policyd.decider.pieces import cut
+from policyd.decider.wire import Update
 from policyd.decisions import Index
 from policyd.decisions.bundle import Unpacked
 from policyd.decisions.document import DocumentError, floor_of, mesh_of
 from policyd.decisions.signature import canonical
 
 _PROTOCOL = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Update:
-    """From one revision to the next: the parts of each piece (`pieces`), by `namespace/name` of its destination."""
-
-    revision: str
-    frame: bytes
-    """The index without destinations, the revision and the floor, pickled."""
-    changed: Mapping[str, tuple[bytes, ...]]
-    gone: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)

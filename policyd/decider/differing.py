@@ -7,14 +7,12 @@ release would be another bundle for every OPA. What is not known is not said.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Mapping
-from typing import Any
+from collections.abc import AsyncIterator
 
 import httpx
 import orjson
 
 from policyd.base.clock import Clock
-from policyd.model.names import Name
 
 LOOK_S = 1.0
 NONE = b"{}"
@@ -36,11 +34,3 @@ async def differing(controller: str, token: str, clock: Clock) -> AsyncIterator[
                 said = now
                 yield now
             await clock.sleep(LOOK_S)
-
-
-def live_of(said: Mapping[str, Any], asked: Any) -> Any:
-    """What is said of the destination in an input; `None` where its proxies decide as promoted."""
-    try:
-        return said.get(str(Name.parse(asked["destination"]["service"])))
-    except (TypeError, LookupError, AttributeError):
-        return None

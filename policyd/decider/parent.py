@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import pickle
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 
-import orjson
 import structlog
 
 from policyd.api.decide_settings import Decide
@@ -20,9 +20,9 @@ from policyd.base.errors import Stalled
 from policyd.decider.builder import Builder
 from policyd.decider.differing import NONE, differing
 from policyd.decider.follow import Follower
+from policyd.decider.listening import listening
 from policyd.decider.memory import Memory
-from policyd.decider.wire import Kind, frame, frames_of
-from policyd.decider.worker import listening
+from policyd.decider.wire import Kind, LogSettings, WorkerSettings, frame, frames_of
 from policyd.decider.workers import Patience, Workers
 from policyd.decisions.bundle import Unpacked
 from policyd.decisions.document import DocumentError
@@ -141,13 +141,17 @@ class Parent:
                 self._log.info("bundle taken again")
 
     def _settings_for(self, number: int) -> bytes:
-        settings = self._settings.model_dump(mode="json")
-        said = {
-            "settings": settings,
-            "host": self._host,
-            "port": self._port,
-            "number": number,
-            "version": self._version,
-            "json": self._json,
-        }
-        return orjson.dumps(said)
+        said, log = self._settings, self._settings.log
+        settings = WorkerSettings(
+            number=number,
+            host=self._host,
+            port=self._port,
+            version=self._version,
+            json=self._json,
+            opa=said.opa,
+            controller=said.controller,
+            auth=said.auth.model_dump_json().encode() if said.auth.required else b"",
+            fetch=said.fetch.model_dump_json().encode(),
+            log=None if log is None else LogSettings(log.to, log.token, log.mask, log.drop, log.waiting_bytes),
+        )
+        return pickle.dumps(settings)

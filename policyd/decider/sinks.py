@@ -8,16 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import gzip
 import os
 import queue
 import threading
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
-
-import httpx
 
 Lines = Sequence[bytes]
 """JSON objects, without the newline."""
@@ -27,7 +23,7 @@ class Sink(Protocol):
     """Takes batches of lines. Called on the sink's own thread."""
 
     def write(self, lines: Lines) -> None:
-        """Write all of them. Raises `OSError` or `httpx.HTTPError`."""
+        """Write all of them. Raises `OSError`."""
         ...
 
 
@@ -65,31 +61,6 @@ class FileSink:
                 fcntl.flock(held, fcntl.LOCK_UN)
 
 
-class UploadSink:
-    """Posts batches as OPA does: a gzipped JSON array. `url` has been checked against the allowed hosts."""
-
-    def __init__(self, url: str, *, token: str = "", timeout_s: float = 10.0, tries: int = 3) -> None:
-        headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
-        if token:
-            headers["Authorization"] = f"Bearer {token}"
-        self._url = url
-        self._tries = tries
-        self._client = httpx.Client(timeout=timeout_s, headers=headers, trust_env=False, follow_redirects=False)
-
-    def write(self, lines: Lines) -> None:
-        """Post the lines; tries again a few times, a little later each time."""
-        body = gzip.compress(b"[" + b",".join(lines) + b"]", 1)
-        for left in range(self._tries - 1, -1, -1):
-            try:
-                self._client.post(self._url, content=body).raise_for_status()
-            except httpx.HTTPError:
-                if not left:
-                    raise
-                time.sleep(0.2 * (self._tries - left))
-            else:
-                return
-
-
 class Outlet:
     """A sink behind a bounded queue and a thread."""
 
@@ -125,7 +96,7 @@ class Outlet:
             lines, size = order
             try:
                 self._sink.write(lines)
-            except (OSError, httpx.HTTPError) as error:
+            except OSError as error:
                 with self._lock:
                     self.lost += len(lines)
                 self.trouble = str(error) or type(error).__name__
@@ -138,5 +109,7 @@ class Outlet:
 def open_sink(target: str, *, token: str = "") -> Sink:
     """The sink that a setting means: `-`, a URL, or a path. Raises `OSError` where it cannot be opened."""
     if target.startswith(("http://", "https://")):
+        from policyd.decider.upload import UploadSink  # noqa: PLC0415 - a client of HTTP is 9 MB of every worker
+
         return UploadSink(target, token=token)
     return FileSink(target if target == "-" else str(Path(target)))

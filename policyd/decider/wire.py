@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import enum
 import struct
-from collections.abc import Iterator
-
-from policyd.decider.builder import Update
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 _HEAD = struct.Struct(">BI")
 
@@ -19,7 +19,7 @@ class Kind(enum.IntEnum):
     """What a frame is."""
 
     SETTINGS = 0
-    """To a worker, first: JSON."""
+    """To a worker, first: `WorkerSettings`, pickled."""
     BEGIN = 1
     """An update begins; `Update.frame`."""
     PIECE = 2
@@ -38,6 +38,49 @@ class Kind(enum.IntEnum):
     """To a worker: see `differing`; JSON."""
     PART = 9
     """A part of the piece that comes next."""
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """From one revision to the next: the parts of each piece (`pieces`), by `namespace/name` of its destination."""
+
+    revision: str
+    frame: bytes
+    """The index without destinations, the revision and the floor, pickled."""
+    changed: Mapping[str, tuple[bytes, ...]]
+    gone: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LogSettings:
+    """Where decisions are written, and what of them is not; see `policyd.api.decide_settings.Log`."""
+
+    to: tuple[str, ...]
+    token: str
+    mask: tuple[str, ...]
+    drop: tuple[Mapping[str, Any], ...]
+    waiting_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSettings:
+    """What a worker has to know: plain values, so that it loads nothing that reads settings."""
+
+    number: int
+    host: str
+    port: int
+    version: str
+    json: bool
+    """How the worker writes its own log."""
+    opa: str
+    """The URL of an OPA that answers for other paths; empty: none does."""
+    controller: str
+    """The URL of a controller that answers for other rules; empty: none does."""
+    auth: bytes
+    """Who may ask (`policyd.api.credentials.Auth`) as JSON; empty: everybody."""
+    fetch: bytes
+    """From where the keys of `auth` may come (`policyd.api.fetch_settings.Fetch`), as JSON."""
+    log: LogSettings | None
 
 
 def frame(kind: Kind, body: bytes = b"") -> bytes:

@@ -8,35 +8,37 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import pickle
 import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import orjson
 import structlog
 import uvloop
 
-from policyd.api.credentials import Auth, Gatekeeper
-from policyd.api.decide_settings import Decide
-from policyd.api.oidc import OidcTokens, refresh
 from policyd.base.collector import collect_seldom
 from policyd.base.logs import configure_logs
 from policyd.decider.answers import DataApi
 from policyd.decider.edge import Edge
-from policyd.decider.elsewhere import Other
 from policyd.decider.exchange import Heads
 from policyd.decider.limits import DEFAULT
+from policyd.decider.listening import listening
 from policyd.decider.loaded import Loaded
 from policyd.decider.loading import Loading
 from policyd.decider.log import DecisionLog
 from policyd.decider.masks import Masks
 from policyd.decider.openapi import openapi
-from policyd.decider.service import DecisionService
+from policyd.decider.service import DecisionService, Gate
 from policyd.decider.sinks import Outlet, open_sink
-from policyd.decider.wire import Frames, Kind, frame
+from policyd.decider.wire import Frames, Kind, WorkerSettings, frame
+
+if TYPE_CHECKING:
+    from policyd.decider.elsewhere import Other
 
 TICK_S = 0.5
 BACKLOG = 1024
@@ -46,7 +48,7 @@ class Channel(asyncio.Protocol):
     """The socket pair to the parent."""
 
     def __init__(self) -> None:
-        self.settings: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+        self.settings: asyncio.Future[WorkerSettings] = asyncio.get_running_loop().create_future()
         self.closed = asyncio.Event()
         self.differing: dict[str, Any] = {}
         """What the parent said of proxies; `told` is called each time."""
@@ -64,7 +66,7 @@ class Channel(asyncio.Protocol):
         """Settings first, then updates."""
         for kind, body in self._frames.feed(data):
             if kind is Kind.SETTINGS:
-                self.settings.set_result(orjson.loads(body))
+                self.settings.set_result(pickle.loads(body))  # noqa: S301  (see `wire`: the parent wrote it)
             elif kind is Kind.DIFFERING:
                 self.differing = orjson.loads(body)
                 self.told()
@@ -97,27 +99,22 @@ class Channel(asyncio.Protocol):
 class Worker:
     """Everything of one worker, put together."""
 
-    def __init__(self, channel: Channel, said: dict[str, Any]) -> None:
+    def __init__(self, channel: Channel, settings: WorkerSettings) -> None:
         self._channel = channel
-        self._settings = Decide.model_validate_json(orjson.dumps(said["settings"]))
-        self._address: tuple[str, int] = (said["host"], said["port"])
-        self._number = int(said["number"])
-        self._version = str(said["version"])
+        self._settings = settings
         self._heads = Heads()
         self._log = self._open_log()
-        self._data = DataApi(self._heads, log=self._log, version=self._version, batch=DEFAULT.batch)
-        auth: Auth = self._settings.auth
-        self._oidc = OidcTokens(auth.oidc) if auth.oidc is not None else None
-        opa, controller = self._settings.opa, self._settings.controller
-        self._opa = Other("the OPA behind this server", opa) if opa else None
-        self._controller = Other("the controller", controller, authorized=True) if controller else None
+        self._data = DataApi(self._heads, log=self._log, version=settings.version, batch=DEFAULT.batch)
+        gate, self._refreshed = _gate(settings)
+        self._opa = _other("the OPA behind this server", settings.opa)
+        self._controller = _other("the controller", settings.controller, authorized=True)
         service = DecisionService(
             self._heads,
             self._data,
-            gate=Gatekeeper(auth, self._oidc) if auth.required else None,
+            gate=gate,
             elsewhere=self._opa,
             controller=self._controller,
-            openapi=openapi(self._version, at=bool(controller)),
+            openapi=openapi(settings.version, at=bool(settings.controller)),
             metrics=self._metrics,
         )
         self._edge = Edge(service, self._heads, DEFAULT)
@@ -133,14 +130,12 @@ class Worker:
         self._channel.load_with(Loading(self._swapped, self._channel.hold, broken))
         self._channel.told = self._differ
         self._differ()
-        listener = listening(*self._address)
+        listener = listening(self._settings.host, self._settings.port)
         server = await loop.create_server(self._edge.connect, sock=listener, backlog=BACKLOG)
         self._channel.say(Kind.READY)
         tasks = [loop.create_task(self._tick())]
-        if self._oidc is not None and self._settings.auth.oidc is not None:
-            tasks.append(
-                loop.create_task(refresh(self._oidc, self._settings.auth.oidc, self._settings.fetch.allowed))
-            )
+        if self._refreshed is not None:
+            tasks.append(loop.create_task(self._refreshed()))
         for task in tasks:
             task.add_done_callback(lambda done: _ended(done, stop))
         await stop.wait()
@@ -175,12 +170,16 @@ class Worker:
         bound = said.waiting_bytes
         outlets = tuple(Outlet(open_sink(to, token=said.token), waiting_bytes=bound) for to in said.to)
         masks = Masks(said.mask, said.drop) if said.mask or said.drop else None
-        labels = {"app": "policyd", "id": f"{socket.gethostname()}/{self._number}", "version": self._version}
+        labels = {
+            "app": "policyd",
+            "id": f"{socket.gethostname()}/{self._settings.number}",
+            "version": self._settings.version,
+        }
         return DecisionLog(outlets, masks, labels)
 
     def _metrics(self) -> str:
         """The counters of one worker, in the format of Prometheus."""
-        label = f'{{worker="{self._number}"}}'
+        label = f'{{worker="{self._settings.number}"}}'
         values = {
             "policyd_decisions_total": self._data.decided,
             "policyd_decision_log_lost_total": self._log.lost if self._log is not None else 0,
@@ -201,18 +200,31 @@ def _ended(task: asyncio.Task[None], stop: asyncio.Event) -> None:
         stop.set()
 
 
-def listening(host: str, port: int) -> socket.socket:
-    """A socket on the port that all workers share. Raises `OSError`."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    try:
-        listener.bind((host, port))
-    except OSError:
-        listener.close()
-        raise
-    return listener
+# What only some workers need is loaded by those: clients of HTTP, settings and tokens are as large as all the rest.
+
+
+def _gate(settings: WorkerSettings) -> tuple[Gate | None, Callable[[], Coroutine[Any, Any, None]] | None]:
+    """Who may ask, and what keeps the keys fresh by which tokens are signed."""
+    if not settings.auth:
+        return None, None
+    from policyd.api.credentials import Auth, Gatekeeper  # noqa: PLC0415
+    from policyd.api.fetch_settings import Fetch  # noqa: PLC0415
+    from policyd.api.oidc import OidcTokens, refresh  # noqa: PLC0415
+
+    said = Auth.model_validate_json(settings.auth)
+    if said.oidc is None:
+        return Gatekeeper(said), None
+    tokens, allowed = OidcTokens(said.oidc), Fetch.model_validate_json(settings.fetch).allowed
+    return Gatekeeper(said, tokens), partial(refresh, tokens, said.oidc, allowed)
+
+
+def _other(name: str, url: str, *, authorized: bool = False) -> Other | None:
+    """A server that answers for this one."""
+    if not url:
+        return None
+    from policyd.decider.elsewhere import Other  # noqa: PLC0415
+
+    return Other(name, url, authorized=authorized)
 
 
 async def serve(descriptor: int) -> None:
@@ -231,7 +243,7 @@ async def serve(descriptor: int) -> None:
     if not channel.settings.done():
         return  # the parent has ended, or wants us to, before it said anything
     said = channel.settings.result()
-    configure_logs(json=bool(said["json"]))  # to standard error: decisions may be written to standard output
+    configure_logs(json=said.json)  # to standard error: decisions may be written to standard output
     try:
         worker = Worker(channel, said)
     except OSError as error:

@@ -18,8 +18,7 @@ import structlog
 
 from policyd.base.clock import Clock
 from policyd.base.errors import Stalled
-from policyd.decider.builder import Update
-from policyd.decider.wire import Frames, Kind, frame, frames_of
+from policyd.decider.wire import Frames, Kind, Update, frame, frames_of
 
 WORDS_S = 1.0
 """How long the last words of a worker that has ended are waited for."""

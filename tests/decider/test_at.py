@@ -17,7 +17,7 @@ from policyd.api.app import application
 from policyd.api.app import server as api_server
 from policyd.api.credentials import Auth, Gatekeeper, Token
 from policyd.api.metrics import ControllerMetrics
-from policyd.decider.differing import live_of
+from policyd.decider.live import live_of
 from policyd.demo.world import free_port
 from tests.api.conftest import OneController, OneFloor, OneRule
 from tests.decider.meshes import READS, question, shop
