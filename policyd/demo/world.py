@@ -150,7 +150,12 @@ class World:
         return code
 
     async def start_sidecars(self) -> None:
-        """Start an Envoy beside every instance that the intents name."""
+        """Start an Envoy beside every instance that the intents name.
+
+        Not before the controller listens: an Envoy that finds nobody there asks again ever more seldom.
+        """
+        host, _, port = self._xds.rpartition(":")
+        await self._listening(host, int(port), within_s=60.0)
         await self.sidecars.start(nodes(self.mesh()), self._xds)
 
     async def until_healthy(self, within_s: float) -> None:

@@ -91,6 +91,11 @@ def asked(world: RealMesh, path: str, caller: Name = WEB, identity: str = "", at
         return peer.send("GET", path).status
 
 
+def named(value: object) -> str | None:
+    """A part of a test's name, which is the same in every process."""
+    return value.removeprefix(NET) if isinstance(value, str) else None
+
+
 @pytest.mark.parametrize(
     ("path", "caller", "at", "status"),
     [
@@ -121,6 +126,7 @@ def asked(world: RealMesh, path: str, caller: Name = WEB, identity: str = "", at
         ("/ports", WEB, STREET, 200),
         ("/other-port", WEB, STREET, 403),
     ],
+    ids=named,
 )
 def test_addresses_and_ports_decide(world: RealMesh, path: str, caller: Name, at: str, status: int) -> None:
     assert asked(world, path, caller, at=at) == status
@@ -190,6 +196,7 @@ def test_nobody_else_is_cut_off(world: RealMesh) -> None:
         ("/lasts/kept", STREET, 200, "same"),
         ("/lasts/other", STREET, 200, "would-deny pay/lasts#"),
     ],
+    ids=named,
 )
 def test_the_log_says_what_would_be_decided(world: RealMesh, path: str, at: str, status: int, would: str) -> None:
     target = f"{path}?would-{at}"

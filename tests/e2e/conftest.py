@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
@@ -72,8 +73,10 @@ async def running(
     repository = ShopRepository(folder / "repository", folder / "intents")
     async with World(folder, repository, envoy_binary, SystemClock()) as world:
         commit = repository.commit("the mesh")
-        await world.start_apps({}, failing or {}, slow_s)
-        await world.start_controller(tick_s=0.25, deadline_s=deadline_s)
+        await asyncio.gather(
+            world.start_apps({}, failing or {}, slow_s),
+            world.start_controller(tick_s=0.25, deadline_s=deadline_s),
+        )
         await world.start_sidecars()
         await world.client.until("everyone in sync", lambda s: s["head"] == commit and all_in_sync(s), within_s=60)
         yield world
