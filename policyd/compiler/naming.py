@@ -16,6 +16,8 @@ APP = "app"
 """The cluster of a sidecar's own application; also the inbound listener's only upstream."""
 INBOUND = "inbound"
 OUTBOUND = "outbound"
+FAILOVER = "failover"
+_ZONE = "zone"
 SVID = "svid"
 """The SDS secret with the node's own certificate and key; each node gets its own content under this name."""
 TRUST_BUNDLE = "trust-bundle"
@@ -27,15 +29,44 @@ _HEALTH_CHECK_PATH = "/health"
 LOOPBACK = "127.0.0.1"
 
 
-def cluster_name(service: Name, version: str) -> str:
-    """The upstream cluster of one version of a service: `namespace/service/version`."""
-    return f"{service.namespace}/{service.name}/{version}"
+def cluster_name(service: Name, version: str, zone: str = "") -> str:
+    """The upstream cluster of one version of a service: `namespace/service/version`.
+
+    With `zone`, that of its instances that stand by there: `namespace/service/version/zone/b`.
+    """
+    name = f"{service.namespace}/{service.name}/{version}"
+    return f"{name}/{_ZONE}/{zone}" if zone else name
+
+
+def failover_name(service: Name, version: str) -> str:
+    """The cluster that leads to a version and on from there: `namespace/service/version/failover`."""
+    return f"{cluster_name(service, version)}/{FAILOVER}"
+
+
+def fallback_name(service: Name, version: str, to: str) -> str:
+    """The cluster that only the calls go to which are led on from a version, to those of the cluster `to`.
+
+    It is their own so that they are counted: `namespace/service/version/failover/namespace/fallback/version`.
+    """
+    return f"{failover_name(service, version)}/{to}"
+
+
+def parse_fallback_name(cluster: str) -> tuple[Name, str] | None:
+    """Service and version that calls were led on to by this cluster; `None` for every other cluster."""
+    parts = cluster.split("/")
+    led_on = len(parts) == 7 and parts[3] == FAILOVER
+    return parse_cluster_name("/".join(parts[4:])) if led_on else None
 
 
 def parse_cluster_name(cluster: str) -> tuple[Name, str] | None:
-    """Service and version of a cluster, or `None` for the sidecar's own clusters."""
+    """Service and version that callers mean by a cluster, or `None` for the sidecar's own clusters.
+
+    A call that was led on was meant for the version that it was led on from.
+    """
     parts = cluster.split("/")
-    if len(parts) != 3 or not all(parts):
+    standing_by = len(parts) == 5 and parts[3] == _ZONE
+    led_on = len(parts) in (4, 7) and parts[3] == FAILOVER
+    if not all(parts) or not (len(parts) == 3 or led_on or standing_by):
         return None
     return Name(parts[0], parts[1]), parts[2]
 

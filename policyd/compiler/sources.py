@@ -7,15 +7,17 @@ Whoever compiles from `Sources` alone can use `key` for his memo: two equal keys
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-from dataclasses import dataclass
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, field
 from typing import cast
 
 from policyd.model.access import Access
+from policyd.model.failover import Fallback
 from policyd.model.mesh import Mesh, Settings
 from policyd.model.names import Name
 from policyd.model.scope import Scope
 from policyd.model.service import Protocol, Service
+from policyd.model.standby import Standby
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,9 @@ class Sources:
     also_inbound: tuple[int, ...]
     """Ports that take calls beside the one of the settings, while that one changes."""
     key: Hashable
+    fallbacks: Mapping[Name, tuple[Fallback, ...]] = field(default_factory=dict)
+    """Where calls to a destination go on while it is down, as far as this service may be led there; `scope` holds the
+    services."""
 
     @property
     def inbound_ports(self) -> tuple[int, ...]:
@@ -63,6 +68,10 @@ class Index(dict[Name, Sources]):
         settings, service, access = mesh.settings, mesh.services[name], mesh.access.get(name) or Access(name)
         scope = tuple([mesh.services[destination] for destination in self._scope.destinations(name)])
         also = mesh.also_inbound
+        standby = Standby.of(mesh)
+        fallbacks = {each.name: usable for each in scope if (usable := standby.usable(name, each))}
         key = (settings.digest, also, service.digest, access.digest, *[each.digest for each in scope])
-        found = self[name] = Sources(settings, service, access, scope, also, key)
+        found = self[name] = Sources(
+            settings, service, access, scope, also, (key, tuple(fallbacks.items())), fallbacks
+        )
         return found

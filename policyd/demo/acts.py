@@ -19,6 +19,7 @@ from policyd.base.errors import Stalled
 from policyd.demo.client import Json, release_of, weight_of
 from policyd.demo.world import World
 from policyd.model.names import DEFAULT_NAMESPACE, Name, spiffe_id
+from policyd.model.node import nodes
 
 GOOD, BAD = ("catalog", "v2"), ("checkout", "v2")
 """The canary that is well, and the one whose application fails one answer in five."""
@@ -28,8 +29,14 @@ LEFT_ALONE = ("recommendations", "v2")
 """The canary that goes on by itself while nobody is at the wheel."""
 TAKEN = ("payments", 15_007)
 """The service on whose last host a port is taken, and the port that the mesh would move to."""
+KILLED, STANDBY = "recommendations", "bestsellers"
+"""The service of which every instance is killed, and the one that it names in `failover`."""
 _ROUNDS = 10
 """How many times all sidecars are read before one that does not answer spoils the map."""
+_IN_A_ROW = 3
+"""How many answers of the same service show where calls go now."""
+_REROUTED_S = 40.0
+"""The longest that it may take until calls go where they should."""
 _NOBODY_S = 2.0
 """How long there is no controller: long enough to see that requests do not need one."""
 
@@ -207,6 +214,43 @@ async def denied_call(story: Story) -> str:
     return f"web -> POST {OPENED}{path}: 403 by Envoy; explained: {'; '.join(answer['reasons'][:2])}"
 
 
+async def failover(story: Story) -> str:
+    """`kill -9` of every instance: calls go on at the service that is named in `failover`, and come back."""
+    world, clock = story.world, story.clock
+    killed = [node.id for node in nodes(world.mesh()) if node.service.name == KILLED]
+    for node_id in killed:
+        await world.sidecars.kill(node_id)
+    began = clock.monotonic()
+    await answered_by(story, STANDBY)
+    led_on = clock.monotonic() - began
+    await story.pause(_NOBODY_S)
+    for node_id in killed:
+        await world.start_sidecar(node_id)
+    await story.until("the killed ones in sync", all_in_sync, 60)
+    began = clock.monotonic()
+    await answered_by(story, KILLED)
+    back = clock.monotonic() - began
+    return (
+        f"kill -9 of all {len(killed)} sidecars of {KILLED}: after {led_on:.1f} s web's calls were answered by"
+        f" {STANDBY}, by a rule of its own; {back:.1f} s after the sidecars were in sync again, by {KILLED}"
+    )
+
+
+async def answered_by(story: Story, service: str) -> None:
+    """Return when three of web's calls to `KILLED` in a row are answered by `service`; none may fail meanwhile."""
+    end = story.clock.monotonic() + _REROUTED_S
+    async with httpx.AsyncClient(proxy=story.world.proxy("web"), trust_env=False) as web:
+        in_a_row = 0
+        while in_a_row < _IN_A_ROW:
+            reply = await web.get(f"http://{KILLED}/v1/recommendations")
+            if reply.status_code != 200:
+                raise Stalled(f"web's call to {KILLED} was answered {reply.status_code}: {reply.text[:200]}")
+            in_a_row = in_a_row + 1 if reply.json()["service"] == service else 0
+            if story.clock.monotonic() > end:
+                raise Stalled(f"after {_REROUTED_S:.0f} s {service} does not answer web's calls to {KILLED}")
+            await story.pause(0.05)
+
+
 async def revert(story: Story) -> str:
     """`git revert`: both refused commits, the bad canary and the promoted one are taken back, without analysis."""
     repository, (good, version), (bad, _) = story.world.repository, GOOD, BAD
@@ -268,6 +312,7 @@ ACTS: tuple[Act, ...] = (
     Act("refused by a proxy", "A change that one Envoy refuses: a port is taken on its host", refused_by_a_proxy),
     Act("dangerous commit", "A commit opens payments to everyone", dangerous_commit),
     Act("denied call", "web calls payments, which no rule allows", denied_call),
+    Act("failover", "Every instance of recommendations is killed", failover),
     Act("revert", "git revert, four times", revert),
     Act("map", "The map: who may call whom, who does, and which rules nobody needs", map_of_the_shop),
 )

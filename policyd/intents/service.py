@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema, model_validator
 
+from policyd.intents.failover import Fallback
 from policyd.intents.health import HealthCheck
 from policyd.intents.kind import Intent, Many, Part
 from policyd.intents.rate_limit import RateLimit
@@ -100,6 +101,9 @@ class ServiceSpec(Part):
     """How a call to the service is bounded and tried again."""
     rate_limit: Many[RateLimit] = ()
     """How many requests each instance takes in a time. A request falls under every limit that it fits."""
+    failover: Annotated[Many[Fallback], Field(max_length=10)] = ()
+    """Where calls go on while every instance of the version that they are for is down, in this order:
+    `[{version: v1}, {service: payments-backup}, {zone: other}]`. They come back by themselves."""
     opaque_paths: bool = False
     """For object stores and registries, whose paths carry `%2F`: paths are not judged, and access rules cannot
     name any."""

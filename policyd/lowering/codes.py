@@ -243,4 +243,64 @@ CODES = table(
         "a rate limit without effect",
         "All callers together may not have more than the limit leaves to each of them, so it never refuses anything.",
     ),
+    Explanation(
+        "PD1240",
+        "fallbacks that lead back",
+        "A service is its own fallback, by itself or by way of others. When all of them are down, or merely too "
+        "slow, the load of each falls on the next one and comes round again.",
+    ),
+    Explanation(
+        "PD1241",
+        "falls back to the version that serves",
+        "The fallback names the version that serves already. The line means something again once another version "
+        "serves.",
+    ),
+    Explanation(
+        "PD1242",
+        "nobody in that zone",
+        "A fallback names a zone, and no instance of the service is in it, or with `zone: other` in any zone but "
+        "one. Instances say where they run: `{address: 10.0.1.12, zone: b}`.",
+    ),
+    Explanation(
+        "PD1243",
+        "a fallback of another protocol",
+        "A call that goes on elsewhere is the same call, so the fallback speaks what the service speaks. `tcp` has "
+        "no calls.",
+    ),
+    Explanation(
+        "PD1244",
+        "a fallback that differs",
+        "Calls are made for the service and arrive unchanged at the fallback, with the host and port that the caller "
+        "named. Where the fallback has another port, judges paths otherwise or refuses an upgrade, some of them may "
+        "fail there.",
+    ),
+    Explanation(
+        "PD1245",
+        "callers without a rule to the fallback",
+        "Naming a fallback opens nothing. Whoever may call the service but not the fallback is not led there: his "
+        "calls fail while the service is down. A rule to the fallback comes from the team that owns it.",
+    ),
+    Explanation(
+        "PD1246",
+        "calls that the fallback denies",
+        "The fallback is judged by its own rules. A caller may send some request to the service that no single "
+        "permit of his rules to the fallback allows; while the service is down it is answered with 403.",
+    ),
+    Explanation(
+        "PD1247",
+        "a bound that failover breaks, or breaks by",
+        "While a service goes down every call to it is tried again. A share of the active calls cannot bound that, "
+        "and does not; a number in `circuitBreaker.retries` does, and the calls beyond it are lost.",
+    ),
+    Explanation(
+        "PD1248",
+        "failover without a health check",
+        "What is down is found by its errors alone, so that some calls pay for it: those that may not be sent twice "
+        "are lost, and the way back begins with a try. A health check asks for them.",
+    ),
+    Explanation(
+        "PD1249",
+        "a fallback named twice",
+        "Fallbacks are tried in their order, and one that is down is not tried again further on.",
+    ),
 )

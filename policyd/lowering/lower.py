@@ -1,6 +1,7 @@
 """Intents to the model: a fixed line of passes, each a pure function over one explicit working value.
 
-settings -> services -> slos -> access -> revocations -> canaries -> strategies -> references -> policy tests
+settings -> services -> slos -> access -> revocations -> canaries -> strategies -> references -> fallbacks ->
+policy tests
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from policyd.base.diagnostics import Finding, has_errors, in_order
 from policyd.intents import Loaded
 from policyd.lowering.access import access
 from policyd.lowering.canaries import canaries
+from policyd.lowering.fallbacks import fallbacks
 from policyd.lowering.memo import LoweringMemo
 from policyd.lowering.policy_tests import policy_tests
 from policyd.lowering.references import references
@@ -34,6 +36,7 @@ PASSES: tuple[Pass, ...] = (
     canaries,
     strategies,
     references,
+    fallbacks,
     policy_tests,
 )
 

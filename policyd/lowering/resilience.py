@@ -46,6 +46,7 @@ def problems(document: Document) -> Iterator[Finding]:
         yield from _of_breaker(document, intent.circuit_breaker, intent.retries)
     if intent.outlier_detection is not None:
         yield from _of_outliers(document, intent.outlier_detection)
+        yield from _without_effect(document, intent.outlier_detection)
     yield from balancing.problems(document)
 
 
@@ -136,13 +137,14 @@ def _of_outliers(document: Document, outliers: OutlierIntent) -> Iterator[Findin
             "maxTime" if "max_time" in outliers.model_fields_set else "baseTime",
             hint="`maxTime`, 5m unless you say so, is at least `baseTime`",
         )
-    if outliers.max_ejected == WHOLE:
+    fails_over = bool(cast("ServiceIntent", document.intent).spec.failover)
+    if outliers.max_ejected == WHOLE and not fails_over:
         yield document.finding(
             "PD1227",
             "every instance may be left out at the same time, and nobody would answer",
             *here,
             "maxEjected",
-            hint="50% is a good start",
+            hint="50% is a good start; with `failover` others would answer",
         )
     row, gateway = outliers.consecutive_errors, outliers.consecutive_gateway_errors
     if row is not None and gateway is not None and gateway >= row:
@@ -153,7 +155,6 @@ def _of_outliers(document: Document, outliers: OutlierIntent) -> Iterator[Findin
             "consecutiveGatewayErrors",
             hint="a gateway error is an error, too: `consecutiveGatewayErrors` is below `consecutiveErrors`",
         )
-    yield from _without_effect(document, outliers)
 
 
 def _without_effect(document: Document, outliers: OutlierIntent) -> Iterator[Finding]:

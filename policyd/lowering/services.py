@@ -13,7 +13,7 @@ from policyd.intents import Document
 from policyd.intents.service import Endpoint as EndpointIntent
 from policyd.intents.service import Service as ServiceIntent
 from policyd.intents.translate import nearest
-from policyd.lowering import health, rate_limits, resilience
+from policyd.lowering import failover, health, rate_limits, resilience
 from policyd.lowering.memo import LoweringMemo, Piece
 from policyd.lowering.work import Work, said_by
 from policyd.model.names import Name
@@ -62,6 +62,7 @@ def _service(document: Document) -> Piece[_Said]:
         opaque_paths=spec.opaque_paths,
         upgrades=tuple(sorted(set(spec.upgrades))),
         rate_limits=rate_limits.lowered(spec.rate_limit),
+        failover=failover.lowered(spec.failover, document.name.namespace),
     )
     endpoints = [endpoint for version in service.versions for endpoint in version.endpoints]
     said = _Said(
@@ -99,6 +100,7 @@ def _problems(document: Document) -> Iterator[Finding]:
     yield from health.problems(document)
     yield from resilience.problems(document)
     yield from rate_limits.problems(document)
+    yield from failover.problems(document)
 
 
 def _any_shared(groups: Iterable[tuple[str, ...]]) -> bool:

@@ -6,6 +6,7 @@ import enum
 from dataclasses import dataclass, field
 
 from policyd.base.content import digest, later
+from policyd.model.failover import Fallback
 from policyd.model.names import Name
 from policyd.model.rate_limit import RateLimit
 from policyd.model.resilience import Resilience
@@ -118,6 +119,8 @@ class Service:
     """Protocols that a request may switch to (`websocket`), sorted; every other upgrade is refused."""
     rate_limits: tuple[RateLimit, ...] = later(())
     """What each instance takes in a time."""
+    failover: tuple[Fallback, ...] = later(())
+    """Where calls go on while the version that they are for is down, in this order."""
     _digest: str = field(init=False, compare=False, repr=False, default="")
 
     @property

@@ -25,7 +25,8 @@ def changes(promoted: Mesh, head: Mesh) -> tuple[Change, ...]:
 
     Objects that both hold are skipped without a look inside. Changes stay separate units with stages and a
     quarantine of their own; where one refers to what another adds or closes, `needs` puts them in order: rules
-    wait for services that are new, a service is removed after the access to it.
+    and fallbacks wait for services that are new, a service is removed after the access to it and after the fallbacks
+    that lead there.
     """
     settings: tuple[Change, ...] = ()
     if promoted.settings.digest != head.settings.digest:
@@ -42,9 +43,24 @@ def _service_changes(promoted: Mesh, head: Mesh, closed: Collection[Name]) -> tu
         base, target = promoted.services.get(name), head.services.get(name)
         if base is not None and target is not None and same_decision(base, target):
             continue
-        needs: Needs = ((Unit.ACCESS, name),) if target is None and name in closed else ()
+        if target is None:
+            needs: Needs = ((Unit.ACCESS, name),) if name in closed else ()
+            needs += tuple((Unit.SERVICE, other) for other in _no_longer_leading_to(name, promoted, head))
+        else:
+            new = (_led_to(target) & head.services.keys()) - promoted.services.keys()
+            needs = tuple((Unit.SERVICE, one) for one in sorted(new))
         found.append(Change(Unit.SERVICE, name, base, target, needs))
     return tuple(found)
+
+
+def _led_to(service: Service | None) -> set[Name]:
+    return {each.service for each in service.failover if each.service is not None} if service is not None else set()
+
+
+def _no_longer_leading_to(name: Name, promoted: Mesh, head: Mesh) -> list[Name]:
+    """The services whose calls go on at `name` now, and will not."""
+    leading = [other for other, service in promoted.services.items() if name in _led_to(service)]
+    return [other for other in leading if name not in _led_to(head.services.get(other))]
 
 
 def _access_changes(promoted: Mesh, head: Mesh) -> tuple[Change, ...]:

@@ -23,6 +23,8 @@ class Outcomes:
     latency: Buckets | None = None
     refused: int = 0
     retries: int = 0
+    led_on: int = 0
+    """Tries that a fallback had to answer, of clusters that are for these; their outcomes are counted elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +90,11 @@ def _outcomes(before: ClusterCounters, after: ClusterCounters) -> Outcomes | Non
     if errors < 0 or refused < 0 or errors + refused > requests:
         return None
     # Nothing is decided by retries: where they were reset, none are known of this tick.
-    retries = max(0, after.retries - before.retries)
+    retries, led_on = max(0, after.retries - before.retries), max(0, after.led_on - before.led_on)
     if before.latency is None:
-        return Outcomes(requests, errors, after.latency, refused, retries)
+        return Outcomes(requests, errors, after.latency, refused, retries, led_on)
     latency = subtract(after.latency, before.latency) if after.latency is not None else None
-    return None if latency is None else Outcomes(requests, errors, latency, refused, retries)
+    return None if latency is None else Outcomes(requests, errors, latency, refused, retries, led_on)
 
 
 def _inbound(before: NodeCounters, after: NodeCounters) -> Outcomes | None:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from policyd.compiler.naming import parse_cluster_name
+from policyd.compiler.naming import parse_cluster_name, parse_fallback_name
 from policyd.model.names import Name
 from policyd.model.node import service_of
 from policyd.telemetry.counters import Outcomes, Tick
@@ -98,7 +98,11 @@ class Edges:
         for node, counters in reading.nodes.items():
             told = tick.nodes[node].clusters if node in tick.nodes else {}
             # Read for the first time, or reset, it may be of long ago: nothing came after now, that much is sure.
-            used = [name for name, found in counters.clusters.items() if name not in told and found.completed]
+            used = [
+                name
+                for name, found in counters.clusters.items()
+                if name not in told and (found.completed or found.led_on)
+            ]
             self._use(_ways(node, used), at)
             counted = tick.nodes[node].allowed if node in tick.nodes else counters.allowed
             self._rule_last_used |= dict.fromkeys((rule for rule, count in _rules(node, counted) if count), at)
@@ -150,7 +154,7 @@ class Edges:
 def _ways(node: str, clusters: Iterable[str]) -> Iterable[Way]:
     caller = service_of(node)
     for cluster in clusters:
-        called = parse_cluster_name(cluster)
+        called = parse_fallback_name(cluster) or parse_cluster_name(cluster)
         if caller is not None and called is not None:
             yield caller, *called
 
@@ -178,8 +182,10 @@ def ways_of(tick: Tick) -> dict[Way, Outcomes]:
     found: dict[Way, Outcomes] = {}
     for node, counted in tick.nodes.items():
         for cluster, outcomes in counted.clusters.items():
-            for way in _ways(node, (cluster,)) if outcomes != Outcomes() else ():
-                found[way] = together((found.get(way, Outcomes()), outcomes))
+            # What was led on came here as well; its outcome stands where it was meant for.
+            arrived = replace(outcomes, requests=outcomes.requests + outcomes.led_on, led_on=0)
+            for way in _ways(node, (cluster,)) if arrived != Outcomes() else ():
+                found[way] = together((found.get(way, Outcomes()), arrived))
     return found
 
 

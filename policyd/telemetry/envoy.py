@@ -13,6 +13,8 @@ Which counters say what, as seen on Envoy 1.40 (`tests/telemetry/test_envoy.py` 
   all, so a bound of one is always reached.
 - `http.inbound.rbac.policy.RULE.allowed` counts requests that a rule let in, by its name in logs, without callers.
 - `http.inbound.rbac.policy.REASON.denied` counts those denials by the reason, without callers.
+- A cluster that leads on to fallbacks (`.../failover`) counts the outcomes of all its requests, whoever answered; its
+  members count none. Where only requests go that were led on (`.../failover/...`), `upstream_rq_total` counts these.
 - `http.outbound.rq_direct_response` counts requests for hosts out of scope, which nothing else answers there; by host
   there are only log lines.
 - `http.inbound.rbac.policy.would-allow RULE.shadow_allowed` and `...would-deny RULE.shadow_denied` count requests of
@@ -36,7 +38,7 @@ import orjson
 import structlog
 
 from policyd.base.clock import Clock
-from policyd.compiler.naming import INBOUND, OUTBOUND
+from policyd.compiler.naming import FAILOVER, INBOUND, OUTBOUND, parse_fallback_name
 from policyd.compiler.rules import (
     NO_RULE_FOR_CALLER,
     NO_RULE_FOR_REQUEST,
@@ -58,11 +60,12 @@ _DIRECT = f"http.{OUTBOUND}.rq_direct_response"
 _FILTER = (
     r"^(cluster\.[^.]+\.(upstream_rq_(completed|401|403|5xx|time|retry)"
     r"|circuit_breakers\.default\.rq[a-z_]*_open|outlier_detection\.ejections_active)"
+    rf"|cluster\.[^.]+/{FAILOVER}/[^.]+\.upstream_rq_total"
     rf"|http\.{OUTBOUND}\.rq_direct_response"
     rf"|http\.{INBOUND}\.(downstream_rq_completed|rbac\.(denied|policy\.(({_REASONS})\.denied"
     r"|[^.#]+#[0-9a-f]+\.allowed|would-[^.]+\.shadow_(allowed|denied)))))$"
 )
-_STAT = re.compile(r"cluster\.(?P<cluster>[^.]+)\.(?P<what>upstream_rq_(completed|401|403|5xx|time|retry))")
+_STAT = re.compile(r"cluster\.(?P<cluster>[^.]+)\.(?P<what>upstream_rq_(completed|401|403|5xx|time|total|retry))")
 _OPEN = re.compile(r"cluster\.(?P<cluster>[^.]+)\.circuit_breakers\.default\.rq[a-z_]*_open")
 _ALLOWED = re.compile(rf"http\.{INBOUND}\.rbac\.policy\.(?P<rule>[^.#]+#[0-9a-f]+)\.allowed")
 _DENIED = re.compile(rf"http\.{INBOUND}\.rbac\.policy\.(?P<reason>{_REASONS})\.denied")
@@ -126,6 +129,7 @@ def parse_stats(body: bytes) -> NodeCounters:
             completed=values.get(f"cluster.{cluster}.upstream_rq_completed", 0),
             errors=values.get(f"cluster.{cluster}.upstream_rq_5xx", 0),
             latency=histograms.get(f"cluster.{cluster}.upstream_rq_time"),
+            led_on=values.get(f"cluster.{cluster}.upstream_rq_total", 0) if parse_fallback_name(cluster) else 0,
             refused=sum(values.get(f"cluster.{cluster}.upstream_rq_{code}", 0) for code in (401, 403)),
             retries=values.get(f"cluster.{cluster}.upstream_rq_retry", 0),
             open_circuits=opened[cluster],

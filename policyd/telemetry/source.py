@@ -41,6 +41,8 @@ class ClusterCounters:
     """Answers of 401 and 403, whether the callee's sidecar or its application gave them."""
     retries: int = 0
     """Further attempts that were made."""
+    led_on: int = 0
+    """Tries that went on here since the version that they were for was down; only of clusters that are for these."""
     open_circuits: int = 0
     """How many bounds of the circuit breaker are reached now; a state, not a sum."""
     left_out: int = 0

@@ -7,9 +7,9 @@ service over the same tick are compared. Node ids start `namespace/service/`, wh
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from policyd.compiler.naming import APP, cluster_name, parse_cluster_name
+from policyd.compiler.naming import APP, parse_cluster_name
 from policyd.model.names import Name
 from policyd.telemetry.buckets import add
 from policyd.telemetry.counters import NodeTick, Outcomes, Tick
@@ -37,19 +37,29 @@ def service_of(node: str) -> Name:
 
 
 def by_version(tick: Tick, service: Name, canary: str, stable: str) -> tuple[Stratum, ...]:
-    """Outcomes of two versions of `service` at their callers, one stratum per calling service."""
+    """Outcomes of two versions of `service` at their callers, one stratum per calling service.
+
+    A request that a fallback had to answer is an error of the version that it was meant for: failover hides from
+    callers that a version is down, and must not hide it from the comparison.
+    """
     arms: dict[Name, tuple[Outcomes, Outcomes]] = {}
-    new, old = cluster_name(service, canary), cluster_name(service, stable)
     for node, counted in tick.nodes.items():
-        caller = service_of(node)
-        if not {new, old} & counted.clusters.keys():
-            continue
-        left, right = arms.get(caller, (NOTHING, NOTHING))
-        arms[caller] = (
-            together((left, counted.clusters.get(new, NOTHING))),
-            together((right, counted.clusters.get(old, NOTHING))),
+        meant = [(parse_cluster_name(name), outcomes) for name, outcomes in counted.clusters.items()]
+        new, old = (
+            [outcomes for whom, outcomes in meant if whom == (service, version)] for version in (canary, stable)
         )
+        if not new and not old:
+            continue
+        left, right = arms.get(service_of(node), (NOTHING, NOTHING))
+        arms[service_of(node)] = together((left, _its_own(new))), together((right, _its_own(old)))
     return _strata(arms)
+
+
+def _its_own(parts: Iterable[Outcomes]) -> Outcomes:
+    outcomes = together(parts)
+    if not outcomes.led_on:
+        return outcomes
+    return replace(outcomes, errors=min(outcomes.requests, outcomes.errors + outcomes.led_on), led_on=0)
 
 
 def by_wave(tick: Tick, wave: frozenset[str], outside: frozenset[str], counted: Counted) -> tuple[Stratum, ...]:
@@ -90,11 +100,11 @@ def everything(of: Name, seen: NodeTick) -> Outcomes:
 
 def together(parts: Iterable[Outcomes]) -> Outcomes:
     """The sum of several outcomes."""
-    requests, errors, latency, refused, retries = 0, 0, None, 0, 0
+    requests, errors, latency, refused, retries, led_on = 0, 0, None, 0, 0, 0
     for part in parts:
         requests, errors, latency = requests + part.requests, errors + part.errors, add(latency, part.latency)
-        refused, retries = refused + part.refused, retries + part.retries
-    return Outcomes(requests, errors, latency, refused, retries)
+        refused, retries, led_on = refused + part.refused, retries + part.retries, led_on + part.led_on
+    return Outcomes(requests, errors, latency, refused, retries, led_on)
 
 
 def _names(parsed: tuple[Name, str] | None, service: Name) -> bool:

@@ -13,7 +13,7 @@ def test_compile_lists_every_proxy(policyd: Policyd, shop: Path) -> None:
     done = policyd("compile", shop)
     assert done.exit_code == 0
     assert "default/payments/v1/127.0.1.71" in done.stdout
-    assert "16 nodes" in done.stdout
+    assert "17 nodes" in done.stdout
 
 
 def test_compile_shows_what_one_proxy_gets(policyd: Policyd, shop: Path) -> None:
@@ -49,7 +49,7 @@ def test_compile_writes_a_folder_that_haproxy_can_read(policyd: Policyd, shop: P
 
 def test_compile_for_two_targets_keeps_them_apart(policyd: Policyd, shop: Path, tmp_path: Path) -> None:
     targets = ("--target", "haproxy", "--target", "envoy")
-    assert "32 nodes" in policyd("compile", shop, *targets, "--out", tmp_path / "out").stdout
+    assert "34 nodes" in policyd("compile", shop, *targets, "--out", tmp_path / "out").stdout
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["envoy", "haproxy"]
 
 
@@ -67,7 +67,7 @@ def test_diff_shows_files_line_by_line(policyd: Policyd, shop: Path, committed: 
     assert done.exit_code == 0, done.output
     assert "~ haproxy file 20-inbound.cfg" in done.stdout
     assert "method DELETE GET" in done.stdout or "method GET DELETE" in done.stdout
-    assert "14 proxies unchanged" in done.stdout
+    assert "15 proxies unchanged" in done.stdout
 
 
 def test_compile_names_the_nodes_it_has(policyd: Policyd, shop: Path) -> None:
@@ -94,7 +94,7 @@ def test_diff_says_a_release_in_words_and_shows_equal_hunks_once(
     assert f"• checkout: v1 -> v2   {shop}/services/checkout.yaml:" in done.stdout
     assert done.stdout.count("-      cluster: default/checkout/v1") == 1
     assert "on 2 proxies (default/web/v1/127.0.1.11, default/web/v1/127.0.1.12)" in done.stdout
-    assert "14 proxies unchanged" in done.stdout
+    assert "15 proxies unchanged" in done.stdout
 
 
 def test_diff_between_two_commits(policyd: Policyd, shop: Path, committed: Author) -> None:
@@ -111,7 +111,7 @@ def test_diff_between_two_commits(policyd: Policyd, shop: Path, committed: Autho
 def test_diff_of_nothing_is_nothing(policyd: Policyd, shop: Path, committed: Author) -> None:
     del committed
     answer = json.loads(policyd("diff", "HEAD", "--path", shop, "-o", "json").stdout)
-    assert (answer["changes"], answer["compiled"], answer["nodes_unchanged"]) == ([], [], 16)
+    assert (answer["changes"], answer["compiled"], answer["nodes_unchanged"]) == ([], [], 17)
 
 
 def test_diff_tells_how_releases_are_taken(policyd: Policyd, shop: Path, committed: Author) -> None:
@@ -119,7 +119,7 @@ def test_diff_tells_how_releases_are_taken(policyd: Policyd, shop: Path, committ
     _edit(shop / "services" / "payments.yaml", "steps: [1, 5, 25, 100]", "steps: [2, 25, 100]")
     done = policyd("diff", "HEAD", "--path", shop)
     assert "• canary of payments: changed" in done.stdout
-    assert "16 proxies unchanged" in done.stdout
+    assert "17 proxies unchanged" in done.stdout
 
 
 def test_diff_from_a_commit_without_intents_shows_all_as_new(policyd: Policyd, tmp_path: Path, shop: Path) -> None:
@@ -128,7 +128,7 @@ def test_diff_from_a_commit_without_intents_shows_all_as_new(policyd: Policyd, t
     for file in shop.rglob("*.yaml"):
         author.write(str(file.relative_to(shop)), file.read_text())
     answer = json.loads(policyd("diff", "HEAD", "--path", author.folder, "-o", "json").stdout)
-    assert len(answer["nodes_added"]) == 16
+    assert len(answer["nodes_added"]) == 17
 
 
 def test_diff_from_a_broken_commit_is_not_an_empty_diff(policyd: Policyd, shop: Path) -> None:

@@ -26,7 +26,7 @@ async def test_every_act_ends_as_it_should(envoy_binary: Path, tmp_path: Path) -
     written = json.loads(report.read_text())
     assert [act["name"] for act in written["acts"]] == [
         "first commit", "good canary", "bad canary", "killed controller", "refused by a proxy", "dangerous commit",
-        "denied call", "revert", "map",
+        "denied call", "failover", "revert", "map",
     ]  # fmt: skip
     assert all(act["ok"] for act in written["acts"])
     assert written["lost"] == 0
@@ -36,4 +36,7 @@ async def test_every_act_ends_as_it_should(envoy_binary: Path, tmp_path: Path) -
     assert "cannot bind '127.0.1.72:15007': Address already in use" in happened["refused by a proxy"]
     assert "web -> catalog  " in happened["map"]
     assert "orders -> shipping  allowed by orders-ship, and never used" in happened["map"]
+    assert "answered by bestsellers" in happened["failover"]
+    assert "web -> bestsellers  " in happened["map"]
+    assert "web -> bestsellers  allowed" not in happened["map"]
     assert "up at 10 % of requests" in happened["killed controller"]

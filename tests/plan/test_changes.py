@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from policyd.model.failover import Fallback
 from policyd.model.mesh import Mesh
 from policyd.model.names import Name
 from policyd.model.resilience import Resilience, Timeouts
@@ -99,3 +100,17 @@ def test_advancing_through_every_change_arrives_at_head(shop: Mesh) -> None:
 def test_settings_are_one_change(shop: Mesh) -> None:
     (change,) = changes(shop, replace(shop, settings=replace(shop.settings, leaf_s=60, inbound_port=1)))
     assert describe(change) == "settings: inbound port, leaf"
+
+
+def test_a_fallback_is_there_before_it_is_led_to_and_as_long(shop: Mesh) -> None:
+    standby = build.service("standby", {"v1": ["10.5.0.1"]})
+    leading = replace(shop.services[CHECKOUT], failover=(Fallback(service=standby.name),))
+    head = with_service(with_service(shop, standby), leading)
+    assert {change.name.name: change.needs for change in changes(shop, head)} == {
+        "checkout": ((Unit.SERVICE, standby.name),),
+        "standby": (),
+    }
+    assert {change.name.name: change.needs for change in changes(head, shop)} == {
+        "checkout": (),
+        "standby": ((Unit.SERVICE, CHECKOUT),),
+    }

@@ -23,6 +23,7 @@ from policyd.source import DirectoryTree
 
 AT = datetime(2027, 1, 1, tzinfo=UTC)
 CALLS = {
+    "bestsellers": [],
     "catalog": [],
     "checkout": ["inventory", "orders", "payments"],
     "inventory": [],
@@ -30,7 +31,7 @@ CALLS = {
     "payments": [],
     "recommendations": ["catalog"],
     "shipping": [],
-    "web": ["catalog", "checkout", "recommendations"],
+    "web": ["bestsellers", "catalog", "checkout", "recommendations"],
 }
 
 

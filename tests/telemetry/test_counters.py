@@ -127,6 +127,21 @@ def test_versions_are_compared_caller_by_caller() -> None:
     )
 
 
+def test_what_a_fallback_had_to_answer_is_an_error_of_the_version_that_was_meant() -> None:
+    checkout = Name("default", "checkout")
+    counted = {
+        "default/checkout/v1/failover": Outcomes(90, 1),
+        "default/checkout/v2/failover": Outcomes(10, 2),
+        "default/checkout/v2/failover/default/checkout/v1": Outcomes(led_on=5),
+        "default/checkout/v2/failover/default/standby/v1": Outcomes(led_on=9),
+    }
+    one = tick(default_web_v1_a=NodeTick(counted))
+    assert by_version(one, checkout, "v2", "v1") == (
+        Stratum(Name("default", "web"), Outcomes(10, 10), Outcomes(90, 1)),
+    )
+    assert calls_to(checkout)(Name("default", "web"), one.nodes["default/web/v1/a"]).errors == 3, "callers saw three"
+
+
 def test_waves_are_compared_inside_each_service() -> None:
     calls = NodeTick({"default/checkout/v1": Outcomes(10, 1), "default/checkout/v2": Outcomes(5, 0)})
     own = NodeTick({"app": Outcomes(20, 3)}, inbound=Outcomes(25, 5))

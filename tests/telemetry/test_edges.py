@@ -112,3 +112,15 @@ def test_what_is_open_is_of_this_moment_and_counted_by_sidecar() -> None:
     assert feed.edges.seen().now == {(WEB, CHECKOUT, "v1"): Now(1, 3)}
     feed.read(web=calls(9))
     assert feed.edges.seen().now == {}
+
+
+def test_a_call_that_was_led_on_used_both_edges() -> None:
+    led_on = f"{CLUSTER}/failover/default/standby/v1"
+    feed = Feed()
+    feed.read(web=NodeCounters())
+    counted = {f"{CLUSTER}/failover": ClusterCounters(completed=30), led_on: ClusterCounters(led_on=12)}
+    last = feed.read(web=NodeCounters(counted))
+    seen = feed.edges.seen()
+    standby = Name("default", "standby")
+    assert (seen.ways[WEB, CHECKOUT, "v1"].requests, seen.ways[WEB, standby, "v1"].requests) == (30, 12)
+    assert seen.last_used == {(WEB, CHECKOUT): last, (WEB, standby): last}

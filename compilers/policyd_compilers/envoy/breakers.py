@@ -8,7 +8,7 @@ from envoy.config.cluster.v3 import circuit_breaker_pb2
 from envoy.type.v3 import percent_pb2
 
 from policyd.model.resilience import CircuitBreaker, Retries
-from policyd.model.service import WHOLE
+from policyd.model.service import WHOLE, Service
 from policyd_compilers.envoy.proto import uint32
 
 UNBOUNDED = 2**32 - 1
@@ -16,6 +16,19 @@ UNBOUNDED = 2**32 - 1
 LEAST_RETRIES = 3
 """Further tries that a budget always leaves room for: a share of few requests would be none."""
 _Thresholds = circuit_breaker_pb2.CircuitBreakers.Thresholds
+
+
+def of(service: Service, *, fails_over: bool) -> Any:
+    """The bounds of a destination's clusters. Where calls go on elsewhere, a share of them does not bound the tries.
+
+    In an outage every call is tried again, once: a budget would refuse those that it has no room for.
+    """
+    resilience = service.resilience
+    message = thresholds(resilience.circuit_breaker, resilience.retries)
+    if fails_over and message.HasField("retry_budget"):
+        message.ClearField("retry_budget")
+        message.max_retries.CopyFrom(uint32(UNBOUNDED))
+    return message
 
 
 def thresholds(breaker: CircuitBreaker | None, retries: Retries) -> Any:

@@ -16,11 +16,11 @@ from envoy.config.endpoint.v3 import endpoint_components_pb2, endpoint_pb2
 from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2
 
 from policyd.base.content import digest
-from policyd.compiler.naming import APP, cluster_name
+from policyd.compiler.naming import APP
 from policyd.model.balancing import LoadBalancing
 from policyd.model.mesh import Settings
 from policyd.model.names import dns_name, spiffe_id
-from policyd.model.service import WHOLE, Endpoint, Protocol, Service, Version
+from policyd.model.service import WHOLE, Endpoint, Protocol, Service
 from policyd_compilers.envoy import balancing, breakers, health, outliers, tls
 from policyd_compilers.envoy.endpoints import socket_address
 from policyd_compilers.envoy.proto import boolean, milliseconds, pack, seconds
@@ -33,9 +33,11 @@ _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _MULTIPLEXED = frozenset({Protocol.HTTP2, Protocol.GRPC})
 
 
-def destination(settings: Settings, service: Service, version: Version) -> Any:
-    """The cluster of one version of `service`, as every caller holds it."""
-    name = cluster_name(service.name, version.name)
+def destination(settings: Settings, name: str, service: Service, *, fails_over: bool = False) -> Any:
+    """The cluster `name` with instances of one version of `service`, as every caller holds it.
+
+    `fails_over`: it is one of those that calls are led along while others are down.
+    """
     message = cluster_pb2.Cluster(
         name=name,
         type=cluster_pb2.Cluster.EDS,
@@ -50,12 +52,12 @@ def destination(settings: Settings, service: Service, version: Version) -> Any:
     mark_distrusted(message, settings.distrusted)
     resilience = service.resilience
     balancing.balance(message, resilience.load_balancing, panic=resilience.panic)
-    message.circuit_breakers.thresholds.append(breakers.thresholds(resilience.circuit_breaker, resilience.retries))
-    if resilience.outlier_detection is not None:
-        message.outlier_detection.CopyFrom(outliers.detection(resilience.outlier_detection))
+    message.circuit_breakers.thresholds.append(breakers.of(service, fails_over=fails_over))
+    if (detection := outliers.asked(service, fails_over=fails_over)) is not None:
+        message.outlier_detection.CopyFrom(outliers.detection(detection))
     if service.health_check is not None:
         host = dns_name(settings.trust_domain, service.name)
-        message.health_checks.append(health.of_instance(service.health_check, host))
+        message.health_checks.append(health.of_instance(service.health_check, host, waiting=fails_over))
     options = _options(service.protocol, idle_ms=service.resilience.timeouts.idle_ms, alpn=True)
     options.common_http_protocol_options.max_connection_duration.CopyFrom(seconds(settings.leaf_s // 2))
     message.typed_extension_protocol_options[_HTTP_OPTIONS].CopyFrom(pack(options))

@@ -9,15 +9,17 @@ an unrelated change costs two look-ups and returns the very same object.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import attrgetter
 from types import MappingProxyType
 
 from policyd.base.codes import Explanation
+from policyd.compiler import failover as failing
 from policyd.compiler import losses as shared_losses
 from policyd.compiler.artifact import Artifact, Compiled, Loss
+from policyd.compiler.failover import Ways
 from policyd.compiler.memo import Memo
-from policyd.compiler.naming import APP, INBOUND, OUTBOUND, cluster_name
+from policyd.compiler.naming import APP, INBOUND, OUTBOUND, cluster_name, failover_name
 from policyd.compiler.protocol import Capabilities, ListenAddress, Secrets, Validation
 from policyd.compiler.sources import Index, Sources
 from policyd.model.access import Access
@@ -29,6 +31,7 @@ from policyd_compilers.envoy import (
     balancing,
     clusters,
     endpoints,
+    failover,
     inbound,
     losses,
     narrowing,
@@ -58,11 +61,21 @@ class Share:
     losses: tuple[Loss, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """Instances under the cluster that holds them; `fails_over`: calls are led along it while others are down."""
+
+    name: str
+    service: Service
+    version: Version
+    fails_over: bool
+
+
 class EnvoyCompiler:
     """Compiles sidecars for Envoy by xDS. It has no state: what may be remembered is in the caller's memo."""
 
     name = NAME
-    id = "envoy-3"
+    id = "envoy-4"
     capabilities = CAPABILITIES
     codes: Mapping[str, Explanation] = MappingProxyType({})
 
@@ -100,9 +113,10 @@ class EnvoyCompiler:
 
 def _share(sources: Sources, zone: str, memo: Memo) -> Share:
     settings, service = sources.settings, sources.service
-    carried = sources.carried
+    carried, ways = sources.carried, failing.ways(sources)
     artifacts = [artifact for each in carried for artifact in _destination(settings, each, zone, memo)]
-    artifacts.append(_outbound_routes(settings, service.name, carried, memo))
+    artifacts += [artifact for way in ways.values() for artifact in _failover(settings, way, zone, memo)]
+    artifacts.append(_outbound_routes(settings, service.name, carried, ways, memo))
     if service.protocol is not Protocol.TCP:
         artifacts.append(_inbound_routes(settings, service, sources.access, memo))
     artifacts += _collector(settings, memo)
@@ -111,7 +125,8 @@ def _share(sources: Sources, zone: str, memo: Memo) -> Share:
 
 def _node(sources: Sources, endpoint: Endpoint, memo: Memo) -> Compiled:
     """Its service's share, and what only this instance has: two listeners and the application."""
-    zone = endpoint.zone if any(balancing.zone_of(each, endpoint.zone) for each in sources.carried) else ""
+    places = (of(each, endpoint.zone) for each in sources.carried for of in (balancing.zone_of, failing.zone_of))
+    zone = endpoint.zone if any(places) else ""
     share = memo.get((NAME, sources.key, zone), lambda: _share(sources, zone, memo), counted=False)
     settings, service = sources.settings, sources.service
     own = [_outbound_listener(settings, service.name, endpoint.address, memo)]
@@ -156,32 +171,63 @@ def _application(service: Service, endpoint: Endpoint, memo: Memo) -> Artifact:
 
 def _destination(settings: Settings, service: Service, caller_zone: str, memo: Memo) -> tuple[Artifact, ...]:
     """Clusters and endpoints of every version, shared by all callers, or by those of one zone."""
-    zone = balancing.zone_of(service, caller_zone)
+    zone = balancing.zone_of(service, caller_zone) or failing.zone_of(service, caller_zone)
     key = ("destination", settings.digest, service.digest, zone)
     return memo.get(key, lambda: _versions(settings, service, zone, memo), counted=False)
 
 
-def _versions(settings: Settings, service: Service, zone: str, memo: Memo) -> tuple[Artifact, ...]:
+def _versions(settings: Settings, service: Service, caller_zone: str, memo: Memo) -> tuple[Artifact, ...]:
     found: list[Artifact] = []
     for version in service.versions:
-        found += _cluster(settings, service, version, memo), _endpoints(settings, service, version, zone, memo)
+        for zone in ("", *failing.standing_by(service)):
+            name = cluster_name(service.name, version.name, zone)
+            here = failing.instances(service, version, zone, caller_zone)
+            held = version if here == version.endpoints else replace(version, endpoints=here)
+            group = _Group(name, service, held, fails_over=bool(service.failover))
+            found += _cluster(settings, group, memo), _endpoints(settings, group, caller_zone, memo)
     return tuple(found)
 
 
-def _cluster(settings: Settings, service: Service, version: Version, memo: Memo) -> Artifact:
-    name = cluster_name(service.name, version.name)
-    key = ("cluster", settings.digest, name, service.protocol, service.resilience, service.health_check)
-    return memo.get(
-        key, lambda: proto.artifact(proto.CLUSTER, name, clusters.destination(settings, service, version))
-    )
+def _cluster(settings: Settings, group: _Group, memo: Memo) -> Artifact:
+    service, fails_over = group.service, group.fails_over
+    key = (
+        "cluster", settings.digest, group.name, service.name, service.protocol, service.resilience,
+        service.health_check, fails_over,
+    )  # fmt: skip
+
+    def build() -> Artifact:
+        message = clusters.destination(settings, group.name, service, fails_over=fails_over)
+        return proto.artifact(proto.CLUSTER, group.name, message)
+
+    return memo.get(key, build)
 
 
-def _endpoints(settings: Settings, service: Service, version: Version, zone: str, memo: Memo) -> Artifact:
-    name, preferred = cluster_name(service.name, version.name), service.resilience.load_balancing.zone
-    asked = (name, version, settings.inbound_port, zone, preferred)
-    return memo.get(
-        ("endpoints", *asked), lambda: proto.artifact(proto.ENDPOINTS, name, endpoints.load_assignment(*asked))
-    )
+def _endpoints(settings: Settings, group: _Group, caller_zone: str, memo: Memo) -> Artifact:
+    zone, preferred = balancing.zone_of(group.service, caller_zone), group.service.resilience.load_balancing.zone
+    asked = (group.name, group.version, settings.inbound_port, zone, preferred)
+
+    def build() -> Artifact:
+        message = endpoints.load_assignment(*asked, fails_over=group.fails_over)
+        return proto.artifact(proto.ENDPOINTS, group.name, message)
+
+    return memo.get(("endpoints", *asked, group.fails_over), build)
+
+
+def _failover(settings: Settings, way: tuple[failing.Member, ...], caller_zone: str, memo: Memo) -> list[Artifact]:
+    """The aggregate of one version, and clusters of their own for the calls that are led on."""
+    found: list[Artifact] = []
+    for member in way[1:]:
+        if not member.zone:
+            group = _Group(member.cluster, member.service, member.version, fails_over=True)
+            found += _cluster(settings, group, memo), _endpoints(settings, group, caller_zone, memo)
+    service, members = way[0].service, tuple(member.cluster for member in way)
+    name = failover_name(service.name, way[0].version.name)
+    key = ("failover", settings.digest, name, service.resilience, members)
+
+    def build() -> Artifact:
+        return proto.artifact(proto.CLUSTER, name, failover.cluster(settings, service, members, name))
+
+    return [*found, memo.get(key, build)]
 
 
 def _inbound_routes(settings: Settings, service: Service, access: Access, memo: Memo) -> Artifact:
@@ -197,12 +243,14 @@ def _inbound_routes(settings: Settings, service: Service, access: Access, memo: 
     )
 
 
-def _outbound_routes(settings: Settings, caller: Name, scope: tuple[Service, ...], memo: Memo) -> Artifact:
+def _outbound_routes(
+    settings: Settings, caller: Name, scope: tuple[Service, ...], ways: Ways, memo: Memo
+) -> Artifact:
     read = tuple((each.name, each.split, each.resilience, each.upgrades) for each in scope)
-    key = ("outbound", settings.digest, caller, read)
+    key = ("outbound", settings.digest, caller, read, tuple((version, len(way)) for version, way in ways.items()))
     return memo.get(
         key,
         lambda: proto.artifact(
-            proto.ROUTES, outbound.route_config_name(caller), outbound.routes(settings, caller, scope)
+            proto.ROUTES, outbound.route_config_name(caller), outbound.routes(settings, caller, scope, ways)
         ),
     )

@@ -23,10 +23,15 @@ RECOVERY_MS = 1_000
 """How often at least an unhealthy instance is asked again, whatever the interval: it is needed most then."""
 
 
-def of_instance(check: HealthCheck, host: str) -> Any:
-    """What a caller asks the sidecar of an instance, over mTLS: by HTTP, whatever that one asks its application."""
+def of_instance(check: HealthCheck, host: str, *, waiting: bool = False) -> Any:
+    """What a caller asks the sidecar of an instance, over mTLS: by HTTP, whatever that one asks its application.
+
+    `waiting`: calls come when something else is down, so that what has no traffic is looked at as often.
+    """
     header = base_pb2.HeaderValue(key=HEALTH_CHECK_HEADER, value="1")
     message = _check(check)
+    if waiting:
+        message.no_traffic_interval.CopyFrom(milliseconds(min(check.interval_ms, RECOVERY_MS)))
     message.http_health_check.host, message.http_health_check.path = host, health_path(check)
     message.http_health_check.request_headers_to_add.append(base_pb2.HeaderValueOption(header=header))
     # The check speaks HTTP/1.1; the connections of requests would let ALPN choose HTTP/2.

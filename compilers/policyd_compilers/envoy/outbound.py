@@ -10,12 +10,13 @@ from envoy.config.route.v3 import route_components_pb2, route_pb2
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2
 from envoy.type.matcher.v3 import string_pb2
 
-from policyd.compiler.naming import OUTBOUND, cluster_name, host_names, outbound_address
+from policyd.compiler.failover import Ways
+from policyd.compiler.naming import OUTBOUND, host_names, outbound_address
 from policyd.compiler.rules import NOT_IN_SCOPE
 from policyd.model.mesh import Settings
 from policyd.model.names import Name
 from policyd.model.service import HeaderMatch, Service
-from policyd_compilers.envoy import access_log, balancing, manager, replies, retries, tracing, upgrades
+from policyd_compilers.envoy import access_log, balancing, failover, manager, replies, retries, tracing, upgrades
 from policyd_compilers.envoy.endpoints import socket_address
 from policyd_compilers.envoy.proto import boolean, milliseconds, pack, uint32
 
@@ -60,10 +61,11 @@ def listener(chain: Any, address: str, port: int) -> Any:
     )
 
 
-def routes(settings: Settings, caller: Name, destinations: Iterable[Service]) -> Any:
+def routes(settings: Settings, caller: Name, destinations: Iterable[Service], ways: Ways) -> Any:
     """The route configuration of a caller: one virtual host for each destination, a refusal for every other host."""
     hosts = [
-        virtual_host(settings, service, local=service.name.namespace == caller.namespace) for service in destinations
+        virtual_host(settings, service, ways, local=service.name.namespace == caller.namespace)
+        for service in destinations
     ]
     message = route_pb2.RouteConfiguration(
         name=route_config_name(caller),
@@ -75,38 +77,41 @@ def routes(settings: Settings, caller: Name, destinations: Iterable[Service]) ->
     return message
 
 
-def virtual_host(settings: Settings, service: Service, *, local: bool) -> Any:
+def virtual_host(settings: Settings, service: Service, ways: Ways, *, local: bool) -> Any:
     """The names of a destination and the way to its versions. Only its own namespace calls it by the short name."""
     split = service.split
     found = []
     for match, offered, timeout_ms in upgrades.routes(service, service.resilience.timeouts.request_ms):
         if split.first is not None:
-            first = _action(service, [(split.first_version, 1)], timeout_ms, offered)
+            first = _action(service, [(split.first_version, 1)], timeout_ms, offered, ways)
             found.append(route_components_pb2.Route(name="first", match=_with(match, split.first), route=first))
-        action = _action(service, split.weights, timeout_ms, offered)
+        action = _action(service, split.weights, timeout_ms, offered, ways)
         found.append(route_components_pb2.Route(name="split", match=match, route=action))
     return route_components_pb2.VirtualHost(
         name=str(service.name), domains=host_names(settings, service.name, local=local), routes=found
     )
 
 
-def _action(service: Service, weights: Sequence[tuple[str, int]], timeout_ms: int, offered: Sequence[Any]) -> Any:
+def _action(
+    service: Service, weights: Sequence[tuple[str, int]], timeout_ms: int, offered: Sequence[Any], ways: Ways
+) -> Any:
+    followers = max(len(ways.get((service.name, version), ())) for version, _ in weights) - 1
     action = route_components_pb2.RouteAction(
         timeout=milliseconds(timeout_ms),
         upgrade_configs=offered,
         idle_timeout=milliseconds(service.resilience.timeouts.idle_ms),
-        retry_policy=retries.policy(service.resilience),
+        retry_policy=retries.policy(service.resilience, max(0, followers)),
         cluster_not_found_response_code=route_components_pb2.RouteAction.SERVICE_UNAVAILABLE,
     )
     if service.resilience.timeouts.stream_ms:
         bound = milliseconds(service.resilience.timeouts.stream_ms)
         action.max_stream_duration.max_stream_duration.CopyFrom(bound)
     if len(weights) == 1:
-        action.cluster = cluster_name(service.name, weights[0][0])
+        action.cluster = failover.target(service.name, weights[0][0], ways)
     else:
         action.weighted_clusters.clusters.extend(
             route_components_pb2.WeightedCluster.ClusterWeight(
-                name=cluster_name(service.name, version), weight=uint32(weight)
+                name=failover.target(service.name, version, ways), weight=uint32(weight)
             )
             for version, weight in weights
         )

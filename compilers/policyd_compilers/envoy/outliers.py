@@ -11,10 +11,21 @@ from typing import Any
 from envoy.config.cluster.v3 import outlier_detection_pb2
 
 from policyd.model.resilience import OutlierDetection
-from policyd.model.service import WHOLE
+from policyd.model.service import WHOLE, Service
 from policyd_compilers.envoy.proto import boolean, milliseconds, uint32
 
 ALWAYS, NEVER = uint32(100), uint32(0)
+FOR_FAILOVER = OutlierDetection(
+    consecutive_gateway_errors=3, interval_ms=1_000, base_ms=2_000, max_ms=30_000, max_ejected=WHOLE
+)
+"""Where calls go on elsewhere and the intent names none. All instances may be left out: others answer instead."""
+
+
+def asked(service: Service, *, fails_over: bool) -> OutlierDetection | None:
+    """What decides about the instances of a service; `None` where nobody is left out."""
+    if service.resilience.outlier_detection is None and fails_over:
+        return FOR_FAILOVER
+    return service.resilience.outlier_detection
 
 
 def detection(asked: OutlierDetection) -> Any:

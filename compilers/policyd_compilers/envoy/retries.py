@@ -9,6 +9,7 @@ from envoy.extensions.retry.host.previous_hosts.v3 import previous_hosts_pb2
 from envoy.type.matcher.v3 import string_pb2
 
 from policyd.model.resilience import Resilience
+from policyd_compilers.envoy import failover
 from policyd_compilers.envoy.proto import milliseconds, pack, uint32
 
 CONDITIONS = frozenset(
@@ -21,9 +22,13 @@ CONDITIONS = frozenset(
 _Policy = route_components_pb2.RetryPolicy
 
 
-def policy(resilience: Resilience) -> Any:
-    """The retry policy of a route, or `None` where nothing is tried again."""
-    retries = resilience.retries
+def policy(resilience: Resilience, followers: int = 0) -> Any:
+    """The retry policy of a route, or `None` where nothing is tried again.
+
+    With `followers`, places where a call goes on while the first is down, it is tried again at least until it has got
+    to the last of them.
+    """
+    retries = failover.retried(resilience.retries, followers)
     codes = sorted({int(word) for word in retries.on if is_status(word)})
     words = sorted({word for word in retries.on if word in CONDITIONS})
     if not retries.attempts or not (codes or words) or not retries.methods:
@@ -48,6 +53,8 @@ def policy(resilience: Resilience) -> Any:
             base_interval=milliseconds(retries.base_ms), max_interval=milliseconds(retries.max_ms)
         ),
     )
+    if followers:
+        message.retry_priority.CopyFrom(failover.priority())
     if resilience.timeouts.per_try_ms:
         message.per_try_timeout.CopyFrom(milliseconds(resilience.timeouts.per_try_ms))
     return message

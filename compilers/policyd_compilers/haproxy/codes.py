@@ -86,4 +86,11 @@ CODES = table(
         "HAProxy counts requests in a sliding window, which has no burst: what a token bucket lets through would be "
         "refused, or the other way round. Limits that differ between data planes are left out and said.",
     ),
+    Explanation(
+        "PD1317",
+        "no failover",
+        "HAProxy has `backup` servers, and takes either the first of them that is up, alone, for all calls, or all "
+        "of them at once; it does not try a call again there that failed at the others. So neither the order of "
+        "fallbacks nor the promise to lose no call could be kept, and calls fail while the service is down.",
+    ),
 )

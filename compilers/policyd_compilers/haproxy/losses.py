@@ -29,6 +29,7 @@ def of_service(service: Service) -> tuple[Loss, ...]:
         *_of_outliers(service),
         *_of_balancing(service),
         *_of_limits(service),
+        *_of_failover(service),
     )
 
 
@@ -174,4 +175,17 @@ def _of_limits(service: Service) -> Iterator[Loss]:
         Key("Service", service.name),
         f"`{service.name}` limits how many requests it takes, which haproxy is not made to do: none is refused",
         hint="`circuitBreaker.requests` bounds in every data plane what a caller has under way",
+    )
+
+
+def _of_failover(service: Service) -> Iterator[Loss]:
+    if not service.failover:
+        return
+    yield Loss(
+        "PD1317",
+        Severity.WARNING,
+        Key("Service", service.name),
+        f"`{service.name}` has fallbacks, which haproxy cannot take in their order for each caller: while it is down "
+        "calls to it fail",
+        hint="callers behind Envoy are led on",
     )

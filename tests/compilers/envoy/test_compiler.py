@@ -297,5 +297,5 @@ def test_an_application_is_asked_in_the_protocol_that_it_speaks(protocol: Protoc
     payments = replace(shop().services[PAYMENTS], protocol=protocol, health_check=HealthCheck("/healthz"))
     own = clusters.application(payments, payments.versions[0].endpoints[0]).health_checks[0]
     assert (own.http_health_check.codec_client_type == http_pb2.HTTP2) is http2
-    theirs = clusters.destination(shop().settings, payments, payments.versions[0]).health_checks[0]
+    theirs = clusters.destination(shop().settings, "pay/payments/v1", payments).health_checks[0]
     assert theirs.http_health_check.codec_client_type == http_pb2.HTTP1  # between sidecars, whatever they speak

@@ -15,6 +15,7 @@ from policyd.compiler.artifact import Artifact, Compiled
 from policyd.compiler.memo import Memo
 from policyd.model.access import Mode, Permit, Source
 from policyd.model.balancing import Key, LoadBalancing, Policy, SlowStart, ZonePreference
+from policyd.model.failover import Fallback
 from policyd.model.mesh import Mesh
 from policyd.model.names import Name, common_name
 from policyd.model.node import nodes
@@ -178,6 +179,7 @@ def test_losses_say_what_haproxy_cannot() -> None:
         ),
         opaque_paths=True,
         rate_limits=(RateLimit(1, 1_000, 1),),
+        failover=(Fallback(version="v0"),),
     )
     trace = replace(rule(odd.name), permits=(Permit(("TRACE",), (PathPattern.parse("/x"),)),))
     the_mesh = mesh(
@@ -195,6 +197,7 @@ def test_losses_say_what_haproxy_cannot() -> None:
     retries = [("PD1302", warning), ("PD1302", warning), ("PD1305", info), ("PD1306", warning), ("PD1315", info)]
     left_out = [("PD1316", warning), ("PD1309", warning), ("PD1310", warning)]
     left_out += [("PD1311", info), ("PD1312", warning), ("PD1313", warning), ("PD1314", info), ("PD1333", warning)]
+    left_out += [("PD1317", warning)]
     assert found["pay/queue/v1/10.0.5.1"] == [("PD1301", error)]
     assert found["pay/odd/v1/10.0.6.1"] == [("PD1303", error), ("PD1304", error), *retries, *left_out]
     assert found["shop/web/v1/10.0.0.1"] == [*retries, *left_out, ("PD1301", error)]
