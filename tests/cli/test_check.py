@@ -21,7 +21,7 @@ spec:
 def test_the_shop_is_fine(policyd: Policyd, shop: Path, vouched: tuple[str, str]) -> None:
     done = policyd("check", shop, *vouched)
     assert done.exit_code == 0, done.output
-    assert "✓ nothing wrong  27 documents in 13 files" in done.stdout
+    assert "✓ nothing wrong  29 documents in 14 files" in done.stdout
 
 
 def test_every_mistake_is_shown_at_once_with_its_place(
@@ -115,7 +115,7 @@ def test_the_real_proxy_is_asked(
     request.getfixturevalue(f"{target}_binary")
     done = policyd("check", shop, "--deep", "-v", "--target", target, *vouched)
     assert done.exit_code == 0, done.output
-    assert "16 proxies asked" in done.stdout
+    assert "17 proxies asked" in done.stdout
 
 
 def test_a_mesh_of_haproxies_is_checked_and_its_losses_stand_at_their_intents(
