@@ -19,14 +19,11 @@ import contextlib
 import json
 import os
 import random
-import re
 import shutil
-import statistics
 import subprocess
-import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +33,7 @@ import httpx
 from policyd.demo.world import free_port
 from policyd.model.mesh import Mesh
 from policyd.testing import build
+from tests.bench.load import Load, alternate, awake, medians, ratio, wrk
 from tests.decider.opa import opa_server
 from tests.decider.server import Server, publish, serving, wait_for
 
@@ -140,67 +138,10 @@ def inputs(rules: int, count: int = 4000, seed: int = 7) -> list[dict[str, Any]]
     return found
 
 
-@dataclass(frozen=True)
-class Load:
-    """What wrk measured."""
-
-    rps: float
-    p50_ms: float
-    p99_ms: float
-
-
-def wrk(script: Path, port: int, connections: int, seconds: float) -> Load:
-    """One round. Raises `RuntimeError` where some answer was no success."""
-    argv = (
-        "wrk",
-        "-t1",
-        f"-c{connections}",
-        f"-d{seconds:g}s",
-        "--latency",
-        "-s",
-        str(script),
-        f"http://127.0.0.1:{port}",
-    )
-    said = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
-    if "Non-2xx" in said or "Socket errors" in said:
-        raise RuntimeError(said)
-
-    def found(pattern: str) -> str:
-        match = re.search(pattern, said)
-        assert match is not None, said
-        return match[1]
-
-    return Load(
-        float(found(r"Requests/sec:\s+([\d.]+)")),
-        _ms(found(r"(?m)^\s+50%\s+(\S+)")),
-        _ms(found(r"(?m)^\s+99%\s+(\S+)")),
-    )
-
-
-def _ms(text: str) -> float:
-    for unit, factor in (("us", 0.001), ("ms", 1.0), ("s", 1000.0)):
-        if text.endswith(unit):
-            return float(text.removesuffix(unit)) * factor
-    raise ValueError(text)
-
-
 def rss_mb(*pids: int) -> float:
     """The resident memory of processes."""
     pages = sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in pids)
     return round(pages * os.sysconf("SC_PAGE_SIZE") / 1e6, 1)
-
-
-@contextlib.contextmanager
-def awake() -> Iterator[None]:
-    """Keep the CPUs from sleeping: what spins has the lowest priority."""
-    spin = "import os\nos.nice(19)\nwhile True: pass"
-    spinners = [subprocess.Popen([sys.executable, "-S", "-c", spin]) for _ in range(os.cpu_count() or 1)]
-    try:
-        yield
-    finally:
-        for spinner in spinners:
-            spinner.kill()
-            spinner.wait()
 
 
 @contextlib.contextmanager
@@ -253,31 +194,6 @@ def compare(ours: httpx.Client, opa: httpx.Client, asked: list[dict[str, Any]]) 
         assert answers[0] == answers[1], (each, answers)
 
 
-def ratio(over: list[Load], under: list[Load]) -> float:
-    """How many times as many requests a second, by the median of the rounds' own ratios.
-
-    A machine changes its speed within minutes; what ran one after the other had much the same one.
-    """
-    return round(statistics.median(one.rps / other.rps for one, other in zip(over, under, strict=True)), 2)
-
-
-def medians(rounds: Mapping[str, list[Load]]) -> dict[str, Load]:
-    """The medians of each figure by itself."""
-    return {
-        name: Load(*(statistics.median(getattr(load, key) for load in loads) for key in ("rps", "p50_ms", "p99_ms")))
-        for name, loads in rounds.items()
-    }
-
-
-def alternate(rivals: Mapping[str, Callable[[], Load]], rounds: int) -> dict[str, list[Load]]:
-    """Each rival in turn, `rounds` times; what each did in each round."""
-    found: dict[str, list[Load]] = {name: [] for name in rivals}
-    for _ in range(rounds):
-        for name, run in rivals.items():
-            found[name].append(run())
-    return found
-
-
 @dataclass(frozen=True)
 class Rivals:
     """Everything that is asked."""
@@ -300,11 +216,15 @@ def measured(rivals: Rivals, seconds: float, rounds: int) -> dict[str, float]:
     """All figures of one size and one number of workers."""
     allow, whole = rivals.script(ALLOW), rivals.script(WHOLE)
     opa, ours = rivals.opa.base_url.port or 0, rivals.ours.port
+
+    def load(script: Path, port: int, connections: int) -> Load:
+        return wrk(f"http://127.0.0.1:{port}", connections, seconds, "-s", str(script))
+
     loads = alternate(
         {
-            "ours": lambda: wrk(allow, ours, 32, seconds),
-            "opa": lambda: wrk(allow, opa, 32, seconds),
-            "explained": lambda: wrk(whole, ours, 32, seconds),
+            "ours": lambda: load(allow, ours, 32),
+            "opa": lambda: load(allow, opa, 32),
+            "explained": lambda: load(whole, ours, 32),
         },
         rounds,
     )
@@ -312,15 +232,15 @@ def measured(rivals: Rivals, seconds: float, rounds: int) -> dict[str, float]:
         one = medians(
             alternate(
                 {
-                    "ours": lambda: wrk(allow, ours, 1, seconds),
-                    "opa": lambda: wrk(allow, opa, 1, seconds),
-                    "floor": lambda: wrk(allow, rivals.floor, 1, seconds),
+                    "ours": lambda: load(allow, ours, 1),
+                    "opa": lambda: load(allow, opa, 1),
+                    "floor": lambda: load(allow, rivals.floor, 1),
                 },
                 rounds,
             )
         )
         with committing(rivals.ours.folder, rivals.mesh):
-            moved = medians(alternate({"ours": lambda: wrk(allow, ours, 1, seconds)}, rounds))
+            moved = medians(alternate({"ours": lambda: load(allow, ours, 1)}, rounds))
     many = medians(loads)
     return {
         "rps": round(many["ours"].rps),

@@ -64,10 +64,12 @@ def medians(rounds: Mapping[str, list[Load]]) -> dict[str, Load]:
     }
 
 
-def ratio(rounds: Mapping[str, list[Load]], ours: str, theirs: str) -> float:
-    """The median of the rates' ratios, round by round: the speed of a machine may change between rounds."""
-    pairs = zip(rounds[ours], rounds[theirs], strict=True)
-    return round(statistics.median(mine.rps / other.rps for mine, other in pairs), 2)
+def ratio(over: list[Load], under: list[Load]) -> float:
+    """How many times as many requests a second, by the median of the rounds' own ratios.
+
+    A machine changes its speed between rounds more than within one.
+    """
+    return round(statistics.median(ours.rps / theirs.rps for ours, theirs in zip(over, under, strict=True)), 2)
 
 
 @contextlib.contextmanager

@@ -179,9 +179,9 @@ def measured(pairs: Mapping[str, Pair], seconds: float, rounds: int) -> dict[str
         **found,
         "added_p50_ms": found["on_added_p50_ms"],
         "added_p99_ms": found["on_added_p99_ms"],
-        "rps_ratio_to_minimal": ratio(many, "on", "minimal"),
-        "off_ratio_to_minimal": ratio(many, "off", "minimal"),
-        "rps_ratio_to_plain": ratio(many, "on", "plain"),
+        "rps_ratio_to_minimal": ratio(many["on"], many["minimal"]),
+        "off_ratio_to_minimal": ratio(many["off"], many["minimal"]),
+        "rps_ratio_to_plain": ratio(many["on"], many["plain"]),
     }
 
 
