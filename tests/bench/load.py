@@ -43,7 +43,7 @@ def wrk(url: str, connections: int, seconds: float, *more: str) -> Load:
 def _ms(text: str) -> float:
     for unit, factor in (("us", 0.001), ("ms", 1.0), ("s", 1000.0)):
         if text.endswith(unit):
-            return float(text.removesuffix(unit)) * factor
+            return round(float(text.removesuffix(unit)) * factor, 4)
     raise ValueError(text)
 
 
