@@ -10,9 +10,11 @@ from policyd.model.access import Access, Rule
 from policyd.model.mesh import Mesh, Releases
 from policyd.model.names import DEFAULT_NAMESPACE, Name
 from policyd.model.provenance import Key, Provenance
+from policyd.model.service import Service
 from policyd.plan.change import Change, Unit
 from policyd.plan.changes import changes
 from policyd.plan.describe import describe
+from policyd.plan.runtime import same_decision
 
 _Titled = tuple[Name, str, str]
 """Name, kind and title of something that says how changes are taken."""
@@ -35,7 +37,7 @@ def said(old: Mesh, new: Mesh, provenance: Mapping[Key, Provenance], path: Path)
 def _place(change: Change, provenance: Mapping[Key, Provenance], path: Path) -> str:
     match change.unit:
         case Unit.SERVICE:
-            return _found(Key("Service", change.name), provenance, path)
+            return _found(_asking(change), provenance, path)
         case Unit.SETTINGS:
             return _found(Key("Mesh", change.name), provenance, path)
         case Unit.ACCESS:
@@ -43,6 +45,15 @@ def _place(change: Change, provenance: Mapping[Key, Provenance], path: Path) -> 
             changed = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
             places = (_found(Key("AccessRule", name), provenance, path) for name in changed)
             return ", ".join(dict.fromkeys(place for place in places if place))
+
+
+def _asking(change: Change) -> Key:
+    """The route, where nothing else of its service changes."""
+    base, target = change.base, change.target
+    if not (isinstance(base, Service) and isinstance(target, Service)) or target.route is None:
+        return Key("Service", change.name)
+    alone = same_decision(replace(base, route=target.route), target)
+    return Key("Route", target.route.name) if alone else Key("Service", change.name)
 
 
 def _rules(side: object) -> tuple[Rule, ...]:

@@ -26,6 +26,7 @@ TRUST_BUNDLE = "trust-bundle"
 HEALTH_CHECK_HEADER = "x-policyd-health-check"
 """Marks a caller's health check, which the callee's sidecar answers itself, whatever proxy either of them is."""
 _HEALTH_CHECK_PATH = "/health"
+PINNED = "/pinned"
 LOOPBACK = "127.0.0.1"
 
 
@@ -56,6 +57,20 @@ def parse_fallback_name(cluster: str) -> tuple[Name, str] | None:
     parts = cluster.split("/")
     led_on = len(parts) == 7 and parts[3] == FAILOVER
     return parse_cluster_name("/".join(parts[4:])) if led_on else None
+
+
+def pinned_cluster_name(service: Name, version: str) -> str:
+    """The upstream cluster of requests that a route pins to a version: the same instances, counters of its own.
+
+    So it is no cluster of the version to `parse_cluster_name`, and what becomes of these requests is no part of an
+    analysis.
+    """
+    return cluster_name(service, version) + PINNED
+
+
+def unpinned(cluster: str) -> str:
+    """The cluster of the version that a pinned one belongs to; every other name as it is."""
+    return cluster.removesuffix(PINNED)
 
 
 def parse_cluster_name(cluster: str) -> tuple[Name, str] | None:

@@ -17,7 +17,7 @@ from policyd.intents.access_rule import AccessRule
 from policyd.model.names import Name
 
 _DAY = timedelta(days=1)
-_TARGET_FIELD = {"AccessRule": "to", "CanarySplit": "service", "SLO": "service"}
+_TARGET_FIELD = {"AccessRule": "to", "CanarySplit": "service", "Route": "to", "SLO": "service"}
 
 
 @dataclass(frozen=True, slots=True)

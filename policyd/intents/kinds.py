@@ -13,6 +13,7 @@ from policyd.intents.openslo import OpensloIntent, Sli, Slo
 from policyd.intents.policy_test import PolicyTest
 from policyd.intents.revocation import Revocation
 from policyd.intents.rollout_strategy import RolloutStrategy
+from policyd.intents.route import Route
 from policyd.intents.service import Service
 
 AnyIntent = Intent | OpensloIntent
@@ -21,6 +22,7 @@ KINDS: Mapping[tuple[str, str], type[AnyIntent]] = MappingProxyType(
     {
         (POLICYD, "Mesh"): Mesh,
         (POLICYD, "Service"): Service,
+        (POLICYD, "Route"): Route,
         (POLICYD, "AccessRule"): AccessRule,
         (POLICYD, "Revocation"): Revocation,
         (POLICYD, "PolicyTest"): PolicyTest,

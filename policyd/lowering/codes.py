@@ -169,6 +169,103 @@ CODES = table(
         "share that `maxEjected` allows, or for a comparison of success rates.",
     ),
     Explanation(
+        "PD1250",
+        "two routes for one service",
+        "The first rule that matches is taken, so the order of rules must be one that a person can see: the order in "
+        "one document. Two documents have none.",
+    ),
+    Explanation(
+        "PD1251",
+        "rule that is never reached",
+        "The first rule of a route that matches is taken. A rule before this one matches every request that this one "
+        "means, so it would never do anything.",
+    ),
+    Explanation(
+        "PD1252",
+        "no such version to go to",
+        "A rule of a route sends requests to a version that the service does not have: nobody would answer.",
+    ),
+    Explanation(
+        "PD1253",
+        "weights that are no whole",
+        "The weights of a split are per cent of its requests: they add up to 100, and each target stands there once.",
+    ),
+    Explanation(
+        "PD1254",
+        "redirect with more",
+        "A redirect answers the client at once: no version is chosen, nothing is copied, delayed or rewritten. A "
+        "rule that asks for both means two rules.",
+    ),
+    Explanation(
+        "PD1255",
+        "mirror to itself",
+        "A copy of a request would go to the version that the request goes to anyway: everything would happen twice.",
+    ),
+    Explanation(
+        "PD1256",
+        "callers without a rule of their own",
+        "A route may send requests to another service, and opens nothing by that: a caller gets there only with an "
+        "access rule to that service. The requests of the others are shared by the targets that they may call; where "
+        "there is none of these, they are denied.",
+    ),
+    Explanation(
+        "PD1257",
+        "pinned beside a canary",
+        "A rule that names a version stays with it: a release moves only what follows the service's own split. So "
+        "the callers that this rule means get no new version, or get one that nobody has proved; and what becomes of "
+        "their requests is kept out of the analysis of canaries.",
+    ),
+    Explanation(
+        "PD1258",
+        "host that is no name of the service",
+        "A service has its names, and a route gives it no others: `name` within its namespace, `name.namespace`, and "
+        "`name.namespace.<trust domain>`. A rule for any other host is never taken.",
+    ),
+    Explanation(
+        "PD1259",
+        "match that never holds",
+        "Sidecars take some headers away before they look for a route, since they could steer a proxy or claim an "
+        "identity; others have a field of their own in `match`. And paths that are opaque cannot be told apart.",
+    ),
+    Explanation(
+        "PD1260",
+        "route for TCP",
+        "A `tcp` service has connections, no requests: there is nothing that a rule could match, and no request that "
+        "could be sent there.",
+    ),
+    Explanation(
+        "PD1261",
+        "sticky to the only one",
+        "All requests of the rule go to one version, so that clients stay with it anyway.",
+    ),
+    Explanation(
+        "PD1262",
+        "rewritten to what nobody may call",
+        "Access rules judge the path that arrives at the callee. None of them allows what this rewrite makes of the "
+        "path, so every such request is denied.",
+    ),
+    Explanation(
+        "PD1263",
+        "two rules of one name",
+        "Logs and reviews call a rule by its name. Rules without one are called by their number, `rule-1` and so on.",
+    ),
+    Explanation(
+        "PD1264",
+        "try longer than the call, in a route",
+        "A rule of a route bounds each try longer than the whole call, be that bound its own or the service's.",
+    ),
+    Explanation(
+        "PD1265",
+        "rewrite of a path with a name in it",
+        "For a path such as `/v1/**`, a rewrite puts another beginning in the place of `/v1`. Where the beginning "
+        "has a `{name}`, proxies do not agree on what is left. A path without `/**` is replaced as a whole.",
+    ),
+    Explanation(
+        "PD1266",
+        "redirect to itself",
+        "The client is sent to a place that the same rule matches, which sends it there again, and again.",
+    ),
+    Explanation(
         "PD1230",
         "load balancing that contradicts itself",
         "`ringHash` and `maglev` go by a header or a cookie and keep a ring or a table. The others look at no "

@@ -1,7 +1,7 @@
 """Intents to the model: a fixed line of passes, each a pure function over one explicit working value.
 
-settings -> services -> slos -> access -> revocations -> canaries -> strategies -> references -> fallbacks ->
-policy tests
+settings -> services -> routes -> slos -> access -> revocations -> canaries -> strategies -> references
+-> fallbacks -> route checks -> policy tests
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from policyd.lowering.memo import LoweringMemo
 from policyd.lowering.policy_tests import policy_tests
 from policyd.lowering.references import references
 from policyd.lowering.revocations import revocations
+from policyd.lowering.route_checks import route_checks
+from policyd.lowering.routes import routes
 from policyd.lowering.services import services
 from policyd.lowering.settings import settings
 from policyd.lowering.slos import slos
@@ -30,6 +32,7 @@ from policyd.model.release import DEFAULT_STRATEGY
 PASSES: tuple[Pass, ...] = (
     settings,
     services,
+    routes,
     slos,
     access,
     revocations,
@@ -37,6 +40,7 @@ PASSES: tuple[Pass, ...] = (
     strategies,
     references,
     fallbacks,
+    route_checks,
     policy_tests,
 )
 

@@ -52,9 +52,9 @@ def _access_rules(work: Work, memo: LoweringMemo) -> tuple[Finding, ...]:
 
 
 def _check_rule(work: Work, document: Document, aimed: Aimed, namespaces: set[str]) -> Iterator[Finding]:
-    services = _services(work, document)
+    services = known_services(work, document)
     others = Suggestions(lambda: sorted(namespaces))
-    yield from _target(work, document, aimed.to, services, "to")
+    yield from target(work, document, aimed.to, services, "to")
     yield from _conditions(work, document, aimed.rule, aimed.to)
     yield from _ports(work, document, aimed)
     yield from _issuer(work, document, aimed.rule)
@@ -65,7 +65,7 @@ def _check_rule(work: Work, document: Document, aimed: Aimed, namespaces: set[st
                 yield _empty(document, number, namespace, others.of(namespace))
 
 
-def _services(work: Work, document: Document) -> Suggestions:
+def known_services(work: Work, document: Document) -> Suggestions:
     """The services, as the document would write them."""
     namespace = document.name.namespace
     return Suggestions(lambda: (short(service, namespace) for service in work.services))
@@ -76,7 +76,7 @@ def _is_blind(service: Service) -> bool:
     return service.opaque_paths or service.protocol is Protocol.TCP
 
 
-def _target(work: Work, document: Document, to: Name, services: Suggestions, *path: str) -> Iterator[Finding]:
+def target(work: Work, document: Document, to: Name, services: Suggestions, *path: str) -> Iterator[Finding]:
     """A service that is aimed at: it exists, in the namespace of who aims."""
     namespace = document.name.namespace
     if to.namespace != namespace:
@@ -88,10 +88,11 @@ def _target(work: Work, document: Document, to: Name, services: Suggestions, *pa
             hint="only the team that owns a service says who may call it and how it changes",
         )
     else:
-        yield from _exists(work, document, to, services, "spec", *path)
+        yield from exists(work, document, to, services, "spec", *path)
 
 
-def _exists(work: Work, document: Document, name: Name, services: Suggestions, *path: str | int) -> Iterator[Finding]:
+def exists(work: Work, document: Document, name: Name, services: Suggestions, *path: str | int) -> Iterator[Finding]:
+    """A service that is named, of whatever namespace."""
     if name in work.services or work.may_exist(name):
         return
     text = short(name, document.name.namespace)
@@ -100,11 +101,11 @@ def _exists(work: Work, document: Document, name: Name, services: Suggestions, *
 
 def _sources(work: Work, document: Document, number: int, source: Source, services: Suggestions) -> Iterator[Finding]:
     for name in source.services:
-        yield from _exists(work, document, name, services, *_where(document, number, "service"))
+        yield from exists(work, document, name, services, *_where(document, number, "service"))
     for identity in source.identities:
         own = parse_spiffe_id(work.settings.trust_domain, identity) if work.settings is not None else None
         if own is not None:
-            yield from _exists(work, document, own, services, *_where(document, number, "identity"))
+            yield from exists(work, document, own, services, *_where(document, number, "identity"))
 
 
 def _empty(document: Document, number: int, namespace: str, hint: str) -> Finding:
@@ -206,7 +207,7 @@ def _splits(work: Work, memo: LoweringMemo) -> tuple[Finding, ...]:
     def check(document: Document) -> Piece[None]:
         spec = cast("CanarySplit", document.intent).spec
         aim = Name.parse(spec.service, document.name.namespace)
-        found = _target(work, document, aim, _services(work, document), "service")
+        found = target(work, document, aim, known_services(work, document), "service")
         return Piece(None, (), (*found, *_gates(work, document, spec.gates)))
 
     checked = memo.pieces("checked splits", work.of_kind("CanarySplit"), check, (names, gates))
@@ -245,4 +246,4 @@ def _slos(work: Work) -> Iterator[Finding]:
     for document in work.of_kind("SLO"):
         service = cast("SloIntent", document.intent).spec.service
         aim = Name.parse(service, document.name.namespace)
-        yield from _target(work, document, aim, _services(work, document), "service")
+        yield from target(work, document, aim, known_services(work, document), "service")

@@ -74,6 +74,14 @@ class PathPattern:
             return len(other.segments) >= head and all(map(_fits, self.segments, other.segments))
         return not other.rest and len(other.segments) == head and all(map(_fits, self.segments, other.segments))
 
+    def overlaps(self, other: PathPattern) -> bool:
+        """Whether some path is in both sets."""
+        for mine, theirs in zip(self.segments, other.segments, strict=False):
+            if not (_fits(mine, theirs) or _fits(theirs, mine)):
+                return False
+        longer = len(self.segments) - len(other.segments)
+        return longer == 0 or (other.rest if longer > 0 else self.rest)
+
     def __str__(self) -> str:
         body = "/".join("{any}" if segment is None else segment for segment in self.segments)
         if self.rest:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from policyd.base.content import digest, later
 from policyd.model.failover import Fallback
 from policyd.model.names import Name
 from policyd.model.rate_limit import RateLimit
-from policyd.model.resilience import Resilience
+from policyd.model.resilience import Resilience, Timeouts
+from policyd.model.route import Route
 
 WHOLE = 10_000
 """All of something, in basis points."""
@@ -121,6 +122,8 @@ class Service:
     """What each instance takes in a time."""
     failover: tuple[Fallback, ...] = later(())
     """Where calls go on while the version that they are for is down, in this order."""
+    route: Route | None = later(None)
+    """Requests that are taken differently from the rest."""
     _digest: str = field(init=False, compare=False, repr=False, default="")
 
     @property
@@ -134,6 +137,25 @@ class Service:
     def serving(self) -> str:
         """The version with the largest share; at rest, the one that Git names."""
         return max(self.split.weights, key=lambda weight: weight[1])[0]
+
+    @property
+    def named_versions(self) -> tuple[str, ...]:
+        """Every version that some request can reach, by the split or by a rule of the route, sorted."""
+        routed = self.route.versions if self.route is not None else ()
+        return tuple(sorted({*self.split.versions, *routed}))
+
+    @property
+    def longest(self) -> Timeouts:
+        """The timeouts that its own sidecars have to bear with: those of the service, or a route's longer ones."""
+        timeouts = self.resilience.timeouts
+        for rule in self.route.rules if self.route is not None else ():
+            own = rule.override.over(self.resilience).timeouts
+            timeouts = replace(
+                timeouts,
+                request_ms=max(timeouts.request_ms, own.request_ms),
+                idle_ms=max(timeouts.idle_ms, own.idle_ms),
+            )
+        return timeouts
 
     def version(self, name: str) -> Version | None:
         """The version of that name, if there is one."""

@@ -25,8 +25,8 @@ def changes(promoted: Mesh, head: Mesh) -> tuple[Change, ...]:
 
     Objects that both hold are skipped without a look inside. Changes stay separate units with stages and a
     quarantine of their own; where one refers to what another adds or closes, `needs` puts them in order: rules
-    and fallbacks wait for services that are new, a service is removed after the access to it and after the fallbacks
-    that lead there.
+    and fallbacks and routes wait for services that are new, a service is removed after the access to it and after the
+    fallbacks and routes that lead there.
     """
     settings: tuple[Change, ...] = ()
     if promoted.settings.digest != head.settings.digest:
@@ -47,14 +47,18 @@ def _service_changes(promoted: Mesh, head: Mesh, closed: Collection[Name]) -> tu
             needs: Needs = ((Unit.ACCESS, name),) if name in closed else ()
             needs += tuple((Unit.SERVICE, other) for other in _no_longer_leading_to(name, promoted, head))
         else:
-            new = (_led_to(target) & head.services.keys()) - promoted.services.keys()
+            new = (_led_to(target, routes=base is not None) & head.services.keys()) - promoted.services.keys()
             needs = tuple((Unit.SERVICE, one) for one in sorted(new))
         found.append(Change(Unit.SERVICE, name, base, target, needs))
     return tuple(found)
 
 
-def _led_to(service: Service | None) -> set[Name]:
-    return {each.service for each in service.failover if each.service is not None} if service is not None else set()
+def _led_to(service: Service | None, *, routes: bool = True) -> set[Name]:
+    """Where calls to a service go on or are sent. What is new takes no turns, so its routes wait for nobody."""
+    if service is None:
+        return set()
+    routed = service.route.services if routes and service.route is not None else ()
+    return {each.service for each in service.failover if each.service is not None} | set(routed)
 
 
 def _no_longer_leading_to(name: Name, promoted: Mesh, head: Mesh) -> list[Name]:

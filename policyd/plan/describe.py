@@ -11,6 +11,7 @@ from policyd.model.names import DEFAULT_NAMESPACE, Name
 from policyd.model.release import Wave
 from policyd.model.service import WHOLE, Service
 from policyd.plan.change import Change, Stage, WaveStage, WeightStage
+from policyd.plan.routes_in_words import route_changes
 
 _PARTS: Mapping[str, Callable[[Service], object]] = {
     "timeouts": attrgetter("resilience.timeouts"),
@@ -77,6 +78,8 @@ def _service(base: Service, target: Service) -> Iterator[str]:
     for words, of in _PARTS.items():
         if of(base) != of(target):
             yield words
+    if base.route != target.route:
+        yield from route_changes(base.route, target.route)
     if base.opaque_paths != target.opaque_paths:
         yield "opaque paths" if target.opaque_paths else "judged paths"
 

@@ -22,7 +22,7 @@ def same_decision(left: Service, right: Service) -> bool:
 
 
 def live(service: Service, *facts: Service | None) -> Service:
-    """`service` with the versions of the first of `facts` that is there, and each that its split names besides.
+    """`service` with the versions of the first of `facts` that is there, and each that its split or route names.
 
     The versions that are missing there come from `service` itself, then from the other `facts`. The very same
     object where nothing differs.
@@ -31,7 +31,7 @@ def live(service: Service, *facts: Service | None) -> Service:
     if known is service:
         return service
     versions = known.versions
-    missing = [name for name in service.split.versions if known.version(name) is None]
+    missing = [name for name in service.named_versions if known.version(name) is None]
     if missing:
         kept = [_kept(name, (service, *facts)) for name in missing]
         versions = tuple(sorted((*versions, *kept), key=lambda version: version.name))

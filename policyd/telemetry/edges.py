@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from policyd.compiler.naming import parse_cluster_name, parse_fallback_name
+from policyd.compiler.naming import parse_cluster_name, parse_fallback_name, unpinned
 from policyd.model.names import Name
 from policyd.model.node import service_of
 from policyd.telemetry.counters import Outcomes, Tick
@@ -154,7 +154,7 @@ class Edges:
 def _ways(node: str, clusters: Iterable[str]) -> Iterable[Way]:
     caller = service_of(node)
     for cluster in clusters:
-        called = parse_fallback_name(cluster) or parse_cluster_name(cluster)
+        called = parse_fallback_name(cluster) or parse_cluster_name(unpinned(cluster))
         if caller is not None and called is not None:
             yield caller, *called
 

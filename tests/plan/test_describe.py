@@ -11,6 +11,7 @@ from policyd.model.mesh import Mesh
 from policyd.model.names import Name
 from policyd.model.rate_limit import RateLimit
 from policyd.model.resilience import CircuitBreaker, OutlierDetection, Resilience, Retries, Timeouts
+from policyd.model.route import Carrier, Condition, Match, Override, Route, RouteRule, Sticky, Target
 from policyd.model.service import WHOLE, Protocol
 from policyd.plan.change import Change, Stage, Unit, WaveStage, WeightStage
 from policyd.plan.describe import describe, describe_stage
@@ -55,3 +56,18 @@ def test_access(shop: Mesh) -> None:
 )
 def test_stages(stage: Stage, words: str) -> None:
     assert describe_stage(stage) == words
+
+
+def test_routes(shop: Mesh) -> None:
+    base = shop.services[Name.parse("web")]
+    beta = RouteRule("beta", Match(headers=(Condition("x-beta", "yes"),)), (Target(WHOLE, "v2"),))
+    rest = RouteRule("rest", Match(methods=("GET",)), override=Override(request_ms=5, retries=Retries(0)))
+    before = replace(base, route=Route(base.name, (beta, rest)))
+    after = replace(base, route=Route(base.name, (replace(rest, sticky=Sticky(Carrier.COOKIE, "c")), beta)))
+    assert describe(Change(Unit.SERVICE, base.name, base, before)) == (
+        "web: +route beta (header x-beta: yes): v2, +route rest (GET): timeout 5 ms, retries 0"
+    )
+    assert describe(Change(Unit.SERVICE, base.name, before, after)) == (
+        "web: ~route rest (GET): timeout 5 ms, retries 0, sticky by cookie c, route order rest > beta"
+    )
+    assert describe(Change(Unit.SERVICE, base.name, after, base)) == "web: -route rest, -route beta"

@@ -33,15 +33,18 @@ _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _MULTIPLEXED = frozenset({Protocol.HTTP2, Protocol.GRPC})
 
 
-def destination(settings: Settings, name: str, service: Service, *, fails_over: bool = False) -> Any:
+def destination(
+    settings: Settings, name: str, service: Service, *, fails_over: bool = False, endpoints_of: str = ""
+) -> Any:
     """The cluster `name` with instances of one version of `service`, as every caller holds it.
 
     `fails_over`: it is one of those that calls are led along while others are down.
+    `endpoints_of`: whose endpoints it has, unless they go by its own name.
     """
     message = cluster_pb2.Cluster(
         name=name,
         type=cluster_pb2.Cluster.EDS,
-        eds_cluster_config=cluster_pb2.Cluster.EdsClusterConfig(eds_config=ads(), service_name=name),
+        eds_cluster_config=cluster_pb2.Cluster.EdsClusterConfig(eds_config=ads(), service_name=endpoints_of or name),
         connect_timeout=milliseconds(service.resilience.timeouts.connect_ms),
         transport_socket=tls.upstream(
             spiffe_id(settings.trust_domain, service.name), dns_name(settings.trust_domain, service.name)

@@ -19,7 +19,7 @@ from policyd.compiler import losses as shared_losses
 from policyd.compiler.artifact import Artifact, Compiled, Loss
 from policyd.compiler.failover import Ways
 from policyd.compiler.memo import Memo
-from policyd.compiler.naming import APP, INBOUND, OUTBOUND, cluster_name, failover_name
+from policyd.compiler.naming import APP, INBOUND, OUTBOUND, cluster_name, failover_name, pinned_cluster_name
 from policyd.compiler.protocol import Capabilities, ListenAddress, Secrets, Validation
 from policyd.compiler.sources import Index, Sources
 from policyd.model.access import Access
@@ -27,6 +27,7 @@ from policyd.model.mesh import Mesh, Settings
 from policyd.model.names import Name
 from policyd.model.node import Node
 from policyd.model.service import Endpoint, Protocol, Service, Split, Version
+from policyd.model.ways import asides
 from policyd_compilers.envoy import (
     balancing,
     clusters,
@@ -116,6 +117,7 @@ def _share(sources: Sources, zone: str, memo: Memo) -> Share:
     carried, ways = sources.carried, failing.ways(sources)
     artifacts = [artifact for each in carried for artifact in _destination(settings, each, zone, memo)]
     artifacts += [artifact for way in ways.values() for artifact in _failover(settings, way, zone, memo)]
+    artifacts += [_pinned(settings, each, version, memo) for each, version in asides(carried)]
     artifacts.append(_outbound_routes(settings, service.name, carried, ways, memo))
     if service.protocol is not Protocol.TCP:
         artifacts.append(_inbound_routes(settings, service, sources.access, memo))
@@ -128,8 +130,8 @@ def _node(sources: Sources, endpoint: Endpoint, memo: Memo) -> Compiled:
     places = (of(each, endpoint.zone) for each in sources.carried for of in (balancing.zone_of, failing.zone_of))
     zone = endpoint.zone if any(places) else ""
     share = memo.get((NAME, sources.key, zone), lambda: _share(sources, zone, memo), counted=False)
-    settings, service = sources.settings, sources.service
-    own = [_outbound_listener(settings, service.name, endpoint.address, memo)]
+    service = sources.service
+    own = [_outbound_listener(sources, endpoint.address, memo)]
     if service.protocol is not Protocol.TCP:
         own += _inbound_listener(sources, endpoint.address, memo), _application(service, endpoint, memo)
     return Compiled(tuple(sorted((*share.artifacts, *own), key=_IN_ORDER)), share.losses)
@@ -146,13 +148,15 @@ def _inbound_listener(sources: Sources, address: str, memo: Memo) -> Artifact:
     return memo.get(("listener", key, address, ports), build)
 
 
-def _outbound_listener(settings: Settings, service: Name, address: str, memo: Memo) -> Artifact:
+def _outbound_listener(sources: Sources, address: str, memo: Memo) -> Artifact:
+    settings, service, extras = sources.settings, sources.service.name, outbound.Extras.of(sources.carried)
+
     def build() -> Artifact:
-        key = ("chain", OUTBOUND, service, settings.tracing)
-        chain = memo.get(key, lambda: outbound.filter_chain(settings, service), counted=False)
+        key = ("chain", OUTBOUND, service, settings.tracing, extras)
+        chain = memo.get(key, lambda: outbound.filter_chain(settings, service, extras), counted=False)
         return proto.artifact(proto.LISTENER, OUTBOUND, outbound.listener(chain, address, settings.outbound_port))
 
-    return memo.get(("listener", OUTBOUND, service, address, settings.outbound_port, settings.tracing), build)
+    return memo.get(("listener", OUTBOUND, service, address, settings.outbound_port, settings.tracing, extras), build)
 
 
 def _collector(settings: Settings, memo: Memo) -> tuple[Artifact, ...]:
@@ -202,6 +206,20 @@ def _cluster(settings: Settings, group: _Group, memo: Memo) -> Artifact:
     return memo.get(key, build)
 
 
+def _pinned(settings: Settings, service: Service, version: str, memo: Memo) -> Artifact:
+    """The cluster of requests that a route pins to a version; its instances are those of the version."""
+    name = pinned_cluster_name(service.name, version)
+    key = ("cluster", settings.digest, name, service.protocol, service.resilience, service.health_check)
+    return memo.get(
+        key,
+        lambda: proto.artifact(
+            proto.CLUSTER,
+            name,
+            clusters.destination(settings, name, service, endpoints_of=cluster_name(service.name, version)),
+        ),
+    )
+
+
 def _endpoints(settings: Settings, group: _Group, caller_zone: str, memo: Memo) -> Artifact:
     zone, preferred = balancing.zone_of(group.service, caller_zone), group.service.resilience.load_balancing.zone
     asked = (group.name, group.version, settings.inbound_port, zone, preferred)
@@ -232,7 +250,7 @@ def _failover(settings: Settings, way: tuple[failing.Member, ...], caller_zone: 
 
 def _inbound_routes(settings: Settings, service: Service, access: Access, memo: Memo) -> Artifact:
     key = (
-        "inbound", settings.digest, access.digest, service.resilience.timeouts, service.opaque_paths, service.port,
+        "inbound", settings.digest, access.digest, service.longest, service.opaque_paths, service.port,
         service.upgrades, service.protocol, service.rate_limits,
     )  # fmt: skip
     return memo.get(
@@ -246,7 +264,7 @@ def _inbound_routes(settings: Settings, service: Service, access: Access, memo: 
 def _outbound_routes(
     settings: Settings, caller: Name, scope: tuple[Service, ...], ways: Ways, memo: Memo
 ) -> Artifact:
-    read = tuple((each.name, each.split, each.resilience, each.upgrades) for each in scope)
+    read = tuple((each.name, each.split, each.resilience, each.upgrades, each.route) for each in scope)
     key = ("outbound", settings.digest, caller, read, tuple((version, len(way)) for version, way in ways.items()))
     return memo.get(
         key,

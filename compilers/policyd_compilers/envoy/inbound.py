@@ -72,7 +72,7 @@ def reads(service: Service, access: Access) -> Hashable:
     """What of a service and its rules the filter chain depends on; a change of it drains connections."""
     return (
         service.name,
-        service.resilience.timeouts,
+        service.longest,
         service.health_check,
         service.opaque_paths,
         service.upgrades,
@@ -84,7 +84,7 @@ def reads(service: Service, access: Access) -> Hashable:
 
 def connection_manager(settings: Settings, service: Service, access: Access) -> Any:
     """The manager: `not-canonical` first, the health answer, tokens where rules ask, access rules, limits."""
-    timeouts = service.resilience.timeouts
+    timeouts = service.longest
     message = manager.base(
         INBOUND,
         route_config_name(service.name),
@@ -151,7 +151,7 @@ def routes(settings: Settings, service: Service, access: Access) -> Any:
                     cluster=APP, timeout=milliseconds(timeout_ms), upgrade_configs=offered
                 ),
             )
-            for match, offered, timeout_ms in upgrades.routes(service, service.resilience.timeouts.request_ms)
+            for match, offered, timeout_ms in upgrades.routes(service, service.longest.request_ms)
         ],
         typed_per_filter_config=overrides,
     )

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from envoy.config.listener.v3 import listener_components_pb2, listener_pb2
 from envoy.config.route.v3 import route_components_pb2, route_pb2
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2
-from envoy.type.matcher.v3 import string_pb2
 
 from policyd.compiler.failover import Ways
 from policyd.compiler.naming import OUTBOUND, host_names, outbound_address
 from policyd.compiler.rules import NOT_IN_SCOPE
 from policyd.model.mesh import Settings
 from policyd.model.names import Name
-from policyd.model.service import HeaderMatch, Service
-from policyd_compilers.envoy import access_log, balancing, failover, manager, replies, retries, tracing, upgrades
+from policyd.model.service import Service
+from policyd.model.ways import Known, forks
+from policyd_compilers.envoy import access_log, manager, replies, route_actions, tracing, upgrades
+from policyd_compilers.envoy import routes as rule_routes
 from policyd_compilers.envoy.endpoints import socket_address
-from policyd_compilers.envoy.proto import boolean, milliseconds, pack, uint32
+from policyd_compilers.envoy.proto import boolean, pack, uint32
 
 _Manager = http_connection_manager_pb2.HttpConnectionManager
 IDLE_MS = 300_000
@@ -29,15 +31,32 @@ def route_config_name(caller: Name) -> str:
     return f"{OUTBOUND}/{caller}"
 
 
-def filter_chain(settings: Settings, caller: Name) -> Any:
+@dataclass(frozen=True, slots=True)
+class Extras:
+    """What a listener has only where some route in scope asks for it."""
+
+    faults: bool = False
+    redirects: bool = False
+
+    @classmethod
+    def of(cls, destinations: Iterable[Service]) -> Extras:
+        """What the rules of these destinations ask for."""
+        routed = [each.route for each in destinations if each.route is not None]
+        rules = [rule for route in routed for rule in route.rules]
+        return cls(any(rule.fault for rule in rules), any(rule.redirect for rule in rules))
+
+
+def filter_chain(settings: Settings, caller: Name, extras: Extras) -> Any:
     """The one filter chain of a service's outbound listeners."""
     message = manager.base(OUTBOUND, route_config_name(caller), idle_ms=IDLE_MS, stream_idle_ms=IDLE_MS)
     message.path_with_escaped_slashes_action = _Manager.KEEP_UNCHANGED
     message.forward_client_cert_details = _Manager.SANITIZE
     message.skip_xff_append = True  # the application's address on loopback tells nobody anything
-    message.local_reply_config.CopyFrom(replies.outbound(caller))
+    message.local_reply_config.CopyFrom(replies.outbound(caller, redirects=extras.redirects))
     message.access_log.append(access_log.outbound())
     tracing.trace(message, settings, caller)
+    if extras.faults:
+        manager.add_filter(message, route_actions.FAULT, route_actions.no_fault())
     manager.add_router(message)
     return listener_components_pb2.FilterChain(
         name=OUTBOUND,
@@ -61,10 +80,11 @@ def listener(chain: Any, address: str, port: int) -> Any:
     )
 
 
-def routes(settings: Settings, caller: Name, destinations: Iterable[Service], ways: Ways) -> Any:
+def routes(settings: Settings, caller: Name, destinations: Sequence[Service], ways: Ways) -> Any:
     """The route configuration of a caller: one virtual host for each destination, a refusal for every other host."""
+    known = {service.name: service for service in destinations}.get
     hosts = [
-        virtual_host(settings, service, ways, local=service.name.namespace == caller.namespace)
+        virtual_host(settings, service, known, ways, local=service.name.namespace == caller.namespace)
         for service in destinations
     ]
     message = route_pb2.RouteConfiguration(
@@ -77,58 +97,21 @@ def routes(settings: Settings, caller: Name, destinations: Iterable[Service], wa
     return message
 
 
-def virtual_host(settings: Settings, service: Service, ways: Ways, *, local: bool) -> Any:
+def virtual_host(settings: Settings, service: Service, known: Known, ways: Ways, *, local: bool) -> Any:
     """The names of a destination and the way to its versions. Only its own namespace calls it by the short name."""
-    split = service.split
-    found = []
+    rules = service.route.rules if service.route is not None else ()
+    found = [route for rule in rules for route in rule_routes.of_rule(service, rule, known, ways)]
     for match, offered, timeout_ms in upgrades.routes(service, service.resilience.timeouts.request_ms):
-        if split.first is not None:
-            first = _action(service, [(split.first_version, 1)], timeout_ms, offered, ways)
-            found.append(route_components_pb2.Route(name="first", match=_with(match, split.first), route=first))
-        action = _action(service, split.weights, timeout_ms, offered, ways)
-        found.append(route_components_pb2.Route(name="split", match=match, route=action))
+        for fork in forks(service, None, known):
+            action = rule_routes.action_to(fork.ways, ways)
+            followers = rule_routes.followers(fork.ways, ways)
+            rule_routes.finish(action, service.resilience, timeout_ms, offered, followers)
+            narrower = rule_routes.with_headers(match, fork.headers)
+            name = "first" if fork.headers else "split"
+            found.append(route_components_pb2.Route(name=name, match=narrower, route=action))
     return route_components_pb2.VirtualHost(
         name=str(service.name), domains=host_names(settings, service.name, local=local), routes=found
     )
-
-
-def _action(
-    service: Service, weights: Sequence[tuple[str, int]], timeout_ms: int, offered: Sequence[Any], ways: Ways
-) -> Any:
-    followers = max(len(ways.get((service.name, version), ())) for version, _ in weights) - 1
-    action = route_components_pb2.RouteAction(
-        timeout=milliseconds(timeout_ms),
-        upgrade_configs=offered,
-        idle_timeout=milliseconds(service.resilience.timeouts.idle_ms),
-        retry_policy=retries.policy(service.resilience, max(0, followers)),
-        cluster_not_found_response_code=route_components_pb2.RouteAction.SERVICE_UNAVAILABLE,
-    )
-    if service.resilience.timeouts.stream_ms:
-        bound = milliseconds(service.resilience.timeouts.stream_ms)
-        action.max_stream_duration.max_stream_duration.CopyFrom(bound)
-    if len(weights) == 1:
-        action.cluster = failover.target(service.name, weights[0][0], ways)
-    else:
-        action.weighted_clusters.clusters.extend(
-            route_components_pb2.WeightedCluster.ClusterWeight(
-                name=failover.target(service.name, version, ways), weight=uint32(weight)
-            )
-            for version, weight in weights
-        )
-    balancing.hashed(action, service.resilience.load_balancing)
-    return action
-
-
-def _with(match: Any, header: HeaderMatch) -> Any:
-    """The same requests, as far as they bring the header."""
-    narrower = route_components_pb2.RouteMatch()
-    narrower.CopyFrom(match)
-    narrower.headers.append(
-        route_components_pb2.HeaderMatcher(
-            name=header.name, string_match=string_pb2.StringMatcher(exact=header.value)
-        )
-    )
-    return narrower
 
 
 def _refusal() -> Any:

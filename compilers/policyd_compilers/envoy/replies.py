@@ -52,12 +52,19 @@ def inbound(*, limited: bool) -> Any:
     return http_connection_manager_pb2.LocalReplyConfig(mappers=mappers, body_format=_body("%RESPONSE_CODE_DETAILS%"))
 
 
-def outbound(caller: Name) -> Any:
-    """The mapping of the outbound listener: a refused host by the name of its route, else what Envoy found."""
+def outbound(caller: Name, *, redirects: bool = False) -> Any:
+    """The mapping of the outbound listener: a refused host by the name of its route, else what Envoy found.
+
+    A redirect is a direct response as well; the name of its route tells the two apart.
+    """
     refused = _body("%ROUTE_NAME%", message=MESSAGES[NOT_IN_SCOPE], caller=str(caller))
-    return http_connection_manager_pb2.LocalReplyConfig(
-        mappers=[_mapper("direct_response", refused)], body_format=_body("%RESPONSE_CODE_DETAILS%")
-    )
+    mappers = [*([_redirected()] if redirects else []), _mapper("direct_response", refused)]
+    return http_connection_manager_pb2.LocalReplyConfig(mappers=mappers, body_format=_body("%RESPONSE_CODE_DETAILS%"))
+
+
+def _redirected() -> Any:
+    body = substitution_format_string_pb2.SubstitutionFormatString(json_format=struct({"redirect": "%ROUTE_NAME%"}))
+    return _when("response.code_details == 'direct_response' && xds.route_name.startsWith('rule:')", body)
 
 
 def _denial(policy: str, status: int = 0, headers: Mapping[str, str] = _NONE) -> Any:
@@ -67,7 +74,10 @@ def _denial(policy: str, status: int = 0, headers: Mapping[str, str] = _NONE) ->
 
 def _mapper(details: str, body: Any, status: int = 0, headers: Mapping[str, str] = _NONE) -> Any:
     """What replies with these details become. A filter on dynamic metadata would not match on a denial."""
-    expression = f"response.code_details == '{details}'"
+    return _when(f"response.code_details == '{details}'", body, status, headers)
+
+
+def _when(expression: str, body: Any, status: int = 0, headers: Mapping[str, str] = _NONE) -> Any:
     return http_connection_manager_pb2.ResponseMapper(
         filter=accesslog_pb2.AccessLogFilter(
             extension_filter=accesslog_pb2.ExtensionFilter(

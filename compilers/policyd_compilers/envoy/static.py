@@ -49,9 +49,9 @@ def _listener(listener: Any, routes: dict[str, Any]) -> Any:
 
 def _cluster(cluster: Any, assignments: dict[str, Any]) -> Any:
     if cluster.HasField("eds_cluster_config"):
+        cluster.load_assignment.CopyFrom(assignments[cluster.eds_cluster_config.service_name])
         cluster.ClearField("eds_cluster_config")
         cluster.type = cluster.STATIC
-        cluster.load_assignment.CopyFrom(assignments[cluster.name])
     if cluster.HasField("transport_socket"):
         _inline_secrets(cluster.transport_socket, tls_pb2.UpstreamTlsContext)
     return cluster

@@ -122,7 +122,7 @@ def _conditions(rule: Rule, who: Sequence[Callers]) -> Iterator[str]:
         if ANY_METHOD not in permit.methods:
             yield f"acl {_part(rule, number, 'method')} method {' '.join(word(each) for each in permit.methods)}"
         for path in permit.paths:
-            yield from (f"acl {_part(rule, number, 'path')} {match}" for match in _path(path))
+            yield from (f"acl {_part(rule, number, 'path')} {match}" for match in path_in(path))
 
 
 def _decide(variable: str, decided: str, rules: Sequence[Judged], who: _Who, *, would: bool = False) -> Iterator[str]:
@@ -164,7 +164,7 @@ def _permitted(rule: Rule, number: int, permit: Permit) -> Iterator[str]:
         yield f"{{ date(0,ms) lt {_milliseconds(rule.expires)} }}"
 
 
-def _path(pattern: PathPattern) -> Iterator[str]:
+def path_in(pattern: PathPattern) -> Iterator[str]:
     """The alternatives that together are the pattern's set; the request is canonical, the query is not in `path`."""
     if not pattern.segments:
         yield "path -m beg -- /"

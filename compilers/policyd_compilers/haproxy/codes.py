@@ -75,6 +75,24 @@ CODES = table(
         "upgraded connection, lasts until it is silent for `timeout.idle`.",
     ),
     Explanation(
+        "PD1320",
+        "no timeouts and retries by rule",
+        "HAProxy bounds and repeats calls by backend, which is the version that answers. Two rules that lead to the "
+        "same version cannot differ there, so the service's own timeouts and retries hold for both.",
+    ),
+    Explanation(
+        "PD1321",
+        "no copies of requests",
+        "HAProxy mirrors only through an agent of its own beside it (SPOA). Requests are answered as they would be, "
+        "and nobody gets a copy.",
+    ),
+    Explanation(
+        "PD1322",
+        "no faults",
+        "HAProxy has no delay that leaves other requests alone, and half of a fault would be a wrong experiment: "
+        "there is none of it.",
+    ),
+    Explanation(
         "PD1330",
         "no spans",
         "HAProxy as Debian builds it exports no spans. It passes `traceparent` on, so a trace goes on behind it, "

@@ -87,7 +87,7 @@ def _inbound(sources: Sources, endpoint: Endpoint, memo: Memo) -> Artifact:
 def _own(service: Service) -> tuple[object, ...]:
     """What of a service its own sidecars depend on."""
     return (
-        service.name, service.protocol, service.resilience.timeouts, service.health_check, service.opaque_paths,
+        service.name, service.protocol, service.longest, service.health_check, service.opaque_paths,
         service.port, service.upgrades,
     )  # fmt: skip
 
@@ -95,7 +95,7 @@ def _own(service: Service) -> tuple[object, ...]:
 def _outbound(sources: Sources, endpoint: Endpoint, memo: Memo) -> Artifact:
     settings, address = sources.settings, outbound_address(endpoint.address)
     destinations_key = tuple(
-        (each.name, each.split, each.upgrades, each.resilience.load_balancing) for each in sources.carried
+        (each.name, each.split, each.upgrades, each.resilience.load_balancing, each.route) for each in sources.carried
     )
     key = (NAME, "outbound", settings.digest, sources.service.name, destinations_key)
 

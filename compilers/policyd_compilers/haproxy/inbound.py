@@ -43,7 +43,7 @@ def sections(sources: Sources, endpoint: Endpoint, shared: tuple[str, ...]) -> l
 
 def _rules(sources: Sources) -> Iterator[str]:
     service = sources.service
-    idle = service.resilience.timeouts.idle_ms
+    idle = service.longest.idle_ms
     kept = milliseconds(idle + IDLE_GRACE_MS if idle else 0)
     yield f"timeout client {kept}"
     yield f"timeout http-keep-alive {kept}"
@@ -72,7 +72,7 @@ def _application(service: Service, endpoint: Endpoint) -> Iterator[str]:
 
     The bound of a call holds here too, so that no attempt outlives the callers' patience.
     """
-    timeouts = service.resilience.timeouts
+    timeouts = service.longest
     yield f"timeout connect {milliseconds(timeouts.connect_ms)}"
     yield f"timeout server {milliseconds(timeouts.request_ms)}"
     yield "retries 0"

@@ -13,6 +13,7 @@ from policyd.model.names import DEFAULT_NAMESPACE, Name
 from policyd.model.provenance import Key
 from policyd.model.resilience import Retries
 from policyd.model.service import WHOLE, Protocol, Service
+from policyd_compilers.haproxy import route_losses
 from policyd_compilers.haproxy.retries import STATUSES, WORDS, known
 
 KNOWN = ", ".join([*WORDS, *sorted(STATUSES)])
@@ -30,6 +31,7 @@ def of_service(service: Service) -> tuple[Loss, ...]:
         *_of_balancing(service),
         *_of_limits(service),
         *_of_failover(service),
+        *route_losses.of_route(service),
     )
 
 

@@ -13,7 +13,7 @@ from policyd.compiler.rules import NOT_IN_SCOPE
 from policyd.compiler.sources import Sources
 from policyd.model.mesh import Settings
 from policyd.model.service import WHOLE, Service
-from policyd_compilers.haproxy import access_log, balancing, canonical, inbound, replies, upgrades
+from policyd_compilers.haproxy import access_log, balancing, canonical, inbound, replies, routes, upgrades
 from policyd_compilers.haproxy.endpoints import socket_address
 from policyd_compilers.haproxy.names import backend, condition
 from policyd_compilers.haproxy.text import argument, section, word
@@ -42,6 +42,7 @@ def _rules(sources: Sources) -> Iterator[str]:
     yield f"http-request set-var(txn.route) str({NOT_IN_SCOPE})"
     for service in sources.carried:
         yield from _named(sources.settings, service, local=service.name.namespace == caller.namespace)
+        yield from routes.taken(service)
     refused = f"if {{ var(txn.route) -m str -- {NOT_IN_SCOPE} }}"
     yield replies.deny(403, NOT_IN_SCOPE, refused, caller)
     yield from upgrades.carried(sources.carried, caller)
@@ -49,9 +50,12 @@ def _rules(sources: Sources) -> Iterator[str]:
     yield from inbound.forward()
     yield "http-request set-header host %[var(txn.host)]"
     yield f"http-request set-var(txn.draw) rand({WHOLE})"
+    known = {service.name: service for service in sources.carried}.get
     for service in sources.carried:
         yield from _by_key(service)
+        yield from routes.ways(service, known, caller)
     for service in sources.carried:
+        yield from routes.backends(service, known)
         yield from _choices(service)
 
 

@@ -22,6 +22,8 @@ from policyd.model.node import nodes
 from policyd.model.paths import PathPattern
 from policyd.model.rate_limit import RateLimit
 from policyd.model.resilience import CircuitBreaker, OutlierDetection, Resilience, Retries, Timeouts
+from policyd.model.route import Override, Route, RouteRule
+from policyd.model.route_actions import Fault, Mirror
 from policyd.model.service import HeaderMatch, Protocol, Split
 from policyd.model.tracing import Tracing
 from policyd_compilers.haproxy import COMPILER
@@ -180,6 +182,10 @@ def test_losses_say_what_haproxy_cannot() -> None:
         opaque_paths=True,
         rate_limits=(RateLimit(1, 1_000, 1),),
         failover=(Fallback(version="v0"),),
+        route=Route(
+            Name("pay", "odd"),
+            (RouteRule("bound", override=Override(request_ms=1), mirrors=(Mirror(1, "v1"),), fault=Fault(1, 1)),),
+        ),
     )
     trace = replace(rule(odd.name), permits=(Permit(("TRACE",), (PathPattern.parse("/x"),)),))
     the_mesh = mesh(
@@ -198,6 +204,7 @@ def test_losses_say_what_haproxy_cannot() -> None:
     left_out = [("PD1316", warning), ("PD1309", warning), ("PD1310", warning)]
     left_out += [("PD1311", info), ("PD1312", warning), ("PD1313", warning), ("PD1314", info), ("PD1333", warning)]
     left_out += [("PD1317", warning)]
+    left_out += [("PD1320", warning), ("PD1321", warning), ("PD1322", warning)]
     assert found["pay/queue/v1/10.0.5.1"] == [("PD1301", error)]
     assert found["pay/odd/v1/10.0.6.1"] == [("PD1303", error), ("PD1304", error), *retries, *left_out]
     assert found["shop/web/v1/10.0.0.1"] == [*retries, *left_out, ("PD1301", error)]
