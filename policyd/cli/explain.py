@@ -85,7 +85,7 @@ def look(said: Said, asked: Request, at: datetime, path: Path, logged: str = "")
     index = Index.build(said.mesh)
     answer = answered(index.decide(asked, at), asked, said, index, logged)
     place, *places = (str(path / each) if each else "" for each in (answer.place, *answer.places))
-    ways = routing(said.mesh.services[asked.destination], asked.method) if answer.allow else ()
+    ways = routing(said.mesh, asked) if answer.allow else ()
     return replace(answer, place=place, places=tuple(places), routing=ways)
 
 

@@ -111,12 +111,11 @@ class ControllerDecisions:
         ways: dict[tuple[str, ...], int] = {}
         if standing.name == "promoted" and caller is not None:
             for node in self._elsewhere.fleet.connected(caller):
-                service = node.mesh.services.get(request.destination)
-                if service is not None:
-                    found = routing(service, request.method)
+                if request.destination in node.mesh.services:
+                    found = routing(node.mesh, request)
                     ways[found] = ways.get(found, 0) + 1
         if len(ways) < 2:
-            return next(iter(ways), None) or routing(standing.mesh.services[request.destination], request.method)
+            return next(iter(ways), None) or routing(standing.mesh, request)
         of = sum(ways.values())
         return tuple(f"at {count} of {of} of its proxies: {way}" for found, count in ways.items() for way in found)
 

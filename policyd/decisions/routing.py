@@ -1,22 +1,70 @@
-"""Where an allowed request goes, in words: versions with their weights, bounds, further tries, what holds it back.
+"""Where an allowed request goes, in words: rules of a route, weights, fallbacks, bounds, tries, what holds it back.
 
-Read from the service as its callers' sidecars have it, which is what they were compiled from.
+Read from the mesh as its callers' sidecars have it, which is what they were compiled from.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
+from policyd.decisions.request import Request
+from policyd.model import route
 from policyd.model.access import ANY_METHOD
+from policyd.model.failover import OTHER_ZONES, Fallback
+from policyd.model.mesh import Mesh
+from policyd.model.names import DEFAULT_NAMESPACE, parse_spiffe_id
+from policyd.model.route_words import outcome, requests
 from policyd.model.service import WHOLE, Service
+from policyd.model.standby import Standby
 
 
-def routing(service: Service, method: str) -> tuple[str, ...]:
-    """What becomes of a request with `method`, a line each."""
-    return (*_versions(service), *_instance(service), *_tries(service, method), *_held_back(service))
+def routing(mesh: Mesh, request: Request) -> tuple[str, ...]:
+    """What becomes of an allowed request to a service of `mesh`, a line each."""
+    service = mesh.services[request.destination]
+    caller = parse_spiffe_id(mesh.settings.trust_domain, request.source)
+    fallbacks = Standby.of(mesh).usable(caller, service) if caller is not None else ()
+    said, taking = _rules(service, request)
+    if taking is not None:
+        if taking.redirect is not None:
+            return said
+        service = replace(service, resilience=taking.override.over(service.resilience))
+    if taking is None or not taking.targets:
+        said = (*said, *_versions(service, otherwise=bool(said) and taking is None))
+        said = (*said, *(_goes_on(each) for each in fallbacks))
+    return (*said, *_instance(service), *_tries(service, request.method), *_held_back(service))
 
 
-def _versions(service: Service) -> Iterator[str]:
+def _rules(service: Service, request: Request) -> tuple[tuple[str, ...], route.RouteRule | None]:
+    """The rules that may take the request, and the one that does, for sure: a question names no headers."""
+    host = request.host.lower().partition(":")[0].removesuffix(".")
+    asked = route.Request(request.method, request.path, host)
+    said: list[str] = []
+    for rule in service.route.rules if service.route is not None else ():
+        unknown = route.Match(
+            hosts=() if host else rule.match.hosts, headers=rule.match.headers, cookies=rule.match.cookies
+        )
+        known = replace(rule.match, headers=(), cookies=(), hosts=rule.match.hosts if host else ())
+        if not known.matches(asked):
+            continue
+        if unknown == route.Match():
+            return (*said, f"rule `{rule.name}` of its route takes it: {outcome(rule) or 'as any other'}"), rule
+        said.append(f"with {requests(unknown)} rule `{rule.name}` of its route takes it: {outcome(rule)}")
+    return tuple(said), None
+
+
+def _goes_on(fallback: Fallback) -> str:
+    if fallback.service is not None:
+        short = fallback.service.namespace == DEFAULT_NAMESPACE
+        where = f"at service `{fallback.service.name if short else fallback.service}`"
+    elif fallback.version:
+        where = f"at `{fallback.version}`"
+    else:
+        where = "in other zones" if fallback.zone == OTHER_ZONES else f"in zone `{fallback.zone}`"
+    return f"while all instances there are down it goes on {where}"
+
+
+def _versions(service: Service, *, otherwise: bool) -> Iterator[str]:
     split = service.split
     if split.first is not None:
         yield f"with `{split.first.name}: {split.first.value}` it goes to `{split.first_version}`"
@@ -24,7 +72,8 @@ def _versions(service: Service) -> Iterator[str]:
     shares = [f"`{version}` with weight {_percent(weight)}" for version, weight in heaviest]
     if len(shares) == 1:
         shares = [f"`{heaviest[0][0]}`"]
-    yield ("otherwise it goes to " if split.first is not None else "it goes to ") + ", to ".join(shares)
+    else_ = otherwise or split.first is not None
+    yield ("otherwise it goes to " if else_ else "it goes to ") + ", to ".join(shares)
     for version in split.versions:
         found = service.version(version)
         if found is None or not found.endpoints:

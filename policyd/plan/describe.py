@@ -9,9 +9,9 @@ from policyd.model.access import Access, Rule
 from policyd.model.mesh import Settings
 from policyd.model.names import DEFAULT_NAMESPACE, Name
 from policyd.model.release import Wave
+from policyd.model.route_words import route_changes
 from policyd.model.service import WHOLE, Service
 from policyd.plan.change import Change, Stage, WaveStage, WeightStage
-from policyd.plan.routes_in_words import route_changes
 
 _PARTS: Mapping[str, Callable[[Service], object]] = {
     "timeouts": attrgetter("resilience.timeouts"),

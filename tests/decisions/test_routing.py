@@ -4,14 +4,30 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from policyd.decisions import routing
+from policyd.decisions import Request
+from policyd.decisions import routing as routing_in
 from policyd.model.balancing import Key, LoadBalancing, Policy
+from policyd.model.failover import Fallback
+from policyd.model.names import Name
+from policyd.model.paths import PathPattern
 from policyd.model.rate_limit import RateLimit
 from policyd.model.resilience import CircuitBreaker, OutlierDetection, Resilience, Retries, Timeouts
-from policyd.model.service import HeaderMatch, Split
+from policyd.model.route import Condition, Match, Override, Route, RouteRule, Target
+from policyd.model.route_actions import Redirect
+from policyd.model.service import WHOLE, HeaderMatch, Service, Split
+from policyd.testing import build
 from policyd.testing.build import service
 
+WEB = "spiffe://test.example/ns/default/svc/web"
 PAYMENTS = service("payments", {"v1": ["10.0.0.1"], "v2": ["10.0.0.2"]}, serving="v1")
+
+
+def routing(payments: Service, method: str, path: str = "/", host: str = "") -> tuple[str, ...]:
+    """What is said of a request of `web`, which may call `payments` and `backup`."""
+    backup = service("backup", {"v1": ["10.0.1.1"]})
+    may = [build.access(to, build.rule(f"web-{to}", ["web"], "GET /**")) for to in ("payments", "backup")]
+    there = build.mesh([payments, backup, service("web", {"v1": ["10.0.2.1"]})], may)
+    return routing_in(there, Request(WEB, payments.name, method, path, host))
 
 
 def test_at_rest_it_goes_to_the_version_that_serves() -> None:
@@ -59,3 +75,31 @@ def test_bounds_and_tries_are_those_of_the_method() -> None:
     )
     unbounded = replace(PAYMENTS, resilience=Resilience(Timeouts(request_ms=0)))
     assert routing(unbounded, "GET")[1] == "not bounded in time, tried once"
+
+
+def test_while_it_is_down_it_goes_on_where_the_caller_may() -> None:
+    backup = Fallback(service=Name.parse("backup"))
+    led = replace(PAYMENTS, failover=(Fallback(version="v2"), backup, Fallback(service=Name.parse("nobody"))))
+    assert routing(led, "GET")[1:3] == (
+        "while all instances there are down it goes on at `v2`",
+        "while all instances there are down it goes on at service `backup`",
+    )
+    assert "goes on" not in routing(led, "GET")[3]
+    zoned = replace(PAYMENTS, failover=(Fallback(zone="other"), Fallback(zone="b")))
+    assert [line.rpartition(" in ")[2] for line in routing(zoned, "GET")[1:3]] == ["other zones", "zone `b`"]
+
+
+def test_a_rule_of_its_route_takes_it_or_may() -> None:
+    beta = RouteRule("beta", Match(headers=(Condition("x-beta", "yes"),)), (Target(WHOLE, "v2"),))
+    old = RouteRule("old", Match((), (PathPattern.parse("/old/**"),)), redirect=Redirect(301, path="/new"))
+    slow = RouteRule(
+        "slow", Match(("pay.example",), methods=("POST",)), (Target(WHOLE, "v2"),), Override(request_ms=60_000)
+    )
+    routed = replace(PAYMENTS, route=Route(PAYMENTS.name, (beta, old, slow)))
+    may = "with header x-beta: yes rule `beta` of its route takes it: v2"
+    assert routing(routed, "GET") == (may, "otherwise it goes to `v1`", "answered within 15 s, tried once")
+    assert routing(routed, "GET", "/old/a?b") == (may, "rule `old` of its route takes it: redirect 301 to /new")
+    taken = "rule `slow` of its route takes it: v2, timeout 60000 ms"
+    assert routing(routed, "POST", host="Pay.example:80") == (may, taken, "answered within 60 s, tried once")
+    assert routing(routed, "POST")[1].startswith("with host pay.example rule `slow`")
+    assert routing(routed, "POST", host="web.example")[1] == "otherwise it goes to `v1`"

@@ -1,4 +1,4 @@
-"""What changes in a route, in plain words, for status, logs and reviews."""
+"""Rules of a route, and what changes in them, in plain words: for status, logs, reviews and answers."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _by_name(route: Route | None) -> dict[str, RouteRule]:
 
 
 def _rule(rule: RouteRule) -> str:
-    return f"({requests(rule.match)}): {', '.join(_outcome(rule))}"
+    return f"({requests(rule.match)}): {outcome(rule)}"
 
 
 def requests(match: Match) -> str:
@@ -47,6 +47,11 @@ def _condition(condition: Condition) -> str:
     if condition.how is How.PRESENT:
         return condition.name
     return f"{condition.name}: {condition.value}{'...' if condition.how is How.PREFIX else ''}"
+
+
+def outcome(rule: RouteRule) -> str:
+    """What becomes of the requests that a rule takes: `v2 25 % / v1 75 %, timeout 500 ms`."""
+    return ", ".join(_outcome(rule))
 
 
 def _outcome(rule: RouteRule) -> Iterator[str]:
