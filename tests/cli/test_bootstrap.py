@@ -39,7 +39,7 @@ def test_an_instance_is_named_by_as_little_as_is_needed(words: str, policyd: Pol
     ("words", "said"),
     [
         (("checkout",), "`checkout` has 3 instances\n  hint: name one: `checkout/v1/127.0.1.41`"),
-        (("nobody",), "the mesh has no instance `nobody`\n  hint: there are: `catalog/v1/127.0.1.21`"),
+        (("nobody",), "the mesh has no instance `nobody`\n  hint: there are: `bestsellers/v1/127.0.1.91`"),
         (("checkout/v2", "--xds", "here"), "`here` is not an address and a port for `--xds`"),
         (("checkout/v2", "--admin", "http://10.0.0.1:15000"), "where others can reach it"),
         (("checkout/v2", "--admin", "unix:/" + "x" * 110), "too long for a socket"),
