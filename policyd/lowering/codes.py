@@ -266,7 +266,8 @@ CODES = table(
     Explanation(
         "PD1266",
         "redirect to itself",
-        "The client is sent to a place that the same rule matches, which sends it there again, and again.",
+        "The client is sent to a place that the same rule matches, which sends it there again, and again; or that "
+        "another rule matches, which sends it back.",
     ),
     Explanation(
         "PD1230",

@@ -20,12 +20,13 @@ from policyd.intents.route import Route as RouteIntent
 from policyd.intents.translate import nearest
 from policyd.lowering.headers import unseen
 from policyd.lowering.memo import LoweringMemo
+from policyd.lowering.redirects import round_trip
 from policyd.lowering.references import exists, known_services, target
 from policyd.lowering.services import short
 from policyd.lowering.work import Work
 from policyd.model.access import Access
 from policyd.model.names import Name
-from policyd.model.paths import EVERYTHING, PathPattern
+from policyd.model.paths import EVERYTHING
 from policyd.model.route import Carrier, Route, RouteRule
 from policyd.model.scope import Callers
 from policyd.model.service import WHOLE, Protocol, Service
@@ -326,16 +327,16 @@ def _elsewhere(checked: _Checked, number: int, rule: RouteRule) -> Iterator[Find
                 hint="make it two rules, or leave one of them out",
                 at_key=True,
             )
-    to = rule.redirect
     settings = checked.work.settings
-    back = not to.host or (settings is not None and to.host in host_names(settings, checked.to, local=True))
-    if to.scheme == "https" or not back:
-        return
-    path = PathPattern.parse(to.path) if to.path else None
-    if path is None or not rule.match.paths or any(pattern.covers(path) for pattern in rule.match.paths):
+    hosts = host_names(settings, checked.to, local=True) if settings is not None else ()
+    way = round_trip(checked.route, rule, hosts)
+    if way and min(map(checked.route.rules.index, way)) == number:
+        message = f"`{rule.name}` sends the client to where it sends the client again"
+        if len(way) > 1:
+            message = f"the client is sent round: {' -> '.join(f'`{each.name}`' for each in (*way, rule))}"
         yield checked.finding(
             "PD1266",
-            f"`{rule.name}` sends the client to where it sends the client again",
+            message,
             number,
             "redirect",
             hint="lead to another host, or to a path that the rule does not match",

@@ -100,6 +100,12 @@ FINDINGS = (
     ("PD1265", ('match: {paths: ["/a/{b}/**"]}\n      rewrite: {path: /c}',), "cannot be told", 7),
     ("PD1265", ("match: {paths: [/a/**]}\n      rewrite: {path: /c/}",), "would arrive as `/c//...`", 8),
     ("PD1266", ("redirect: {path: /a}",), "sends the client again", 7),
+    (
+        "PD1266",
+        ("match: {paths: [/a]}\n      redirect: {path: /b}", "match: {paths: [/b]}\n      redirect: {path: /a}"),
+        "sent round: `rule-1` -> `rule-2` -> `rule-1`",
+        8,
+    ),
     ("PD1203", ("split: {service: nobody}",), "no service `nobody`", 7),
     ("PD1260", ("split: {service: pay/ledger}",), "speaks `tcp`", 7),
 )
@@ -122,6 +128,19 @@ def test_routes_of_services_without_requests_or_paths(lower_with: LowerFiles) ->
     assert {f.code for f in lower_with(more=pay).findings if f.severity is Severity.ERROR} == {"PD1260"}
     opaque = route("match: {paths: [/a]}\n      split: {version: v1}", to="registry")
     assert {f.code for f in lower_with(more=opaque).findings if f.severity is Severity.ERROR} == {"PD1259"}
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        ("match: {hosts: [checkout]}\n      redirect: {host: checkout.default}",),
+        ("match: {paths: [/a]}\n      redirect: {path: /b}", "match: {paths: [/b]}\n      redirect: {path: /c}"),
+        ("match: {paths: [/a]}\n      redirect: {scheme: https}",),
+        ("match: {paths: [/a], methods: POST}\n      redirect: {code: 303, path: /a}",),
+    ],
+)
+def test_a_redirect_that_does_not_come_back(lower_with: LowerFiles, rules: tuple[str, ...]) -> None:
+    assert "PD1266" not in {finding.code for finding in lower_with(more=route(*rules)).findings}
 
 
 def test_a_call_is_bounded_within_its_exchange(lower_with: LowerFiles) -> None:
