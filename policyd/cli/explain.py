@@ -19,7 +19,7 @@ from policyd.cli.codes import explanation
 from policyd.cli.judged import judge
 from policyd.cli.output import Format, OutputOption, console, say_json, words
 from policyd.cli.render_answer import answer_json, answer_text
-from policyd.decisions import Answer, Index, Request, Said, answered, routing
+from policyd.decisions import Answer, Index, Outcome, Request, Said, answered, diverted, routing
 from policyd.plan.floor import without_own_cuts
 from policyd.source import DirectoryTree
 
@@ -85,7 +85,10 @@ def look(said: Said, asked: Request, at: datetime, path: Path, logged: str = "")
     index = Index.build(said.mesh)
     answer = answered(index.decide(asked, at), asked, said, index, logged)
     place, *places = (str(path / each) if each else "" for each in (answer.place, *answer.places))
-    ways = routing(said.mesh, asked) if answer.allow else ()
+    if answer.allow:
+        ways = routing(said.mesh, asked)
+    else:
+        ways = diverted(said.mesh, asked) if answer.outcome == Outcome.DENY.value else ()
     return replace(answer, place=place, places=tuple(places), routing=ways)
 
 

@@ -15,7 +15,7 @@ from policyd.api.control import Differing
 from policyd.base.clock import Clock
 from policyd.base.errors import Retry
 from policyd.daemon.elsewhere import Elsewhere, Standing
-from policyd.decisions import Answer, Index, Live, Request, Said, answered, routing
+from policyd.decisions import Answer, Index, Live, Outcome, Request, Said, answered, diverted, routing
 from policyd.model.mesh import Mesh
 from policyd.model.names import parse_spiffe_id
 from policyd.model.provenance import Key, Provenance
@@ -86,7 +86,10 @@ class ControllerDecisions:
             standing = await self._elsewhere.find(at, standing)
         instant = when if when is not None else self._instant(now)
         answer = self._answer(request, standing, now, instant, logged)
-        ways = self._routing(request, standing) if answer.allow else ()
+        if answer.allow:
+            ways = self._routing(request, standing)
+        else:
+            ways = diverted(standing.mesh, request) if answer.outcome == Outcome.DENY.value else ()
         return replace(answer, live=self._live(request, now, instant, answer), routing=ways)
 
     def _now(self) -> Promoted:

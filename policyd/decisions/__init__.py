@@ -10,7 +10,7 @@ from policyd.decisions.decision import Cause, Decision, Obstacle, Outcome, Reaso
 from policyd.decisions.destination import Destination
 from policyd.decisions.index import Index
 from policyd.decisions.request import NO_TOKEN, Request, Token, TokenState
-from policyd.decisions.routing import routing
+from policyd.decisions.routing import diverted, routing
 
 __all__ = [
     "NO_TOKEN",
@@ -29,5 +29,6 @@ __all__ = [
     "TokenState",
     "Would",
     "answered",
+    "diverted",
     "routing",
 ]

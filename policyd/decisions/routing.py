@@ -14,7 +14,10 @@ from policyd.model.access import ANY_METHOD
 from policyd.model.failover import OTHER_ZONES, Fallback
 from policyd.model.mesh import Mesh
 from policyd.model.names import DEFAULT_NAMESPACE, parse_spiffe_id
+from policyd.model.paths import EVERYTHING
+from policyd.model.route_actions import rewritten
 from policyd.model.route_words import outcome, requests
+from policyd.model.scope import Scope
 from policyd.model.service import WHOLE, Service
 from policyd.model.standby import Standby
 
@@ -32,25 +35,68 @@ def routing(mesh: Mesh, request: Request) -> tuple[str, ...]:
     if taking is None or not taking.targets:
         said = (*said, *_versions(service, otherwise=bool(said) and taking is None))
         said = (*said, *(_goes_on(each) for each in fallbacks))
-    return (*said, *_instance(service), *_tries(service, request.method), *_held_back(service))
+    else:
+        fallbacks = ()
+    tries = _tries(service, request.method, led_on=bool(fallbacks))
+    return (*said, *_instance(service), *tries, *_held_back(service))
+
+
+def diverted(mesh: Mesh, request: Request) -> tuple[str, ...]:
+    """Of a request that is denied as it is asked: rules of the route that send the client, or the call, to elsewhere.
+
+    The caller's sidecar does so before the callee judges what arrives. One that may call nothing there has no route.
+    """
+    service = mesh.services.get(request.destination)
+    caller = parse_spiffe_id(mesh.settings.trust_domain, request.source)
+    if service is None or caller is None or request.destination not in Scope.of(mesh).destinations(caller):
+        return ()
+    said = []
+    for rule, unknown in _taking(service, request):
+        if rule.redirect is not None or _arriving(rule, request):
+            with_ = f"with {requests(unknown)} " if unknown != route.Match() else ""
+            said.append(f"{with_}rule `{rule.name}` of its route takes it before that: {outcome(rule)}")
+            said.extend(_arriving(rule, request))
+    return tuple(said)
 
 
 def _rules(service: Service, request: Request) -> tuple[tuple[str, ...], route.RouteRule | None]:
-    """The rules that may take the request, and the one that does, for sure: a question names no headers."""
+    """The rules that may take the request, and the one that does, for sure."""
+    said: list[str] = []
+    for rule, unknown in _taking(service, request):
+        if unknown == route.Match():
+            taken = f"rule `{rule.name}` of its route takes it: {outcome(rule) or 'as any other'}"
+            return (*said, taken, *_arriving(rule, request)), rule
+        said.append(f"with {requests(unknown)} rule `{rule.name}` of its route takes it: {outcome(rule)}")
+        said.extend(_arriving(rule, request))
+    return tuple(said), None
+
+
+def _taking(service: Service, request: Request) -> Iterator[tuple[route.RouteRule, route.Match]]:
+    """The rules that may take the request, each with what must hold besides; up to the one that does, for sure.
+
+    A question names no headers.
+    """
     host = request.host.lower().partition(":")[0].removesuffix(".")
     asked = route.Request(request.method, request.path, host)
-    said: list[str] = []
     for rule in service.route.rules if service.route is not None else ():
         unknown = route.Match(
             hosts=() if host else rule.match.hosts, headers=rule.match.headers, cookies=rule.match.cookies
         )
         known = replace(rule.match, headers=(), cookies=(), hosts=rule.match.hosts if host else ())
-        if not known.matches(asked):
-            continue
-        if unknown == route.Match():
-            return (*said, f"rule `{rule.name}` of its route takes it: {outcome(rule) or 'as any other'}"), rule
-        said.append(f"with {requests(unknown)} rule `{rule.name}` of its route takes it: {outcome(rule)}")
-    return tuple(said), None
+        if known.matches(asked):
+            yield rule, unknown
+            if unknown == route.Match():
+                return
+
+
+def _arriving(rule: route.RouteRule, request: Request) -> tuple[str, ...]:
+    """The path that the callee judges, where a rule changes it."""
+    if rule.rewrite is None or not rule.rewrite.path:
+        return ()
+    path = request.path.partition("?")[0]
+    pattern = next((each for each in rule.match.paths if each.matches(path)), EVERYTHING)
+    arrives = rewritten(path, pattern, rule.rewrite.path)
+    return (f"then it arrives as `{arrives}`, and that is what access rules judge",) if arrives != path else ()
 
 
 def _goes_on(fallback: Fallback) -> str:
@@ -88,14 +134,15 @@ def _instance(service: Service) -> Iterator[str]:
         yield f"what has one value of the {what} goes to one instance"
 
 
-def _tries(service: Service, method: str) -> Iterator[str]:
+def _tries(service: Service, method: str, *, led_on: bool) -> Iterator[str]:
+    """How often it is tried; who is led on is tried again to get there, whatever `retries` says."""
     timeouts, retries = service.resilience.timeouts, service.resilience.retries
     bound = f"answered within {_time(timeouts.request_ms)}" if timeouts.request_ms else "not bounded in time"
     each = f", each try within {_time(timeouts.per_try_ms)}" if timeouts.per_try_ms else ""
-    if not retries.attempts:
-        yield f"{bound}{each}, tried once"
-    elif method not in retries.methods:
+    if method not in retries.methods and (retries.attempts or led_on):
         yield f"{bound}{each}, tried once: `{method}` may not be sent twice"
+    elif not retries.attempts:
+        yield f"{bound}{each}, {'tried again only to go on' if led_on else 'tried once'}"
     else:
         on = ", ".join(f"`{condition}`" for condition in retries.on)
         more = f"{retries.attempts} retr{'y' if retries.attempts == 1 else 'ies'}"

@@ -11,6 +11,7 @@ from pydantic.fields import FieldInfo
 
 from policyd.intents.kind import Part
 from policyd.intents.place import Step
+from policyd.intents.units import shown
 
 
 def part_at(model: type[BaseModel], path: tuple[Step, ...]) -> type[Part] | None:
@@ -27,7 +28,7 @@ def fields_at(model: type[BaseModel], path: tuple[Step, ...]) -> Mapping[str, Fi
 def words_at(model: type[BaseModel], path: tuple[Step, ...]) -> list[str]:
     """The words that are allowed at `path`, where these are listed."""
     choices = _alternatives(_annotation(model, path))
-    return [str(word) for choice in choices if get_origin(choice) is Literal for word in get_args(choice)]
+    return [shown(word) for choice in choices if get_origin(choice) is Literal for word in get_args(choice)]
 
 
 def _annotation(model: type[BaseModel], path: tuple[Step, ...]) -> Any:

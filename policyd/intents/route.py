@@ -125,7 +125,8 @@ class Rule(Part):
 
     @model_validator(mode="after")
     def _does_something(self) -> Rule:
-        if not self.model_fields_set - {"name", "match"}:
+        said = (getattr(self, name) for name in self.model_fields_set - {"name", "match"})
+        if all(each in ((), None, Override()) for each in said):
             raise unreadable(
                 "the rule changes nothing",
                 hint="say what becomes of these requests, for example `split: {version: v2}`",

@@ -102,8 +102,25 @@ def _exact(value: object) -> object:
     return value if isinstance(value, dict) else {"exact": value}
 
 
-Headers = Mapping[
-    HeaderName, Annotated[HeaderCondition, BeforeValidator(_exact, json_schema_input_type=str | HeaderCondition)]
+def _one_case(value: object) -> object:
+    """A header has one name in every case, so that two conditions of it would be one that is lost."""
+    seen: set[str] = set()
+    for name in value if isinstance(value, dict) else ():
+        if str(name).lower() in seen:
+            raise unreadable(
+                f"the header `{str(name).lower()}` stands here twice",
+                hint="upper and lower case are one name: keep one of them",
+                code="PD1111",
+            )
+        seen.add(str(name).lower())
+    return value
+
+
+Headers = Annotated[
+    Mapping[
+        HeaderName, Annotated[HeaderCondition, BeforeValidator(_exact, json_schema_input_type=str | HeaderCondition)]
+    ],
+    BeforeValidator(_one_case),
 ]
 Query = Mapping[
     Parameter, Annotated[QueryCondition, BeforeValidator(_exact, json_schema_input_type=str | QueryCondition)]
@@ -131,7 +148,7 @@ class Match(Part):
 
     @model_validator(mode="after")
     def _asks_for_something(self) -> Match:
-        if not self.model_fields_set:
+        if not any(getattr(self, name) for name in self.model_fields_set):
             raise unreadable(
                 "an empty `match` means every request", hint="leave `match` out to say so", code="PD1104"
             )

@@ -80,7 +80,9 @@ def _path(loc: tuple[str | int, ...], value: Any) -> tuple[tuple[Step, ...], boo
         if step == "[key]":
             return tuple(path), True
         if isinstance(value, list):
-            value = value[int(step)]
+            if not isinstance(step, int):
+                continue
+            value = value[step]
         elif isinstance(value, dict) and step in value:
             value = value[step]
         elif number < len(loc) - 1 or not isinstance(value, dict):

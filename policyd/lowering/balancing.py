@@ -11,6 +11,7 @@ from policyd.intents.balancing import LoadBalancing as BalancingIntent
 from policyd.intents.balancing import RingSize
 from policyd.intents.service import Service as ServiceIntent
 from policyd.intents.service import ServiceSpec
+from policyd.lowering.headers import unseen
 from policyd.model.balancing import BY_KEY, Key, LoadBalancing, Policy, SlowStart, ZonePreference
 from policyd.model.service import Service
 
@@ -72,6 +73,9 @@ def _of_policy(document: Document, balancing: BalancingIntent) -> Iterator[Findi
             "hash",
             hint="`policy: ringHash` or `policy: maglev` does",
         )
+    if balancing.hash is not None and balancing.hash.header and (why := unseen(balancing.hash.header)):
+        message = f"no request can be known by the header `{balancing.hash.header}`"
+        yield document.finding("PD1259", message, *_HERE, "hash", "header", hint=why)
     owners = {"ringSize": (balancing.ring_size, Policy.RING_HASH), "tableSize": (balancing.table_size, Policy.MAGLEV)}
     for field, (said, owner) in owners.items():
         if said is not None and policy is not owner:

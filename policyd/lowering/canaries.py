@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import cast
 
@@ -9,6 +10,7 @@ from policyd.base.diagnostics import Finding
 from policyd.intents import Document
 from policyd.intents.canary_split import CanarySplit
 from policyd.lowering import balancing
+from policyd.lowering.headers import unseen
 from policyd.lowering.memo import LoweringMemo, Piece
 from policyd.lowering.work import Work, said_by
 from policyd.model.names import Name
@@ -50,6 +52,12 @@ def _second(document: Document, other: Document, service: Name) -> Finding:
     )
 
 
+def _first(document: Document, first: HeaderMatch | None) -> Iterator[Finding]:
+    if first is not None and (why := unseen(first.name)):
+        message = f"no request can be known by the header `{first.name}`"
+        yield document.finding("PD1259", message, "spec", "first", "header", hint=why)
+
+
 def _plan(document: Document) -> Piece[CanaryPlan]:
     spec = cast("CanarySplit", document.intent).spec
     namespace = document.name.namespace
@@ -70,4 +78,4 @@ def _plan(document: Document) -> Piece[CanaryPlan]:
         deadline_s=spec.deadline / 1_000,
         max_refused=spec.max_refused,
     )
-    return Piece(plan, said_by(document))
+    return Piece(plan, said_by(document), tuple(_first(document, first)))

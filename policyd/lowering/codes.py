@@ -225,7 +225,8 @@ CODES = table(
         "PD1259",
         "match that never holds",
         "Sidecars take some headers away before they look for a route, since they could steer a proxy or claim an "
-        "identity; others have a field of their own in `match`. And paths that are opaque cannot be told apart.",
+        "identity; others have a field of their own in `match`. Callees refuse requests with `_` in the name of a "
+        "header. And paths that are opaque cannot be told apart.",
     ),
     Explanation(
         "PD1260",
@@ -251,19 +252,22 @@ CODES = table(
     ),
     Explanation(
         "PD1264",
-        "try longer than the call, in a route",
-        "A rule of a route bounds each try longer than the whole call, be that bound its own or the service's.",
+        "bound longer than the one around it, in a route",
+        "A rule of a route bounds each try longer than the whole call, be that bound its own or the service's; or "
+        "the call longer than the service's `timeout.stream` lets any exchange last.",
     ),
     Explanation(
         "PD1265",
-        "rewrite of a path with a name in it",
+        "rewrite of a path that cannot be told",
         "For a path such as `/v1/**`, a rewrite puts another beginning in the place of `/v1`. Where the beginning "
-        "has a `{name}`, proxies do not agree on what is left. A path without `/**` is replaced as a whole.",
+        "has a `{name}`, proxies do not agree on what is left; and what is left begins with `/`, so that a new "
+        "beginning ends without one. A path without `/**` is replaced as a whole.",
     ),
     Explanation(
         "PD1266",
         "redirect to itself",
-        "The client is sent to a place that the same rule matches, which sends it there again, and again.",
+        "The client is sent to a place that the same rule matches, which sends it there again, and again; or that "
+        "another rule matches, which sends it back.",
     ),
     Explanation(
         "PD1230",

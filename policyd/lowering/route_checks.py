@@ -18,19 +18,19 @@ from policyd.intents import Document
 from policyd.intents.place import Step
 from policyd.intents.route import Route as RouteIntent
 from policyd.intents.translate import nearest
+from policyd.lowering.headers import unseen
 from policyd.lowering.memo import LoweringMemo
+from policyd.lowering.redirects import round_trip
 from policyd.lowering.references import exists, known_services, target
 from policyd.lowering.services import short
 from policyd.lowering.work import Work
 from policyd.model.access import Access
 from policyd.model.names import Name
-from policyd.model.paths import EVERYTHING, PathPattern
+from policyd.model.paths import EVERYTHING
 from policyd.model.route import Carrier, Route, RouteRule
 from policyd.model.scope import Callers
 from policyd.model.service import WHOLE, Protocol, Service
 
-NEVER_ARRIVE = ("x-envoy-", "client-cert", "x-forwarded-client-cert")
-"""Beginnings of headers that sidecars take away before anything looks at them."""
 ELSEWHERE = {"host": "hosts", "cookie": "cookies", "upgrade": "methods", "connection": "methods"}
 _NAMED_CALLERS = 3
 
@@ -172,15 +172,8 @@ def _headers(checked: _Checked, number: int, rule: RouteRule) -> Iterator[Findin
         named.append((rule.sticky.name, ("sticky", "header")))
     for name, path in named:
         better = ELSEWHERE.get(name)
-        if better is None and not name.startswith(NEVER_ARRIVE):
-            continue
-        yield checked.finding(
-            "PD1259",
-            f"no rule can look at the header `{name}`",
-            number,
-            *path,
-            hint=f"match by `{better}`" if better else "sidecars take it away first, since it would claim something",
-        )
+        if hint := f"match by `{better}`" if better else unseen(name):
+            yield checked.finding("PD1259", f"no rule can look at the header `{name}`", number, *path, hint=hint)
 
 
 def _targets(checked: _Checked, number: int, rule: RouteRule) -> Iterator[Finding]:
@@ -270,6 +263,14 @@ def _bounds(checked: _Checked, number: int, rule: RouteRule, service: Service) -
             *("resilience", "timeout", "perTry"),
             hint="`perTry` is at most `request`, here or in the service",
         )
+    if own.request_ms is not None and 0 < of_service.stream_ms < own.request_ms:
+        yield checked.finding(
+            "PD1264",
+            f"`timeout.stream` of the service ends the call after {of_service.stream_ms} ms",
+            number,
+            *("resilience", "timeout", "request"),
+            hint="`request` is at most the service's `stream`",
+        )
 
 
 def _sticky(checked: _Checked, number: int, rule: RouteRule) -> Iterator[Finding]:
@@ -326,16 +327,16 @@ def _elsewhere(checked: _Checked, number: int, rule: RouteRule) -> Iterator[Find
                 hint="make it two rules, or leave one of them out",
                 at_key=True,
             )
-    to = rule.redirect
     settings = checked.work.settings
-    back = not to.host or (settings is not None and to.host in host_names(settings, checked.to, local=True))
-    if to.scheme == "https" or not back:
-        return
-    path = PathPattern.parse(to.path) if to.path else None
-    if path is None or not rule.match.paths or any(pattern.covers(path) for pattern in rule.match.paths):
+    hosts = host_names(settings, checked.to, local=True) if settings is not None else ()
+    way = round_trip(checked.route, rule, hosts)
+    if way and min(map(checked.route.rules.index, way)) == number:
+        message = f"`{rule.name}` sends the client to where it sends the client again"
+        if len(way) > 1:
+            message = f"the client is sent round: {' -> '.join(f'`{each.name}`' for each in (*way, rule))}"
         yield checked.finding(
             "PD1266",
-            f"`{rule.name}` sends the client to where it sends the client again",
+            message,
             number,
             "redirect",
             hint="lead to another host, or to a path that the rule does not match",
@@ -360,6 +361,15 @@ def _arriving(checked: _Checked, number: int, rule: RouteRule) -> Iterator[Findi
                 "rewrite",
                 hint="rewrite a path such as `/v1/**`, or a whole path without `/**`",
                 at_key=True,
+            )
+            continue
+        if pattern.rest and rewrite.path != "/" and rewrite.path.endswith("/"):
+            yield checked.finding(
+                "PD1265",
+                f"what follows in `{pattern}` begins with `/` and would arrive as `{rewrite.path}/...`",
+                number,
+                *("rewrite", "path"),
+                hint=f"write `{rewrite.path.rstrip('/')}`",
             )
             continue
         arriving = rewrite.arriving(pattern)

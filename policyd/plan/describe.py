@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields
 from operator import attrgetter
 
 from policyd.model.access import Access, Rule
@@ -22,6 +23,8 @@ _PARTS: Mapping[str, Callable[[Service], object]] = {
     "panic threshold": attrgetter("resilience.panic"),
     "health check": attrgetter("health_check"),
     "rate limits": attrgetter("rate_limits"),
+    "failover": attrgetter("failover"),
+    "upgrades": attrgetter("upgrades"),
 }
 """What of a service is named where it changes, without saying how."""
 
@@ -99,9 +102,9 @@ def _by_name(access: Access | Service | Settings | None) -> dict[Name, Rule]:
 
 
 def _fields(base: Settings, target: Settings) -> Iterator[str]:
-    for field in ("name", "trust_domain", "data_planes", "inbound_port", "outbound_port", "leaf_s", "root_s"):
-        if getattr(base, field) != getattr(target, field):
-            yield field.removesuffix("_s").replace("_", " ")
+    for field in fields(Settings):
+        if field.compare and getattr(base, field.name) != getattr(target, field.name):
+            yield field.name.removesuffix("_s").replace("_", " ")
 
 
 def _short(name: Name) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from policyd.decisions import Request
+from policyd.decisions import Request, diverted
 from policyd.decisions import routing as routing_in
 from policyd.model.balancing import Key, LoadBalancing, Policy
 from policyd.model.failover import Fallback
@@ -13,7 +13,7 @@ from policyd.model.paths import PathPattern
 from policyd.model.rate_limit import RateLimit
 from policyd.model.resilience import CircuitBreaker, OutlierDetection, Resilience, Retries, Timeouts
 from policyd.model.route import Condition, Match, Override, Route, RouteRule, Target
-from policyd.model.route_actions import Redirect
+from policyd.model.route_actions import Redirect, Rewrite
 from policyd.model.service import WHOLE, HeaderMatch, Service, Split
 from policyd.testing import build
 from policyd.testing.build import service
@@ -84,7 +84,8 @@ def test_while_it_is_down_it_goes_on_where_the_caller_may() -> None:
         "while all instances there are down it goes on at `v2`",
         "while all instances there are down it goes on at service `backup`",
     )
-    assert "goes on" not in routing(led, "GET")[3]
+    assert routing(led, "GET")[3] == "answered within 15 s, tried again only to go on"
+    assert routing(led, "POST")[3] == "answered within 15 s, tried once: `POST` may not be sent twice"
     zoned = replace(PAYMENTS, failover=(Fallback(zone="other"), Fallback(zone="b")))
     assert [line.rpartition(" in ")[2] for line in routing(zoned, "GET")[1:3]] == ["other zones", "zone `b`"]
 
@@ -103,3 +104,20 @@ def test_a_rule_of_its_route_takes_it_or_may() -> None:
     assert routing(routed, "POST", host="Pay.example:80") == (may, taken, "answered within 60 s, tried once")
     assert routing(routed, "POST")[1].startswith("with host pay.example rule `slow`")
     assert routing(routed, "POST", host="web.example")[1] == "otherwise it goes to `v1`"
+
+
+def test_rules_judge_what_a_route_makes_of_a_request() -> None:
+    old = RouteRule("old", Match((), (PathPattern.parse("/old/**"),)), rewrite=Rewrite("/new"))
+    beta = RouteRule("beta", Match(headers=(Condition("x-beta", "yes"),)), redirect=Redirect(302, path="/b"))
+    routed = replace(PAYMENTS, route=Route(PAYMENTS.name, (beta, old)))
+    arrives = "then it arrives as `/new/a`, and that is what access rules judge"
+    assert routing(routed, "GET", "/old/a?b")[1:3] == ("rule `old` of its route takes it: rewritten to /new", arrives)
+    may = [build.access("payments", build.rule("web-pays", ["web"], "GET /new/**"))]
+    there = build.mesh([routed, service("web", {"v1": ["10.0.2.1"]}), service("ops", {"v1": ["10.0.3.1"]})], may)
+    assert diverted(there, Request(WEB, routed.name, "GET", "/old/a")) == (
+        "with header x-beta: yes rule `beta` of its route takes it before that: redirect 302 to /b",
+        "rule `old` of its route takes it before that: rewritten to /new",
+        arrives,
+    )
+    assert len(diverted(there, Request(WEB, routed.name, "GET", "/other"))) == 1
+    assert diverted(there, Request(WEB.replace("web", "ops"), routed.name, "GET", "/old/a")) == ()

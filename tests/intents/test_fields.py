@@ -85,6 +85,11 @@ def resilience(said: str) -> str:
     return of_kind("Service", f"{{port: 1, versions: {{v: {{endpoints: []}}}}, version: v, resilience: {{{said}}}}}")
 
 
+def routed(said: str) -> str:
+    """A route with one rule."""
+    return of_kind("Route", f"{{to: pay, rules: [{{{said}}}]}}")
+
+
 def limits(said: str) -> str:
     return of_kind("Service", f"{{port: 1, versions: {{v: {{endpoints: []}}}}, version: v, rateLimit: [{said}]}}")
 
@@ -137,6 +142,38 @@ CASES = [
     ),
     (of_kind("PolicyTest", "[]"), "PD1109", "[]", "`spec` needs at least 1", ""),
     (limits("{requests: 0}"), "PD1109", "0", "`requests` must be at least 1", ""),
+    (
+        routed("match: {headers: {x-b: [a, b]}}"),
+        "PD1108",
+        "[a, b]",
+        '`["a", "b"]` is not the value of a header',
+        '"yes"',
+    ),
+    (routed("match: {query: {b: [a]}}"), "PD1108", "[a]", '`["a"]` cannot be a parameter of a query', "escapes"),
+    (routed("match: {cookies: {b: [a]}}"), "PD1108", "[a]", '`["a"]` is not the value of a cookie', '"yes"'),
+    (routed("match: {headers: {x-b: {present: false}}}"), "PD1106", "false", "not a value of `present`", "`true`"),
+    (
+        routed("match: {headers: {x-b: a, X-B: b}}"),
+        "PD1111",
+        "{x-b: a, X-B: b}",
+        "the header `x-b` stands here twice",
+        "one name",
+    ),
+    (
+        routed("match: {headers: {}}, split: {version: v2}"),
+        "PD1104",
+        "{headers: {}}",
+        "an empty `match` means every",
+        "leave",
+    ),
+    (routed("split: []"), "PD1104", "{split: []}", "the rule changes nothing", "version: v2"),
+    (
+        routed("resilience: {timeout: {}}"),
+        "PD1104",
+        "{resilience: {timeout: {}}}",
+        "the rule changes nothing",
+        "version: v2",
+    ),
     (limits("{per: 1s}"), "PD1104", "{per: 1s}", "needs `requests`", ""),
     (limits("{requests: 1, each: host}"), "PD1106", "host", "`host` is not a value of `each`", "`caller`"),
     (limits("{requests: 1, paths: [a]}"), "PD1110", "a", "does not start with `/`", ""),

@@ -72,6 +72,8 @@ ERRORS = [
     (f"policy: ringHash, {BY_USER}, ringSize: {{min: 9, max: 8}}", "PD1231", "9", "no ring has 9", "at most `max`"),
     (f"policy: ringHash, {BY_USER}, ringSize: {{max: 800}}", "PD1231", "800", "no ring has 1024 places", "1024"),
     (f"policy: maglev, {BY_USER}, tableSize: 65536", "PD1231", "65536", "not a prime number", "65537"),
+    ("policy: maglev, hash: {header: x_user}", "PD1259", "x_user", "known by the header `x_user`", "write `-`"),
+    ("policy: maglev, hash: {header: x-envoy-a}", "PD1259", "x-envoy-a", "the header `x-envoy-a`", "take it away"),
 ]
 
 

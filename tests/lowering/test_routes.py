@@ -90,6 +90,7 @@ FINDINGS = (
     ("PD1258", ("match: {hosts: [shop.example]}\n      split: {version: v2}",), "by the name `shop.example`", 7),
     ("PD1259", ('match: {headers: {cookie: "a=b"}}\n      split: {version: v2}',), "header `cookie`", 7),
     ("PD1259", ("sticky: {header: x-envoy-user}",), "header `x-envoy-user`", 7),
+    ("PD1259", ('match: {headers: {x_beta: "1"}}\n      split: {version: v2}',), "header `x_beta`", 7),
     ("PD1263", (f"name: a\n      match: {{paths: [/a]}}\n      {ANY}", f"name: a\n      {ANY}"), "are called `a`", 7),
     ("PD1264", ("resilience: {timeout: {perTry: 3s}}",), "longer than the whole call, 2000 ms", 7),
     ("PD1254", ("redirect: {path: /a, host: b}\n      split: {version: v1}",), "`split` would never", 7),
@@ -97,7 +98,14 @@ FINDINGS = (
     ("PD1255", ("mirror: {service: checkout}",), "a copy of a request", 7),
     ("PD1252", ("mirror: [{version: v3}]",), "no version `v3`", 7),
     ("PD1265", ('match: {paths: ["/a/{b}/**"]}\n      rewrite: {path: /c}',), "cannot be told", 7),
+    ("PD1265", ("match: {paths: [/a/**]}\n      rewrite: {path: /c/}",), "would arrive as `/c//...`", 8),
     ("PD1266", ("redirect: {path: /a}",), "sends the client again", 7),
+    (
+        "PD1266",
+        ("match: {paths: [/a]}\n      redirect: {path: /b}", "match: {paths: [/b]}\n      redirect: {path: /a}"),
+        "sent round: `rule-1` -> `rule-2` -> `rule-1`",
+        8,
+    ),
     ("PD1203", ("split: {service: nobody}",), "no service `nobody`", 7),
     ("PD1260", ("split: {service: pay/ledger}",), "speaks `tcp`", 7),
 )
@@ -120,6 +128,28 @@ def test_routes_of_services_without_requests_or_paths(lower_with: LowerFiles) ->
     assert {f.code for f in lower_with(more=pay).findings if f.severity is Severity.ERROR} == {"PD1260"}
     opaque = route("match: {paths: [/a]}\n      split: {version: v1}", to="registry")
     assert {f.code for f in lower_with(more=opaque).findings if f.severity is Severity.ERROR} == {"PD1259"}
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        ("match: {hosts: [checkout]}\n      redirect: {host: checkout.default}",),
+        ("match: {paths: [/a]}\n      redirect: {path: /b}", "match: {paths: [/b]}\n      redirect: {path: /c}"),
+        ("match: {paths: [/a]}\n      redirect: {scheme: https}",),
+        ("match: {paths: [/a], methods: POST}\n      redirect: {code: 303, path: /a}",),
+    ],
+)
+def test_a_redirect_that_does_not_come_back(lower_with: LowerFiles, rules: tuple[str, ...]) -> None:
+    assert "PD1266" not in {finding.code for finding in lower_with(more=route(*rules)).findings}
+
+
+def test_a_call_is_bounded_within_its_exchange(lower_with: LowerFiles) -> None:
+    service = ("timeout: {request: 2s, perTry: 600ms}", "timeout: {request: 2s, stream: 20s}")
+    within = lower_with(service, more=route("resilience: {timeout: {request: 20s}}"))
+    assert "PD1264" not in {finding.code for finding in within.findings}
+    longer = lower_with(service, more=route("resilience: {timeout: {request: 21s}}"))
+    (found,) = [finding for finding in longer.findings if finding.code == "PD1264"]
+    assert "after 20000 ms" in found.message
 
 
 def test_a_service_has_one_route_and_its_own_team_writes_it(lower_with: LowerFiles) -> None:

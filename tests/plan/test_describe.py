@@ -7,12 +7,14 @@ from dataclasses import replace
 import pytest
 
 from policyd.model.balancing import LoadBalancing, Policy
+from policyd.model.failover import Fallback
 from policyd.model.mesh import Mesh
 from policyd.model.names import Name
 from policyd.model.rate_limit import RateLimit
 from policyd.model.resilience import CircuitBreaker, OutlierDetection, Resilience, Retries, Timeouts
 from policyd.model.route import Carrier, Condition, Match, Override, Route, RouteRule, Sticky, Target
 from policyd.model.service import WHOLE, Protocol
+from policyd.model.tracing import Tracing
 from policyd.plan.change import Change, Stage, Unit, WaveStage, WeightStage
 from policyd.plan.describe import describe, describe_stage
 from policyd.testing import build
@@ -29,14 +31,22 @@ def test_services(shop: Mesh) -> None:
         ),
         opaque_paths=True,
         rate_limits=(RateLimit(1, 1_000, 1),),
+        failover=(Fallback(version="v2"),),
+        upgrades=("websocket",),
     )
     said = (
         "web: protocol http -> grpc, port 8080 -> 1, timeouts, retries, circuit breaker, outlier detection, "
-        "load balancing, panic threshold, rate limits, opaque paths"
+        "load balancing, panic threshold, rate limits, failover, upgrades, opaque paths"
     )
     assert describe(Change(Unit.SERVICE, base.name, base, target)) == said
     assert describe(Change(Unit.SERVICE, base.name, None, base)) == "web: new service, v1 serves"
     assert describe(Change(Unit.SERVICE, Name("ops", "web"), base, None)) == "ops/web: removed"
+
+
+def test_settings(shop: Mesh) -> None:
+    base = shop.settings
+    target = replace(base, leaf_s=1, tracing=Tracing("main", 100), distrusted=("ab",))
+    assert describe(Change(Unit.SETTINGS, Name("", base.name), base, target)) == "settings: leaf, distrusted, tracing"
 
 
 def test_access(shop: Mesh) -> None:

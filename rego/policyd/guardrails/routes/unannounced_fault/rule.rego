@@ -18,6 +18,6 @@ deny := {finding |
 		"msg": sprintf("a rule of `%s` makes trouble for callers on purpose", [route.name]),
 		"document": route.id,
 		"path": ["spec", "rules", i, "fault"],
-		"hint": "say that it is meant, with `labels: {faults: allowed}`",
+		"hint": "say that it is meant, with `labels: {faults: allowed}` in the metadata of the route",
 	}
 }
