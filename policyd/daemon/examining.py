@@ -22,6 +22,8 @@ from policyd.telemetry.running import Certificates, RunningEnvoys
 
 LATE = 0.25
 """The share of a leaf's life that is left when it is late: it is renewed at half."""
+PATIENCE_S = 5.0
+"""A proxy whose statistics did not come is asked again every second; one miss is nothing to tell anybody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +138,7 @@ def _problems(found: Examined, refused: LastRefusal | None, at: datetime) -> Ite
         yield "has not acknowledged yet what it should run"
     if found.connected:
         yield from _about_certificate(found.certificates, at)
-    if found.stats_missed:
+    if found.stats_missed and (found.stats_at is None or (at - found.stats_at).total_seconds() >= PATIENCE_S):
         age = f"for {(at - found.stats_at).total_seconds():.0f} s" if found.stats_at is not None else "yet"
         yield f"its statistics have not come {age}: nothing can be judged by it"
 

@@ -42,6 +42,10 @@ def test_nothing_is_said_of_one_that_is_well() -> None:
     assert (found.certificate.left_s, found.stats_age_s) == (43_200.0, 2.0)
 
 
+def test_statistics_that_were_missed_once_are_no_problem() -> None:
+    assert health(replace(WELL, stats_missed=True), AT).problems == ()
+
+
 def test_a_refusal_that_is_over_is_remembered_and_no_problem() -> None:
     found = health(replace(WELL, record=record(refused=(REFUSAL, AT))), AT)
     assert found.problems == ()
