@@ -6,14 +6,16 @@ from functools import cache
 from typing import Any
 
 from envoy.config.accesslog.v3 import accesslog_pb2
-from envoy.config.core.v3 import substitution_format_string_pb2
+from envoy.config.core.v3 import base_pb2, substitution_format_string_pb2
 from envoy.extensions.access_loggers.stream.v3 import stream_pb2
 
 from policyd_compilers.envoy.proto import pack, struct
 from policyd_compilers.envoy.rbac import FILTER, SHADOW_PREFIX, STAT_PREFIX
 
+NAMESPACE = "policyd"
+"""The listener's metadata that the log reads: `node`, the id of the proxy. The rest of a listener is shared."""
 _COMMON: dict[str, object] = {
-    "node": "%CEL(xds.node.id)%",
+    "node": f"%METADATA(LISTENER:{NAMESPACE}:node)%",
     "start": "%START_TIME%",
     "method": "%REQ(:METHOD)%",
     "host": "%REQ(:AUTHORITY)%",
@@ -52,6 +54,11 @@ def inbound() -> Any:
 def outbound() -> Any:
     """The log of calls made: `route` says why a host was refused, `upstream` who answered, `flags` what failed."""
     return _stdout({"listener": "outbound", **_COMMON, **_OUTBOUND})
+
+
+def told(node_id: str) -> Any:
+    """The metadata of a listener: whose lines they are."""
+    return base_pb2.Metadata(filter_metadata={NAMESPACE: struct({"node": node_id})})
 
 
 def _stdout(fields: dict[str, object]) -> Any:

@@ -76,7 +76,7 @@ class EnvoyCompiler:
     """Compiles sidecars for Envoy by xDS. It has no state: what may be remembered is in the caller's memo."""
 
     name = NAME
-    id = "envoy-4"
+    id = "envoy-5"
     capabilities = CAPABILITIES
     codes: Mapping[str, Explanation] = MappingProxyType({})
 
@@ -84,7 +84,7 @@ class EnvoyCompiler:
         """The listeners, routes, clusters and endpoints of `node`. Raises `KeyError` for an unknown service."""
         sources = Index.of(mesh)[node.service]
         return memo.get(
-            (NAME, sources.key, node.endpoint), lambda: _node(sources, node.endpoint, memo), counted=False
+            (NAME, sources.key, node.id, node.endpoint), lambda: _node(sources, node, memo), counted=False
         )
 
     def losses(self, mesh: Mesh, memo: Memo) -> tuple[Loss, ...]:
@@ -125,38 +125,39 @@ def _share(sources: Sources, zone: str, memo: Memo) -> Share:
     return Share(tuple(artifacts), shared_losses.of_sidecars(sources, _SAYS))
 
 
-def _node(sources: Sources, endpoint: Endpoint, memo: Memo) -> Compiled:
+def _node(sources: Sources, node: Node, memo: Memo) -> Compiled:
     """Its service's share, and what only this instance has: two listeners and the application."""
+    endpoint = node.endpoint
     places = (of(each, endpoint.zone) for each in sources.carried for of in (balancing.zone_of, failing.zone_of))
     zone = endpoint.zone if any(places) else ""
     share = memo.get((NAME, sources.key, zone), lambda: _share(sources, zone, memo), counted=False)
     service = sources.service
-    own = [_outbound_listener(sources, endpoint.address, memo)]
+    own = [_outbound_listener(sources, node, memo)]
     if service.protocol is not Protocol.TCP:
-        own += _inbound_listener(sources, endpoint.address, memo), _application(service, endpoint, memo)
+        own += _inbound_listener(sources, node, memo), _application(service, endpoint, memo)
     return Compiled(tuple(sorted((*share.artifacts, *own), key=_IN_ORDER)), share.losses)
 
 
-def _inbound_listener(sources: Sources, address: str, memo: Memo) -> Artifact:
+def _inbound_listener(sources: Sources, node: Node, memo: Memo) -> Artifact:
     settings, service, access, ports = sources.settings, sources.service, sources.access, sources.inbound_ports
     key = (INBOUND, settings.digest, inbound.reads(service, access))
 
     def build() -> Artifact:
         chain = memo.get(("chain", key), lambda: inbound.filter_chain(settings, service, access), counted=False)
-        return proto.artifact(proto.LISTENER, INBOUND, inbound.listener(chain, address, ports))
+        return proto.artifact(proto.LISTENER, INBOUND, inbound.listener(chain, node, ports))
 
-    return memo.get(("listener", key, address, ports), build)
+    return memo.get(("listener", key, node.id, ports), build)
 
 
-def _outbound_listener(sources: Sources, address: str, memo: Memo) -> Artifact:
+def _outbound_listener(sources: Sources, node: Node, memo: Memo) -> Artifact:
     settings, service, extras = sources.settings, sources.service.name, outbound.Extras.of(sources.carried)
 
     def build() -> Artifact:
         key = ("chain", OUTBOUND, service, settings.tracing, extras)
         chain = memo.get(key, lambda: outbound.filter_chain(settings, service, extras), counted=False)
-        return proto.artifact(proto.LISTENER, OUTBOUND, outbound.listener(chain, address, settings.outbound_port))
+        return proto.artifact(proto.LISTENER, OUTBOUND, outbound.listener(chain, node, settings.outbound_port))
 
-    return memo.get(("listener", OUTBOUND, service, address, settings.outbound_port, settings.tracing, extras), build)
+    return memo.get(("listener", OUTBOUND, node.id, settings.outbound_port, settings.tracing, extras), build)
 
 
 def _collector(settings: Settings, memo: Memo) -> tuple[Artifact, ...]:

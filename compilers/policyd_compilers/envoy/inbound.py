@@ -15,6 +15,7 @@ from policyd.compiler.naming import APP, INBOUND
 from policyd.model.access import Access
 from policyd.model.mesh import Settings
 from policyd.model.names import Name
+from policyd.model.node import Node
 from policyd.model.service import Service
 from policyd_compilers.envoy import (
     access_log,
@@ -118,9 +119,9 @@ def connection_manager(settings: Settings, service: Service, access: Access) -> 
     return message
 
 
-def listener(chain: Any, address: str, ports: tuple[int, ...]) -> Any:
+def listener(chain: Any, node: Node, ports: tuple[int, ...]) -> Any:
     """The inbound listener of one instance. One for several ports, so that a port comes and goes in place."""
-    first, *more = (socket_address(address, port) for port in ports)
+    first, *more = (socket_address(node.endpoint.address, port) for port in ports)
     return listener_pb2.Listener(
         name=INBOUND,
         stat_prefix=INBOUND,
@@ -128,6 +129,7 @@ def listener(chain: Any, address: str, ports: tuple[int, ...]) -> Any:
         additional_addresses=[listener_pb2.AdditionalAddress(address=each) for each in more],
         filter_chains=[chain],
         per_connection_buffer_limit_bytes=uint32(1 << 20),
+        metadata=access_log.told(node.id),
         traffic_direction="INBOUND",
     )
 

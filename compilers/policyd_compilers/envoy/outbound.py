@@ -15,6 +15,7 @@ from policyd.compiler.naming import OUTBOUND, host_names, outbound_address
 from policyd.compiler.rules import NOT_IN_SCOPE
 from policyd.model.mesh import Settings
 from policyd.model.names import Name
+from policyd.model.node import Node
 from policyd.model.service import Service
 from policyd.model.ways import Known, forks
 from policyd_compilers.envoy import access_log, manager, replies, route_actions, tracing, upgrades
@@ -68,14 +69,15 @@ def filter_chain(settings: Settings, caller: Name, extras: Extras) -> Any:
     )
 
 
-def listener(chain: Any, address: str, port: int) -> Any:
+def listener(chain: Any, node: Node, port: int) -> Any:
     """The outbound listener of one instance."""
     return listener_pb2.Listener(
         name=OUTBOUND,
         stat_prefix=OUTBOUND,
-        address=socket_address(outbound_address(address), port),
+        address=socket_address(outbound_address(node.endpoint.address), port),
         filter_chains=[chain],
         per_connection_buffer_limit_bytes=uint32(1 << 20),
+        metadata=access_log.told(node.id),
         traffic_direction="OUTBOUND",
     )
 

@@ -75,6 +75,7 @@ def test_what_is_refused_says_when_to_ask_again(envoy_binary: Path) -> None:
         assert refused.body["error"]["reason"] == "rate-limited"
         (node,) = world.logs
         line = world.logged(node, "/b")
+        assert line["node"] == node
         assert (line["flags"], line["status"], line["rule"].partition("#")[0]) == ("RL", 429, "pay/rule")
 
 

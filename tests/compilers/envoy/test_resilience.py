@@ -128,7 +128,8 @@ def test_a_breaker_opens_and_closes(envoy_binary: Path) -> None:
             refused = web.send("GET", "/too-much")
             assert (refused.status, "overflow" in refused.body["error"]["reason"]) == (503, True)
             assert held.result().status == 200
-        assert world.logged(_web(world), "/too-much")["flags"] == "UO"
+        line = world.logged(_web(world), "/too-much")
+        assert (line["flags"], line["node"]) == ("UO", _web(world))
         assert web.send("GET", "/fits").status == 200
         assert counter(world, "circuit_breakers.default.rq_open") == 0
         assert counter(world, "circuit_breakers.default.cx_open") == 1
