@@ -93,6 +93,12 @@ def haproxy_binary() -> Path:
 
 
 @pytest.fixture(scope="session")
+def prometheus_binary() -> Path:
+    """The real Prometheus, on PATH."""
+    return _tool("prometheus", "bash tests/install-tools.sh, or apt-get install prometheus")
+
+
+@pytest.fixture(scope="session")
 def secrets() -> Secrets:
     """A throw-away identity for validators that want to read one."""
     return throwaway_secrets("validation.invalid", datetime.now(UTC))

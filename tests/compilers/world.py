@@ -54,7 +54,11 @@ class Authority:
 
 
 class _Echo(BaseHTTPRequestHandler):
-    """Answers with what arrived, which version it is and at which address."""
+    """Answers with what arrived, which version it is and at which address.
+
+    Headers bid it to wait (`x-test-delay`, seconds), to answer with another status (`x-test-status`), or with 500 if
+    it is the instance at that address (`x-test-failing`).
+    """
 
     protocol_version = "HTTP/1.1"
     version = "?"
@@ -75,7 +79,8 @@ class _Echo(BaseHTTPRequestHandler):
         seen = {"version": self.version, "instance": self.connection.getsockname()[0]}
         seen |= {"method": self.command, "path": self.path}
         body = json.dumps({**seen, "headers": {k.lower(): v for k, v in self.headers.items()}}).encode()
-        self.send_response(int(self.headers.get("x-test-status") or 200))
+        failing = self.headers.get("x-test-failing") == seen["instance"]
+        self.send_response(500 if failing else int(self.headers.get("x-test-status") or 200))
         self.send_header("content-length", str(len(body)))
         self.end_headers()
         if self.command != "HEAD":

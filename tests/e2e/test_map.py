@@ -10,12 +10,12 @@ from typing import Any
 
 import httpx
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
 from policyd.base.clock import SystemClock
 from policyd.demo.world import World
 from tests.e2e import intents
 from tests.e2e.conftest import MESH, answered, running
+from tests.e2e.prometheus import Prometheus, scraping
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -32,7 +32,7 @@ BOUNDS_MS = (20.0, 50.0, 100.0, 200.0)
 
 
 async def test_the_map_shows_the_edges_that_traffic_made_and_no_others(
-    short_folder: Path, envoy_binary: Path
+    short_folder: Path, envoy_binary: Path, prometheus_binary: Path
 ) -> None:
     async with running(short_folder, FILES, envoy_binary, slow_s={("back", "v1"): SLOW_S}) as world:
         await answered(world, "/v1/items", 200)
@@ -81,7 +81,8 @@ async def test_the_map_shows_the_edges_that_traffic_made_and_no_others(
         assert unused[0]["unused_since"] == found["watched_since"]
         assert found["not_read"] == []
 
-        await counted(world, called["traffic"]["requests"])
+        async with scraping(world.api.removeprefix("http://"), short_folder, prometheus_binary) as reads:
+            await counted(reads, called["traffic"]["requests"])
 
         # One that cannot be read is not called quiet, and neither are its edges.
         await world.sidecars.kill("default/front/v1/127.0.7.11")
@@ -114,25 +115,22 @@ async def load(world: World, seconds: float) -> list[float]:
     return took
 
 
-async def counted(world: World, requests: int) -> None:
-    """Prometheus is told the same, by edge."""
-    async with httpx.AsyncClient(base_url=world.api, trust_env=False) as api:
-        text = (await api.get("/metrics")).raise_for_status().text
-    samples = {
-        (sample.name, sample.labels.get("le", "")): sample.value
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
-        if sample.labels.get("source") == "default/front" and sample.labels["version"] == "v1"
-        if sample.labels["destination"] == "default/back"
-    }
+async def counted(reads: Prometheus, requests: int) -> None:
+    """A Prometheus that scrapes the controller is told the same, by edge."""
+    edge = '{source="default/front",destination="default/back",version="v1"}'
     # What the sidecars had counted before the controller looked first is on the map neither.
-    assert samples["policyd_edge_requests_total", ""] == requests
-    assert samples["policyd_edge_refused_total", ""] == 7
-    assert (samples["policyd_edge_errors_total", ""], samples["policyd_edge_retries_total", ""]) == (0, 0)
-    assert samples["policyd_edge_open_circuits", ""] == 0
-    buckets = [samples["policyd_edge_latency_seconds_bucket", le] for le in ("0.02", "0.05", "0.5", "+Inf")]
-    assert buckets == sorted(buckets)
-    assert buckets[0] < 0.1 * requests < 0.9 * requests < buckets[3] <= requests
+    await reads.until(f"policyd_edge_requests_total{edge}", requests)
+    assert await reads.value(f"policyd_edge_refused_total{edge}") == 7
+    assert await reads.value(f"policyd_edge_errors_total{edge}") == 0
+    assert await reads.value(f"policyd_edge_retries_total{edge}") == 0
+    assert await reads.value(f"policyd_edge_open_circuits{edge}") == 0
+    median = await reads.value(f"histogram_quantile(0.5, policyd_edge_latency_seconds_bucket{edge})")
+    assert median is not None
+    # The application takes its time in the middle of the bucket from 20 to 50 ms.
+    assert 0.02 <= median <= 0.05
+    assert await reads.value(f"policyd_edge_latency_seconds_count{edge}") == requests
+    unused = 'policyd_edge_requests_total{source="default/front",destination="default/spare"}'
+    assert await reads.value(unused) in {None, 0}
 
 
 def rank(ranked: list[float], q: float) -> float:

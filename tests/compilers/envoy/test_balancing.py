@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,7 +26,7 @@ from policyd_compilers.envoy.proto import ENDPOINTS
 from policyd_compilers.envoy.render import parse
 from tests.compilers.envoy.proxies import Envoys, socket_of
 from tests.compilers.meshes import PAYMENTS, WEB, endpoint, mesh, rule, service
-from tests.compilers.world import Connection, RealMesh, loopback, running
+from tests.compilers.world import Connection, RealMesh, loopback, running, serving_application
 
 CHECK = HealthCheck("/healthz", interval_ms=100, timeout_ms=500, unhealthy_threshold=1)
 CALLS = 60
@@ -149,10 +150,31 @@ def test_callers_of_one_zone_share_what_they_get() -> None:
 
 
 @pytest.mark.parametrize("policy", [Policy.LEAST_REQUEST, Policy.ROUND_ROBIN])
-def test_an_instance_warms_up(policy: Policy) -> None:
+def test_what_warms_up_is_said(policy: Policy) -> None:
     message = cluster_pb2.Cluster()
     balancing.balance(message, LoadBalancing(policy, slow_start=SlowStart(30_000, 1_500)), panic=0)
     configured = message.WhichOneof("lb_config")
     slow = getattr(message, configured).slow_start_config
     assert (slow.slow_start_window.seconds, slow.aggression.default_value) == (30, 1.5)
     assert slow.min_weight_percent.value == balancing.LEAST_WEIGHT
+
+
+@pytest.mark.e2e
+def test_an_instance_that_comes_back_warms_up(envoy_binary: Path) -> None:
+    """Two instances share evenly; one that has just come back gets little, though it is as healthy as the other."""
+    net, window_ms = loopback(os.getpid() + 290), 6_000
+    slow = Resilience(load_balancing=LoadBalancing(slow_start=SlowStart(window_ms)))
+    payments = replace(service(PAYMENTS, v1=[f"{net}1", f"{net}2"]), resilience=slow, health_check=CHECK)
+    the_mesh = mesh([payments, service(WEB, v1=[f"{net}9"])], (PAYMENTS, rule(PAYMENTS)))
+    with calling(envoy_binary, the_mesh) as (world, web):
+        began = time.monotonic()
+        back = next(node for node in nodes(the_mesh) if node.service == PAYMENTS)
+        world.stop_application(back.id)
+        world.until(lambda: shares(web) == {"2": CALLS})
+        # Both warmed up when the mesh began: the one that stays has to be done with it.
+        world.until(lambda: (time.monotonic() - began) * 1_000 > window_ms)
+        with serving_application(back):
+            world.until(lambda: "1" in shares(web))
+            found = shares(web)
+            assert set(found) == {"1", "2"}
+            assert found["1"] < 0.35 * CALLS

@@ -17,7 +17,7 @@ import pytest
 from policyd.base.clock import SystemClock
 from policyd.compiler.naming import cluster_name
 from policyd.model.node import Node, nodes
-from policyd.model.resilience import CircuitBreaker, OutlierDetection, Resilience, Timeouts
+from policyd.model.resilience import CircuitBreaker, OutlierDetection, Resilience, SuccessRate, Timeouts
 from policyd.model.service import Service
 from policyd.telemetry.envoy import EnvoyStats
 from policyd.telemetry.source import ClusterCounters
@@ -106,6 +106,22 @@ def test_never_more_instances_are_left_out_than_the_share(envoy_binary: Path) ->
         assert {web.send("GET", "/all-down").status for _ in range(40)} == {503}
         assert counter(world, "outlier_detection.ejections_active") == 1
         assert counter(world, "outlier_detection.ejections_overflow") > 0
+
+
+def test_an_instance_with_a_worse_success_rate_is_left_out(envoy_binary: Path) -> None:
+    rate = SuccessRate(deviations=1_000, instances=3, requests=10)
+    detection = OutlierDetection(success_rate=rate, interval_ms=300, base_ms=60_000, max_ejected=3_400)
+    with calling(envoy_binary, 142, 3, resilience=Resilience(outlier_detection=detection)) as (world, web):
+        worse = node_of(world)
+        failing = {"x-test-failing": worse.endpoint.address}
+        asked = []
+        while not counter(world, "outlier_detection.ejections_active"):
+            asked += [web.send("GET", "/before", headers=failing).status for _ in range(60)]
+            assert len(asked) < 3_000, "nobody is left out"
+        assert 500 in asked
+        assert counter(world, "outlier_detection.ejections_enforced_success_rate") == 1
+        assert {web.send("GET", "/without", headers=failing).status for _ in range(40)} == {200}
+        assert served(world, "/without", 40)[worse.id] == 0
 
 
 def test_an_error_of_the_application_is_no_gateway_error(envoy_binary: Path) -> None:
