@@ -11,6 +11,7 @@ import typer
 
 from policyd.base.errors import UsageError
 from policyd.decisions import NO_TOKEN, Request, Token, TokenState
+from policyd.decisions.addresses import address_number
 from policyd.intents.translate import nearest
 from policyd.model.mesh import Mesh
 from policyd.model.names import Name, spiffe_id
@@ -31,6 +32,7 @@ ClaimOption = Annotated[
     list[str] | None,
     typer.Option("--jwt-claim", help="What a valid token says, `issuer:role=admin`; may be repeated."),
 ]
+IpOption = Annotated[str, typer.Option("--ip", help="The address of the direct peer.")]
 AtOption = Annotated[
     str,
     typer.Option("--at", help="Ask the controller about `promoted`, `head`, a commit or `node:ID`, not the folder."),
@@ -111,7 +113,14 @@ def request_of(
     if not space:
         raise UsageError(f"`{line}` is not a request", hint="a method and a path: 'GET /v1/orders'")
     to = known.service(destination)
-    return Request(known.identity(source), to, method, path.strip(), host, ip, port, token)
+    return Request(known.identity(source), to, method, path.strip(), host, address_of(ip), port, token)
+
+
+def address_of(text: str) -> str:
+    """The address that a person typed, or none. Raises `UsageError` for what no peer has."""
+    if text and address_number(text) is None:
+        raise UsageError(f"`{text}` is not an address", hint="one of IPv4 or IPv6, without a zone: `10.0.1.11`")
+    return text
 
 
 def as_input(request: Request) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from policyd.base.clock import SystemClock
 from policyd.base.errors import Retry, UsageError
-from policyd.cli.asking import AtOption, ClaimOption, Known, TokenStateOption, as_input, request_of
+from policyd.cli.asking import AtOption, ClaimOption, IpOption, Known, TokenStateOption, as_input, request_of
 from policyd.cli.client import DEFAULT_SERVER, Client, ServerOption
 from policyd.cli.codes import explanation
 from policyd.cli.judged import judge
@@ -32,7 +32,7 @@ def explain(
     *,
     source: Annotated[str, typer.Option("--from", help="Who calls: `name`, `namespace/name`, or a SPIFFE ID.")] = "",
     destination: Annotated[str, typer.Option("--to", help="Who is called: `name` or `namespace/name`.")] = "",
-    ip: Annotated[str, typer.Option("--ip", help="The address of the direct peer.")] = "",
+    ip: IpOption = "",
     port: Annotated[int | None, typer.Option("--port", help="The port that is called; the service's own.")] = None,
     host: Annotated[str, typer.Option("--host", help="The host that the request names.")] = "",
     token: TokenStateOption = None,

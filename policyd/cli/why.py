@@ -14,7 +14,7 @@ from rich.text import Text
 from policyd.base.clock import SystemClock
 from policyd.base.errors import UsageError
 from policyd.cli.access_line import Logged, destination_of, differences, read_line
-from policyd.cli.asking import ClaimOption, Known, TokenStateOption
+from policyd.cli.asking import ClaimOption, IpOption, Known, TokenStateOption, address_of
 from policyd.cli.client import DEFAULT_SERVER, Client, ServerOption
 from policyd.cli.explain import ask, known_by, look, said_by
 from policyd.cli.logged_way import way_json, way_text
@@ -31,7 +31,7 @@ def why(
     *,
     source: Annotated[str, typer.Option("--from", help="Who called, where the line is of his own sidecar.")] = "",
     destination: Annotated[str, typer.Option("--to", help="Who was called, where the host does not tell.")] = "",
-    ip: Annotated[str, typer.Option("--ip", help="The address of the direct peer.")] = "",
+    ip: IpOption = "",
     token: TokenStateOption = None,
     jwt_claim: ClaimOption = None,
     at: Annotated[
@@ -56,7 +56,7 @@ def why(
 
     def read(known: Known) -> Request:
         asked = _request(logged, known, source, destination)
-        return asked._replace(ip=ip or logged.ip, token=known.token(token, jwt_claim or ()))
+        return asked._replace(ip=address_of(ip) or logged.ip, token=known.token(token, jwt_claim or ()))
 
     answer: dict[str, Any]
     if path is not None:

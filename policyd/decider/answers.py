@@ -25,6 +25,8 @@ from policyd.decider.queries import PLAIN, Query
 _WARNING = {"code": "api_usage_warning", "message": "'input' key missing from the request"}
 _DEEP = 200
 """So many brackets, and it is worth a look whether it is nested as deeply; orjson writes 254 levels."""
+_MERGED = 16 * 1024 * 1024
+"""Bytes that the inputs of a batch may take with what they have in common: each is written into the log whole."""
 _TURN_S = 0.0005
 """How long a batch may keep everybody else waiting."""
 
@@ -189,6 +191,8 @@ class DataApi:
             return self._refused(exchange, f"body contains malformed input document: {error}")
         if len(inputs) > self._batch:
             return self._refused(exchange, f"a batch has no more than {self._batch} inputs")
+        if len(inputs) * len(orjson.dumps(common)) > _MERGED:
+            return self._refused(exchange, f"`common_input` is too large for {len(inputs)} inputs")
         return self._decide_all(exchange, route, query, inputs, common)
 
     async def _decide_all(
@@ -258,8 +262,8 @@ def plain_body(exchange: Exchange, limit: int = 1024 * 1024) -> bytes:
         body = unpacking.decompress(exchange.body, limit)
     except zlib.error as error:
         raise Malformed(f"gzip: {error}") from error
-    if not unpacking.eof:
-        raise Malformed("gzip: too large, or cut off")
+    if not unpacking.eof or unpacking.unused_data:  # what follows would be read by others, and not by us
+        raise Malformed("gzip: too large, cut off, or followed by more")
     return body
 
 

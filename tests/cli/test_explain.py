@@ -116,9 +116,11 @@ def test_explain_says_who_is_revoked_and_where_it_says_so(policyd: Policyd, mesh
         (("--jwt-claim", "role=admin"), "`role=admin` is not a claim"),
         (("--jwt-claim", "logn:role=admin"), "did you mean `login`?"),
         (("--jwt-claim", "login:role=admin", "--token", "absent"), "a token that is absent has no claims"),
+        (("--ip", "10.0.0.256"), "`10.0.0.256` is not an address"),
+        (("--ip", "fe80::1%eth0"), "`fe80::1%eth0` is not an address"),
     ],
 )
-def test_explain_says_what_is_wrong_with_a_token(
+def test_explain_says_what_is_wrong_with_a_token_or_an_address(
     words: tuple[str, ...], said: str, policyd: Policyd, mesh: Path
 ) -> None:
     done = policyd("explain", "--from", "web", "--to", "api", "GET /admin", mesh, *words)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -92,6 +94,30 @@ def test_the_inputs_of_a_batch_are_laid_over_what_they_have_in_common(server: Se
 def test_a_batch_is_bounded(server: Server) -> None:
     inputs: dict[str, Any] = {str(number): {} for number in range(1001)}
     assert server.client.post("/v1/batch/data/policyd/authz", json={"inputs": inputs}).status_code == 400
+
+
+def test_a_batch_is_bounded_by_what_its_inputs_come_to_with_what_they_have_in_common(server: Server) -> None:
+    target, common = "/v1/batch/data/policyd/authz/allow", {**question(), "note": "x" * 100_000}
+    few: dict[str, Any] = {str(number): {} for number in range(10)}
+    many: dict[str, Any] = {str(number): {} for number in range(200)}
+    taken = server.client.post(target, json={"inputs": few, "common_input": common})
+    assert [answer["result"] for answer in taken.json()["responses"].values()] == [True] * 10
+    refused = server.client.post(target, json={"inputs": many, "common_input": common})
+    assert (refused.status_code, "too large for 200 inputs" in refused.text) == (400, True)
+
+
+PACKED = gzip.compress(json.dumps({"input": question()}).encode())
+
+
+@pytest.mark.parametrize(
+    "body", [PACKED + b"more", PACKED + PACKED, PACKED[:-4], gzip.compress(b" " * 100_000_000, 1), b"{}", b""]
+)
+def test_a_packed_question_that_is_not_one_whole_is_refused(server: Server, body: bytes) -> None:
+    target = "/v1/data/policyd/authz/allow"
+    packed = {"Content-Encoding": "gzip"}
+    answer = server.client.post(target, content=body, headers=packed)
+    assert (answer.status_code, "malformed input document: gzip: " in answer.text) == (400, True)
+    assert server.client.post(target, content=PACKED, headers=packed).json() == {"result": True}
 
 
 @pytest.mark.parametrize(

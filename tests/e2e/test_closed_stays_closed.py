@@ -1,11 +1,13 @@
 """Going back never opens again what was closed: each way back, after a rule has ended and after a revocation.
 
 One mesh for all of it. `front` may read `back` for good, and `/v1/short` for some seconds only; `other` may read it
-until it is cut off. Every way back is taken with real proxies, and requests are sent after each.
+until it is cut off. Every way back is taken with real proxies, and requests are sent after each. The abort leads back
+to what was there while both were open, and the refusal is that of the very commit that cuts off.
 """
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
@@ -22,6 +24,7 @@ from policyd.demo.client import weight_of
 from policyd.demo.world import World
 from tests.e2e import intents
 from tests.e2e.conftest import MESH, answered, command, running
+from tests.e2e.test_asking import policyd
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 
@@ -62,22 +65,22 @@ async def world(envoy_binary: Path) -> AsyncIterator[World]:
         async with running(Path(folder), files, envoy_binary) as world:
             await answered(world, "/v1/items", 200)
             await answered(world, "/v1/items", 200, caller="other")
-            await _let_a_rule_end(world)
-            await _cut_off(world)
+            await _close_while_a_canary_is_on_its_way(world)
             yield world
 
 
-async def _let_a_rule_end(world: World) -> None:
-    ends = SystemClock().now() + timedelta(seconds=6)
+async def _close_while_a_canary_is_on_its_way(world: World) -> None:
+    ends = SystemClock().now() + timedelta(seconds=8)
     (world.repository.path / "short.yaml").write_text(FOR_A_WHILE.format(f"{ends:%Y-%m-%dT%H:%M:%SZ}"))
     await live(world, world.repository.commit("back: open for a while"))
     await answered(world, "/v1/short", 200)
-    await answered(world, "/v1/short", 403)
-
-
-async def _cut_off(world: World) -> None:
+    world.repository.serve("back", "v2")
+    await world.client.until(
+        "the first stage", lambda s: weight_of(s, "back", "v2") == 10 and all_in_sync(s), within_s=60
+    )
     (world.repository.path / "leak.yaml").write_text(LEAK)
     await live(world, world.repository.commit("cut other off"))
+    await answered(world, "/v1/short", 403)
 
 
 async def live(world: World, commit: str) -> dict[str, Any]:
@@ -98,24 +101,35 @@ async def closed(world: World) -> None:
 
 
 async def an_abort(world: World) -> None:
-    world.repository.serve("back", "v2")
-    await world.client.until(
-        "the first stage", lambda s: weight_of(s, "back", "v2") == 10 and all_in_sync(s), within_s=60
-    )
+    """Of a canary that began while both were open."""
+    assert weight_of(await world.client.status(), "back", "v2") == 10, "still on its way"
     await command(world, "back", "abort")
     await world.client.until("back at its base", lambda s: weight_of(s, "back", "v2") == 0, within_s=60)
     await live(world, world.repository.serve("back", "v1"))
 
 
 async def a_refusal(world: World) -> None:
+    """Of the commit that cuts off: what the proxy acknowledged last is from when the caller was let in."""
+    (world.repository.path / "leak.yaml").unlink()
+    await live(world, world.repository.commit("other did nothing wrong"))
+    await lift(world)
+    await answered(world, "/v1/items", 200, caller="other")
     with taken(BACK_V1, 15_007):
+        (world.repository.path / "leak.yaml").write_text(LEAK)
         commit = world.repository.listen(15_007)
         await world.client.until(
             "the port taken back",
             lambda s: phase_of_settings(s, commit) == "aborted" and all_in_sync(s),
             within_s=60,
         )
-        await live(world, world.repository.revert(commit))
+        await closed(world)
+        world.repository.replace("mesh.yaml", "\n  ports: {inbound: 15007}", "")
+        await live(world, world.repository.commit("mesh: listen where it did"))
+
+
+async def lift(world: World) -> None:
+    async with httpx.AsyncClient(base_url=world.api, trust_env=False) as api:
+        assert (await api.post("/v1/revocations/default/leak/lift")).status_code == 200
 
 
 async def reverts(world: World) -> None:
@@ -156,18 +170,24 @@ async def test_going_back_never_opens_again(world: World, goes_back: Callable[[W
 
 
 async def test_only_a_persons_word_lets_a_revoked_caller_in_again(world: World) -> None:
-    async with httpx.AsyncClient(base_url=world.api, trust_env=False) as api:
-        (held,) = (await api.get("/v1/revocations")).json()["revocations"]
-        assert (held["identity"], held["asked_for"], held["missing"]) == (OTHER, False, [])
-        assert (await api.post("/v1/revocations/default/leak/lift")).status_code == 200
+    (held,) = await revocations(world)
+    assert (held["identity"], held["asked_for"], held["missing"]) == (OTHER, False, [])
+    await lift(world)
     await answered(world, "/v1/items", 200, caller="other")
 
 
 async def test_a_person_cuts_off_at_once_and_is_shown_that_nothing_stays_open(world: World) -> None:
-    async with httpx.AsyncClient(base_url=world.api, trust_env=False, timeout=30.0) as api:
-        order = {"identity": "other", "to": "back", "reason": "seen in a log"}
-        said = (await api.post("/v1/revocations", json=order)).json()
-    assert (said["identity"], said["asked_for"], said["missing"]) == (OTHER, False, [])
-    assert said["proxies"] == 2, "both instances of back: nobody else would let it in"
-    assert said["cut_after_s"] > 0
+    said = await policyd(world, "revoke", "other", "--to", "back", "--reason", "seen in a log")
+    assert said.exit_code == 0, said.output
+    proof = re.search(r"enforced on (\d+) of (\d+) proxies, last open connection cut after (\d+\.\d) s", said.stdout)
+    assert proof is not None, said.stdout
+    assert proof.group(1, 2) == ("2", "2"), "both instances of back: nobody else would let it in"
+    assert float(proof[3]) > 0
+    (held,) = await revocations(world)
+    assert (held["identity"], held["asked_for"], held["missing"]) == (OTHER, False, [])
     await closed(world)
+
+
+async def revocations(world: World) -> list[dict[str, Any]]:
+    async with httpx.AsyncClient(base_url=world.api, trust_env=False) as api:
+        return list((await api.get("/v1/revocations")).json()["revocations"])
