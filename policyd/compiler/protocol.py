@@ -115,8 +115,16 @@ class Foresees(Protocol):
 class Narrows(Protocol):
     """A compiler that can close what it has compiled before: what a proxy goes back to must not open again."""
 
-    def narrowed(self, artifact: Artifact, revoked: Sequence[str], distrusted: Sequence[str] = ()) -> Artifact:
+    def narrowed(
+        self,
+        artifact: Artifact,
+        revoked: Sequence[str],
+        distrusted: Sequence[str] = (),
+        barred: Sequence[Name] = (),
+    ) -> Artifact:
         """`artifact` with these SPIFFE IDs cut off from the node's own service, and these roots distrusted.
+
+        `barred` are the external hosts that the node is cut off from.
 
         The very same object where it lets nobody in, or cuts them all off already. Secrets are never asked about.
         """

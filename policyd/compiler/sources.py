@@ -21,6 +21,14 @@ from policyd.model.standby import Standby
 
 
 @dataclass(frozen=True, slots=True)
+class Outside:
+    """An external host that the service may call, and the rules that its own sidecars judge such calls by."""
+
+    service: Service
+    access: Access
+
+
+@dataclass(frozen=True, slots=True)
 class Sources:
     """The values that a service's share is compiled from, and nothing else; `key` names them all by content."""
 
@@ -35,6 +43,8 @@ class Sources:
     fallbacks: Mapping[Name, tuple[Fallback, ...]] = field(default_factory=dict)
     """Where calls to a destination go on while it is down, as far as this service may be led there; `scope` holds the
     services."""
+    outside: tuple[Outside, ...] = ()
+    """The external hosts in `scope`."""
 
     @property
     def inbound_ports(self) -> tuple[int, ...]:
@@ -43,8 +53,8 @@ class Sources:
 
     @property
     def carried(self) -> tuple[Service, ...]:
-        """The destinations that sidecars can carry: all but plain TCP."""
-        return tuple(each for each in self.scope if each.protocol is not Protocol.TCP)
+        """The destinations in the mesh that sidecars can carry: all but plain TCP."""
+        return tuple(each for each in self.scope if each.protocol is not Protocol.TCP and each.external is None)
 
 
 class Index(dict[Name, Sources]):
@@ -70,8 +80,10 @@ class Index(dict[Name, Sources]):
         also = mesh.also_inbound
         standby = Standby.of(mesh)
         fallbacks = {each.name: usable for each in scope if (usable := standby.usable(name, each))}
+        outside = tuple(Outside(each, mesh.access[each.name]) for each in scope if each.external is not None)
         key = (settings.digest, also, service.digest, access.digest, *[each.digest for each in scope])
+        judged = tuple(each.access.digest for each in outside)
         found = self[name] = Sources(
-            settings, service, access, scope, also, (key, tuple(fallbacks.items())), fallbacks
+            settings, service, access, scope, also, (key, tuple(fallbacks.items()), judged), fallbacks, outside
         )
         return found

@@ -92,7 +92,7 @@ async def serve(settings: Settings, clock: Clock, stop: asyncio.Event) -> None:
         key_sets = KeySets(settings.state / "key-sets.json", settings.fetch.allowed, clock)
         stats = EnvoyStats(AdminAddresses(settings.admin), clock)
         stack.push_async_callback(stats.aclose)
-        assembly = Assembly(registry.load, wallet.secrets, settings.collectors)
+        assembly = Assembly(registry.load, wallet.secrets, settings.places)
         driver = Driver(
             store=store,
             clock=clock,

@@ -20,6 +20,8 @@ from policyd.intents.bindings import Bindings, Folders
 from policyd.intents.kind import Many
 from policyd.intents.settings_file import ListenAddress, Seconds, Section, path_value, read_settings_file
 from policyd.intents.units import label, shown, unreadable
+from policyd.model.external import SYSTEM
+from policyd.plan.places import Places
 from policyd.rollout.serving import DEADLINE_S
 
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,252}[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\]")
@@ -84,6 +86,11 @@ class Settings(Section):
     )
     """Where sidecars send spans, by the name that the `Mesh` has for it (`tracing: {otlp: NAME}`): `host:port`, OTLP
     over gRPC in the clear, as seen from the sidecars."""
+    roots: Mapping[Annotated[str, PlainValidator(label)], Annotated[Path, PlainValidator(path_value)]] = Field(
+        default_factory=dict
+    )
+    """Files of root certificates (PEM) on the machines of the sidecars, by the name that an `Egress` has for them
+    (`tls: {roots: NAME}`). `system` is `/etc/ssl/certs/ca-certificates.crt` unless you say so."""
     tick_s: Seconds = 1.0
     """Seconds between looks at the metrics while something is in flight."""
     deadline_s: Seconds = DEADLINE_S
@@ -99,7 +106,12 @@ class Settings(Section):
     @property
     def bindings(self) -> Bindings:
         """Which folders may speak for which namespace."""
-        return Bindings(self.namespaces, frozenset(self.collectors))
+        return Bindings(self.namespaces, frozenset(self.collectors), frozenset({SYSTEM, *self.roots}))
+
+    @property
+    def places(self) -> Places:
+        """How proxies reach what Git only names."""
+        return Places(self.collectors, {name: str(file) for name, file in self.roots.items()})
 
 
 def read_settings(path: Path) -> Settings:

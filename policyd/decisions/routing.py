@@ -112,6 +112,10 @@ def _goes_on(fallback: Fallback) -> str:
 
 def _versions(service: Service, *, otherwise: bool) -> Iterator[str]:
     split = service.split
+    if (outside := service.external) is not None:
+        how = f"over TLS, as long as its certificate names `{outside.host}`" if outside.roots else "in the clear"
+        yield f"it leaves the mesh, to `{outside.host}:{service.port}`, {how}"
+        return
     if split.first is not None:
         yield f"with `{split.first.name}: {split.first.value}` it goes to `{split.first_version}`"
     heaviest = sorted(split.weights, key=lambda each: (-each[1], each[0]))

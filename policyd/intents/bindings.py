@@ -16,6 +16,7 @@ from pydantic import PlainValidator
 
 from policyd.base.diagnostics import Finding
 from policyd.intents.document import Document
+from policyd.intents.egress import Egress
 from policyd.intents.kind import OneOrMany
 from policyd.intents.mesh import Mesh
 from policyd.intents.openslo import NAMESPACE, OpensloIntent
@@ -71,11 +72,16 @@ class Bindings:
     collectors: frozenset[str] | None = None
     """The collectors of spans that the settings say how to reach; `None` where no settings are known."""
 
+    roots: frozenset[str] | None = None
+    """The roots for external hosts that the settings know; `None` where no settings are known."""
+
     def findings(self, documents: Iterable[Document]) -> Iterator[Finding]:
-        """An error for each document outside of its namespace's folders, and for a collector that is not known."""
+        """An error for each document outside of its namespace's folders, and for what the settings do not know."""
         for document in documents:
             if self.collectors is not None and isinstance(document.intent, Mesh):
                 yield from self._unknown_collector(document, document.intent, self.collectors)
+            if self.roots is not None and isinstance(document.intent, Egress):
+                yield from self._unknown_roots(document, document.intent, self.roots)
             allowed = self._of(document.name.namespace) if self.folders else ("",)
             if not document.path.startswith(allowed):
                 yield self._refusal(document, allowed)
@@ -89,6 +95,17 @@ class Bindings:
                 f"the controller's settings know no collector `{tracing.otlp}`",
                 *("spec", "observability", "tracing", "otlp"),
                 hint=nearest(tracing.otlp, sorted(known)) or f"`collectors` in the settings has {names}",
+            )
+
+    def _unknown_roots(self, document: Document, egress: Egress, known: frozenset[str]) -> Iterator[Finding]:
+        tls = egress.spec.tls
+        if tls is not None and tls.roots not in known:
+            names = ", ".join(f"`{name}`" for name in sorted(known))
+            yield document.finding(
+                "PD1270",
+                f"the controller's settings know no roots `{tls.roots}`",
+                *("spec", "tls", "roots"),
+                hint=nearest(tls.roots, sorted(known)) or f"`roots` in the settings has {names}",
             )
 
     def _of(self, namespace: str) -> tuple[str, ...]:

@@ -184,8 +184,21 @@ CODES = table(
     ),
     Explanation(
         "PD1270",
-        "no such collector",
-        "The mesh names the collector of its spans, and the controller's settings (`collectors`) say where each one "
-        "is: Git never says how something is reached. Name one that is there, or add it to the settings.",
+        "a name that the settings do not know",
+        "A mesh names the collector of its spans, an external host the roots of its certificate, and the "
+        "controller's settings (`collectors`, `roots`) say where they are: Git never says how something is reached. "
+        "Name one that is there, or add it to the settings.",
+    ),
+    Explanation(
+        "PD1281",
+        "no host outside of the mesh",
+        "An external host is one name, as DNS and its certificate know it. A wildcard would let a caller choose "
+        "where he goes, an address has no certificate, and a name of the mesh has rules of its own.",
+    ),
+    Explanation(
+        "PD1282",
+        "an address inside",
+        "Loopback and link-local addresses are the caller's own machine, and what its cloud tells it about itself, "
+        "credentials included. No rule can open those.",
     ),
 )

@@ -404,4 +404,22 @@ CODES = table(
         "a fallback named twice",
         "Fallbacks are tried in their order, and one that is down is not tried again further on.",
     ),
+    Explanation(
+        "PD1280",
+        "name or host of an external host taken",
+        "Rules name services and external hosts alike, so no two of them share a name. A sidecar knows by the host "
+        "which rules a request falls under, so no two of them share a host either.",
+    ),
+    Explanation(
+        "PD1283",
+        "a condition that nobody can judge",
+        "Nobody sits in front of an external host but the caller's own sidecar. It knows which service it belongs "
+        "to; the address of a peer or a token would be its own application's word.",
+    ),
+    Explanation(
+        "PD1284",
+        "an external host in the place of a service",
+        "It has no instances, versions or sidecar of the mesh, so nothing can be split over it, led to it or allowed "
+        "to it as a caller. Services call it by its host, as access rules allow.",
+    ),
 )

@@ -1,7 +1,7 @@
 """Intents to the model: a fixed line of passes, each a pure function over one explicit working value.
 
-settings -> services -> routes -> slos -> access -> revocations -> canaries -> strategies -> references
--> fallbacks -> route checks -> policy tests
+settings -> services -> egress -> routes -> slos -> access -> revocations -> canaries -> strategies -> references
+-> fallbacks -> route checks -> egress checks -> policy tests
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from policyd.base.diagnostics import Finding, has_errors, in_order
 from policyd.intents import Loaded
 from policyd.lowering.access import access
 from policyd.lowering.canaries import canaries
+from policyd.lowering.egress import egress, egress_checks
 from policyd.lowering.fallbacks import fallbacks
 from policyd.lowering.memo import LoweringMemo
 from policyd.lowering.policy_tests import policy_tests
@@ -32,6 +33,7 @@ from policyd.model.release import DEFAULT_STRATEGY
 PASSES: tuple[Pass, ...] = (
     settings,
     services,
+    egress,
     routes,
     slos,
     access,
@@ -41,6 +43,7 @@ PASSES: tuple[Pass, ...] = (
     references,
     fallbacks,
     route_checks,
+    egress_checks,
     policy_tests,
 )
 

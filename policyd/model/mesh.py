@@ -40,6 +40,9 @@ class Settings:
     distrusted: tuple[str, ...] = later(())
     """Roots (SHA-256 of each, sorted) that proxies were given before and trust no more: connections that began under
     them are ended. A fact that the floor fills in; Git never says it here."""
+    roots: tuple[tuple[str, str], ...] = later(())
+    """Where proxies find the roots that external hosts are verified against: (name, file on their machine), sorted. A
+    fact from the controller's settings."""
     tracing: Tracing | None = later(None)
     """Whether sidecars make spans, and for whom."""
     digest: str = field(init=False, compare=False, repr=False, default="")

@@ -6,6 +6,7 @@ import enum
 from dataclasses import dataclass, field, replace
 
 from policyd.base.content import digest, later
+from policyd.model.external import External
 from policyd.model.failover import Fallback
 from policyd.model.names import Name
 from policyd.model.rate_limit import RateLimit
@@ -124,6 +125,8 @@ class Service:
     """Where calls go on while the version that they are for is down, in this order."""
     route: Route | None = later(None)
     """Requests that are taken differently from the rest."""
+    external: External | None = later(None)
+    """Set where it lies outside of the mesh: no instances, no sidecar; its callers' sidecars judge and encrypt."""
     _digest: str = field(init=False, compare=False, repr=False, default="")
 
     @property

@@ -29,6 +29,8 @@ def touched(change: Change, mesh: Mesh, in_flight: Iterable[Change] = ()) -> tup
         return tuple(mesh.services)
     if change.unit is Unit.ACCESS:
         base, target = (_callers(value, mesh, domain) for value in (change.base, change.target))
+        if _is_external(change.name, mesh):  # its rules ride in its callers' proxies
+            return tuple(sorted(base | target))
         return tuple(sorted((base ^ target) | {change.name} & mesh.services.keys()))
     values: list[object] = [mesh.access.get(change.name)]
     values += [
@@ -37,6 +39,10 @@ def touched(change: Change, mesh: Mesh, in_flight: Iterable[Change] = ()) -> tup
     callers = {caller for value in values for caller in _callers(value, mesh, domain)}
     own = {change.name} if change.target is not None else set()
     return tuple(sorted((callers - {change.name} | own) & mesh.services.keys()))
+
+
+def _is_external(name: Name, mesh: Mesh) -> bool:
+    return name in mesh.services and mesh.services[name].external is not None
 
 
 def _callers(value: object, mesh: Mesh, trust_domain: str) -> frozenset[Name]:

@@ -16,7 +16,7 @@ from policyd.delivery.snapshot import NodeSnapshot, consistent, reference_reader
 from policyd.model.mesh import Mesh
 from policyd.model.names import Name
 from policyd.model.node import Node, service_of
-from policyd.plan.collectors import reaching
+from policyd.plan.places import Places, reaching
 
 Secrets = Callable[[Name], tuple[Artifact, ...]]
 """The secrets of a service's nodes; the same tuple for as long as they are the same."""
@@ -29,11 +29,9 @@ REFERENCES = 20_000
 class Assembly:
     """Turns a mesh per node into a snapshot per node. Not for two threads at a time."""
 
-    def __init__(
-        self, compiler_of: CompilerOf, secrets: Secrets, collectors: Mapping[str, str] | None = None
-    ) -> None:
-        """`collectors`: where spans go, `host:port` by the name that a mesh has for it."""
-        self._collectors = collectors or {}
+    def __init__(self, compiler_of: CompilerOf, secrets: Secrets, places: Places | None = None) -> None:
+        """`places`: how the things are reached that a mesh only names."""
+        self._places = places or Places()
         self._compiler_of = compiler_of
         self._secrets = secrets
         self._compilers: dict[str, Compiler] = {}
@@ -55,7 +53,7 @@ class Assembly:
 
     def anew(self, secrets: Secrets) -> Assembly:
         """One that remembers nothing, with the same compilers: for the self-check, in a thread of its own."""
-        return Assembly(self._compiler_of, secrets, self._collectors)
+        return Assembly(self._compiler_of, secrets, self._places)
 
     def secrets_of(self, nodes: Iterable[Node]) -> Mapping[Name, tuple[Artifact, ...]]:
         """The secrets that these nodes are given now, by service."""
@@ -70,17 +68,22 @@ class Assembly:
         self._aged_at = 0
 
     def narrowed(
-        self, snapshot: NodeSnapshot, compiler: str, revoked: Sequence[str], distrusted: Sequence[str] = ()
+        self,
+        snapshot: NodeSnapshot,
+        compiler: str,
+        revoked: Sequence[str],
+        distrusted: Sequence[str] = (),
+        barred: Sequence[Name] = (),
     ) -> NodeSnapshot:
-        """A snapshot of before, closed to those who are cut off from the node's service since.
+        """A snapshot of before, closed to those who are cut off since from the node's service, or it from others.
 
         Where a root is distrusted, its secrets are those of now: those of before may trust it, or be signed by it.
         """
-        if not (revoked or distrusted):
+        if not (revoked or distrusted or barred):
             return snapshot
         artifacts, how, service = list(snapshot), self._compiler(compiler), service_of(snapshot.node_id)
         if isinstance(how, Narrows):
-            artifacts = [how.narrowed(artifact, revoked, distrusted) for artifact in artifacts]
+            artifacts = [how.narrowed(artifact, revoked, distrusted, barred) for artifact in artifacts]
         if distrusted and service is not None:
             current = {(secret.kind, secret.name): secret for secret in self._secrets(service)}
             artifacts = [current.get((each.kind, each.name), each) for each in artifacts]
@@ -94,7 +97,7 @@ class Assembly:
         return consistent(snapshot, self._read)
 
     def _snapshot(self, mesh: Mesh, node: Node, secrets: tuple[Artifact, ...]) -> NodeSnapshot:
-        mesh = reaching(mesh, self._collectors)
+        mesh = reaching(mesh, self._places)
         # A mesh has one kind of sidecar until nodes can be selected for several.
         artifacts = self._compiler(mesh.settings.data_planes[0].compiler).compile(mesh, node, self._memo).artifacts
         # The same artefacts (by identity, which the compiler's memo keeps) and secrets make the same snapshot.

@@ -14,7 +14,7 @@ from datetime import datetime
 from policyd.base.clock import Clock
 from policyd.delivery.snapshot import NodeSnapshot
 from policyd.model.mesh import Mesh
-from policyd.model.names import Name
+from policyd.model.names import Name, spiffe_id
 from policyd.model.node import service_of
 from policyd.model.revocation import Revocation
 from policyd.plan.floor import NOTHING_ENDED, Floor, subtracted
@@ -78,9 +78,12 @@ class Closing:
         mesh, service = self._book.promoted, service_of(snapshot.node_id)
         if mesh is None or service is None:
             return snapshot
-        revoked = {cut.cuts(service) for cut in self._book.cuts.revocations} - {""}
+        cuts, own = self._book.cuts.revocations, spiffe_id(mesh.settings.trust_domain, service)
+        revoked = {cut.cuts(service) for cut in cuts} - {""}
+        outside = (name for name, each in mesh.services.items() if each.external is not None)
+        barred = [name for name in outside if any(cut.cuts(name) == own for cut in cuts)]
         compiler = mesh.settings.data_planes[0].compiler
-        return self._assembly.narrowed(snapshot, compiler, sorted(revoked), self._trust.dropped)
+        return self._assembly.narrowed(snapshot, compiler, sorted(revoked), self._trust.dropped, barred)
 
     async def follow(self, asked: Iterable[Revocation]) -> None:
         """Take what a new head asks for. Only under the lock, and before anything else is done about that head."""

@@ -7,6 +7,7 @@ from dataclasses import replace
 from policyd.decisions import Request, diverted
 from policyd.decisions import routing as routing_in
 from policyd.model.balancing import Key, LoadBalancing, Policy
+from policyd.model.external import External
 from policyd.model.failover import Fallback
 from policyd.model.names import Name
 from policyd.model.paths import PathPattern
@@ -48,6 +49,15 @@ def test_on_its_way_it_goes_by_weight_and_by_header() -> None:
 def test_a_version_without_instances_answers_nobody() -> None:
     empty = service("payments", {"v1": []}, serving="v1")
     assert routing(empty, "GET")[1] == "`v1` has no instance: what goes there is answered 503"
+
+
+def test_a_host_outside_is_named() -> None:
+    outside = replace(service("payments", {"external": []}, serving="external"), external=External("a.example"))
+    assert routing(outside, "GET")[0] == (
+        "it leaves the mesh, to `a.example:8080`, over TLS, as long as its certificate names `a.example`"
+    )
+    in_the_clear = replace(outside, external=External("a.example", roots=""))
+    assert routing(in_the_clear, "GET")[0] == "it leaves the mesh, to `a.example:8080`, in the clear"
 
 
 def test_bounds_and_tries_are_those_of_the_method() -> None:

@@ -8,11 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from policyd.model.access import Access
+from policyd.model.external import External
 from policyd.model.mesh import Mesh, Releases
 from policyd.model.names import Name
 from policyd.model.release import IMMEDIATE, Strategy, Wave
 from policyd.model.resilience import Resilience, Timeouts
-from policyd.model.service import WHOLE, HeaderMatch, Split
+from policyd.model.service import WHOLE, HeaderMatch, Split, Version
 from policyd.plan.change import Change, Unit, WaveStage, WeightStage
 from policyd.plan.changes import advance, changes
 from policyd.plan.describe import describe_stage
@@ -103,6 +104,15 @@ def test_whom_a_change_touches(shop: Mesh) -> None:
     assert touched(removed, shop) == (names["web"],)
     opened = rules_change(shop, "web", "payments")
     assert names["payments"] in touched(to_v2(shop), shop, [opened])
+
+
+def test_rules_to_a_host_outside_touch_all_who_may_call_it(shop: Mesh) -> None:
+    payments = Name("default", "payments")
+    outside = replace(shop.services[payments], external=External("a.example"), versions=(Version("external"),))
+    there = replace(shop, services={**shop.services, payments: outside})
+    before = build.access("payments", build.rule("r", ["web"], "GET /a"))
+    after = build.access("payments", build.rule("r", ["web"], "GET /b"))
+    assert touched(Change(Unit.ACCESS, payments, before, after), there) == (Name("default", "web"),)
 
 
 @given(

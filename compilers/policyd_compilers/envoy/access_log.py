@@ -30,11 +30,14 @@ _COMMON: dict[str, object] = {
     "bytes_in": "%BYTES_RECEIVED%",
     "bytes_out": "%BYTES_SENT%",
 }
+_DECIDED: dict[str, object] = {
+    "rule": f"%DYNAMIC_METADATA({FILTER}:{STAT_PREFIX}enforced_effective_policy_id)%",
+    "would": f"%DYNAMIC_METADATA({FILTER}:{SHADOW_PREFIX}shadow_effective_policy_id)%",
+}
 _INBOUND: dict[str, object] = {
     "caller": "%DOWNSTREAM_PEER_URI_SAN%",
     "ip": "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%",
-    "rule": f"%DYNAMIC_METADATA({FILTER}:{STAT_PREFIX}enforced_effective_policy_id)%",
-    "would": f"%DYNAMIC_METADATA({FILTER}:{SHADOW_PREFIX}shadow_effective_policy_id)%",
+    **_DECIDED,
 }
 _OUTBOUND: dict[str, object] = {
     "upstream": "%UPSTREAM_CLUSTER%",
@@ -51,9 +54,12 @@ def inbound() -> Any:
 
 
 @cache
-def outbound() -> Any:
-    """The log of calls made: `route` says why a host was refused, `upstream` who answered, `flags` what failed."""
-    return _stdout({"listener": "outbound", **_COMMON, **_OUTBOUND})
+def outbound(*, judged: bool = False) -> Any:
+    """The log of calls made: `route` says why a host was refused, `upstream` who answered, `flags` what failed.
+
+    `judged`: calls leave the mesh here, by rules that have names.
+    """
+    return _stdout({"listener": "outbound", **_COMMON, **_OUTBOUND, **(_DECIDED if judged else {})})
 
 
 def told(node_id: str) -> Any:

@@ -105,9 +105,14 @@ def application(service: Service, endpoint: Endpoint) -> Any:
         multiplexed = service.protocol in _MULTIPLEXED
         check = health.of_application(service.health_check, service.name.name, multiplexed=multiplexed)
         message.health_checks.append(check)
-    options = _options(service.protocol, idle_ms=APP_IDLE_MS, alpn=False)
-    message.typed_extension_protocol_options[_HTTP_OPTIONS].CopyFrom(pack(options))
+    speak(message, service.protocol, idle_ms=APP_IDLE_MS, alpn=False)
     return message
+
+
+def speak(cluster: Any, protocol: Protocol, *, idle_ms: int, alpn: bool) -> None:
+    """Say in a cluster what is spoken to its instances; `alpn`: as they offer it in the handshake."""
+    options = _options(protocol, idle_ms=idle_ms, alpn=alpn)
+    cluster.typed_extension_protocol_options[_HTTP_OPTIONS].CopyFrom(pack(options))
 
 
 def _options(protocol: Protocol, *, idle_ms: int, alpn: bool) -> Any:

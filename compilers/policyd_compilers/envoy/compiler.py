@@ -21,8 +21,9 @@ from policyd.compiler.failover import Ways
 from policyd.compiler.memo import Memo
 from policyd.compiler.naming import APP, INBOUND, OUTBOUND, cluster_name, failover_name, pinned_cluster_name
 from policyd.compiler.protocol import Capabilities, ListenAddress, Secrets, Validation
-from policyd.compiler.sources import Index, Sources
+from policyd.compiler.sources import Index, Outside, Sources
 from policyd.model.access import Access
+from policyd.model.external import VERSION
 from policyd.model.mesh import Mesh, Settings
 from policyd.model.names import Name
 from policyd.model.node import Node
@@ -31,6 +32,7 @@ from policyd.model.ways import asides
 from policyd_compilers.envoy import (
     balancing,
     clusters,
+    egress,
     endpoints,
     failover,
     inbound,
@@ -95,9 +97,15 @@ class EnvoyCompiler:
         """The artefact as YAML with every `Any` opened."""
         return rendering.render(artifact)
 
-    def narrowed(self, artifact: Artifact, revoked: Sequence[str], distrusted: Sequence[str] = ()) -> Artifact:
+    def narrowed(
+        self,
+        artifact: Artifact,
+        revoked: Sequence[str],
+        distrusted: Sequence[str] = (),
+        barred: Sequence[Name] = (),
+    ) -> Artifact:
         """What serves or calls peers, closed to `revoked` and `distrusted` as well; every other artefact as it is."""
-        return narrowing.narrowed(artifact, revoked, distrusted)
+        return narrowing.narrowed(artifact, revoked, distrusted, barred)
 
     def validation(self, compiled: Compiled, node: Node, secrets: Secrets) -> Validation:
         """A static bootstrap with the same resources, for `envoy --mode validate`."""
@@ -118,11 +126,16 @@ def _share(sources: Sources, zone: str, memo: Memo) -> Share:
     artifacts = [artifact for each in carried for artifact in _destination(settings, each, zone, memo)]
     artifacts += [artifact for way in ways.values() for artifact in _failover(settings, way, zone, memo)]
     artifacts += [_pinned(settings, each, version, memo) for each, version in asides(carried)]
-    artifacts.append(_outbound_routes(settings, service.name, carried, ways, memo))
+    artifacts += [_external(settings, each.service, memo) for each in _outside(sources)]
+    artifacts.append(_outbound_routes(sources, ways, memo))
     if service.protocol is not Protocol.TCP:
         artifacts.append(_inbound_routes(settings, service, sources.access, memo))
     artifacts += _collector(settings, memo)
     return Share(tuple(artifacts), shared_losses.of_sidecars(sources, _SAYS))
+
+
+def _outside(sources: Sources) -> tuple[Outside, ...]:
+    return tuple(each for each in sources.outside if egress.reachable(sources.settings, each.service))
 
 
 def _node(sources: Sources, node: Node, memo: Memo) -> Compiled:
@@ -150,7 +163,11 @@ def _inbound_listener(sources: Sources, node: Node, memo: Memo) -> Artifact:
 
 
 def _outbound_listener(sources: Sources, node: Node, memo: Memo) -> Artifact:
-    settings, service, extras = sources.settings, sources.service.name, outbound.Extras.of(sources.carried)
+    settings, service, extras = (
+        sources.settings,
+        sources.service.name,
+        outbound.Extras.of(sources.carried, outside=bool(_outside(sources))),
+    )
 
     def build() -> Artifact:
         key = ("chain", OUTBOUND, service, settings.tracing, extras)
@@ -205,6 +222,13 @@ def _cluster(settings: Settings, group: _Group, memo: Memo) -> Artifact:
         return proto.artifact(proto.CLUSTER, group.name, message)
 
     return memo.get(key, build)
+
+
+def _external(settings: Settings, service: Service, memo: Memo) -> Artifact:
+    """The cluster of a host outside of the mesh, shared by all callers."""
+    name = cluster_name(service.name, VERSION)
+    key = ("external", settings.roots, service.digest)
+    return memo.get(key, lambda: proto.artifact(proto.CLUSTER, name, egress.cluster(settings, service)))
 
 
 def _pinned(settings: Settings, service: Service, version: str, memo: Memo) -> Artifact:
@@ -262,14 +286,17 @@ def _inbound_routes(settings: Settings, service: Service, access: Access, memo: 
     )
 
 
-def _outbound_routes(
-    settings: Settings, caller: Name, scope: tuple[Service, ...], ways: Ways, memo: Memo
-) -> Artifact:
+def _outbound_routes(sources: Sources, ways: Ways, memo: Memo) -> Artifact:
+    settings, caller, scope, outside = sources.settings, sources.service.name, sources.carried, _outside(sources)
     read = tuple((each.name, each.split, each.resilience, each.upgrades, each.route) for each in scope)
-    key = ("outbound", settings.digest, caller, read, tuple((version, len(way)) for version, way in ways.items()))
+    led = tuple((version, len(way)) for version, way in ways.items())
+    judged = tuple((each.service.digest, each.access.digest) for each in outside)
+    key = ("outbound", settings.digest, caller, read, led, judged)
     return memo.get(
         key,
         lambda: proto.artifact(
-            proto.ROUTES, outbound.route_config_name(caller), outbound.routes(settings, caller, scope, ways)
+            proto.ROUTES,
+            outbound.route_config_name(caller),
+            outbound.routes(settings, caller, scope, ways, outside),
         ),
     )

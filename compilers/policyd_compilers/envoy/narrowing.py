@@ -12,13 +12,21 @@ from typing import Any
 from envoy.extensions.filters.http.rbac.v3 import rbac_pb2
 
 from policyd.compiler.artifact import Artifact
-from policyd.compiler.naming import APP, INBOUND
+from policyd.compiler.naming import APP, INBOUND, OUTBOUND
+from policyd.model.names import Name
 from policyd_compilers.envoy import clusters, inbound, proto, rbac
 from policyd_compilers.envoy.render import parse
 
 
-def narrowed(artifact: Artifact, revoked: Sequence[str], distrusted: Sequence[str] = ()) -> Artifact:
-    """`artifact` with these SPIFFE IDs cut off, and roots distrusted; the very same object where nothing changes."""
+def narrowed(
+    artifact: Artifact, revoked: Sequence[str], distrusted: Sequence[str] = (), barred: Sequence[Name] = ()
+) -> Artifact:
+    """`artifact` with these SPIFFE IDs cut off, and roots distrusted; the very same object where nothing changes.
+
+    `barred` are the external hosts that the node itself is cut off from: it alone judges calls to them.
+    """
+    if barred and artifact.kind == proto.ROUTES and artifact.name.startswith(f"{OUTBOUND}/"):
+        return _barred(artifact, {str(name) for name in barred})
     if (revoked or distrusted) and artifact.kind == proto.LISTENER and artifact.name == INBOUND:
         return _listener(artifact, inbound.chain_name(revoked, distrusted))
     if distrusted and artifact.kind == proto.CLUSTER and artifact.name != APP:
@@ -42,6 +50,15 @@ def _cluster(artifact: Artifact, distrusted: Sequence[str]) -> Artifact:
     clusters.mark_distrusted(message, distrusted)
     marked = proto.artifact(artifact.kind, artifact.name, message)
     return artifact if marked.body == artifact.body else marked
+
+
+def _barred(artifact: Artifact, barred: set[str]) -> Artifact:
+    message: Any = parse(artifact)
+    for host in message.virtual_hosts:
+        if host.name in barred and rbac.FILTER in host.typed_per_filter_config:
+            host.typed_per_filter_config[rbac.FILTER].CopyFrom(proto.pack(rbac.nobody()))
+    closed = proto.artifact(artifact.kind, artifact.name, message)
+    return artifact if closed.body == artifact.body else closed
 
 
 def _routes(artifact: Artifact, revoked: Sequence[str]) -> Artifact:

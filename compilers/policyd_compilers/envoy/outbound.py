@@ -13,12 +13,13 @@ from envoy.extensions.filters.network.http_connection_manager.v3 import http_con
 from policyd.compiler.failover import Ways
 from policyd.compiler.naming import OUTBOUND, host_names, outbound_address
 from policyd.compiler.rules import NOT_IN_SCOPE
+from policyd.compiler.sources import Outside
 from policyd.model.mesh import Settings
 from policyd.model.names import Name
 from policyd.model.node import Node
 from policyd.model.service import Service
 from policyd.model.ways import Known, forks
-from policyd_compilers.envoy import access_log, manager, replies, route_actions, tracing, upgrades
+from policyd_compilers.envoy import access_log, egress, manager, replies, route_actions, tracing, upgrades
 from policyd_compilers.envoy import routes as rule_routes
 from policyd_compilers.envoy.endpoints import socket_address
 from policyd_compilers.envoy.proto import boolean, pack, uint32
@@ -38,13 +39,15 @@ class Extras:
 
     faults: bool = False
     redirects: bool = False
+    outside: bool = False
+    """Whether requests leave the mesh from here, judged here."""
 
     @classmethod
-    def of(cls, destinations: Iterable[Service]) -> Extras:
+    def of(cls, destinations: Iterable[Service], *, outside: bool = False) -> Extras:
         """What the rules of these destinations ask for."""
         routed = [each.route for each in destinations if each.route is not None]
         rules = [rule for route in routed for rule in route.rules]
-        return cls(any(rule.fault for rule in rules), any(rule.redirect for rule in rules))
+        return cls(any(rule.fault for rule in rules), any(rule.redirect for rule in rules), outside)
 
 
 def filter_chain(settings: Settings, caller: Name, extras: Extras) -> Any:
@@ -53,9 +56,11 @@ def filter_chain(settings: Settings, caller: Name, extras: Extras) -> Any:
     message.path_with_escaped_slashes_action = _Manager.KEEP_UNCHANGED
     message.forward_client_cert_details = _Manager.SANITIZE
     message.skip_xff_append = True  # the application's address on loopback tells nobody anything
-    message.local_reply_config.CopyFrom(replies.outbound(caller, redirects=extras.redirects))
-    message.access_log.append(access_log.outbound())
+    message.local_reply_config.CopyFrom(replies.outbound(caller, redirects=extras.redirects, judged=extras.outside))
+    message.access_log.append(access_log.outbound(judged=extras.outside))
     tracing.trace(message, settings, caller)
+    if extras.outside:
+        egress.add_filters(message)
     if extras.faults:
         manager.add_filter(message, route_actions.FAULT, route_actions.no_fault())
     manager.add_router(message)
@@ -82,13 +87,16 @@ def listener(chain: Any, node: Node, port: int) -> Any:
     )
 
 
-def routes(settings: Settings, caller: Name, destinations: Sequence[Service], ways: Ways) -> Any:
+def routes(
+    settings: Settings, caller: Name, destinations: Sequence[Service], ways: Ways, outside: Sequence[Outside] = ()
+) -> Any:
     """The route configuration of a caller: one virtual host for each destination, a refusal for every other host."""
     known = {service.name: service for service in destinations}.get
     hosts = [
         virtual_host(settings, service, known, ways, local=service.name.namespace == caller.namespace)
         for service in destinations
     ]
+    hosts += [egress.virtual_host(settings, caller, each) for each in outside]
     message = route_pb2.RouteConfiguration(
         name=route_config_name(caller),
         virtual_hosts=[*hosts, _refusal()],

@@ -64,6 +64,28 @@ def per_route(settings: Settings, service: Service, access: Access) -> Any:
     return filter_pb2.RBACPerRoute(rbac=rbac)
 
 
+def per_caller(settings: Settings, service: Service, access: Access, identity: str) -> Any:
+    """The same for a destination outside of the mesh, where only `identity` calls: his branch of the tree alone."""
+    sets = RuleSets.of(access, service, CONDITIONS)
+    judge = _Judge(settings, access.revoked)
+    cut = identity in access.revoked
+    rbac = filter_pb2.RBAC(
+        matcher=judge.decision_for(sets, identity) if not cut else matchers.first_of((), _deny(REVOKED)),
+        rules_stat_prefix=STAT_PREFIX,
+        track_per_rule_stats=True,
+    )
+    if sets.observes and not cut:
+        rbac.shadow_matcher.CopyFrom(judge.difference_for(sets, identity))
+        rbac.shadow_rules_stat_prefix = SHADOW_PREFIX
+    return filter_pb2.RBACPerRoute(rbac=rbac)
+
+
+def nobody() -> Any:
+    """What closes a destination outside of the mesh to a caller who has been cut off since."""
+    rbac = filter_pb2.RBAC(matcher=matchers.first_of((), _deny(REVOKED)), rules_stat_prefix=STAT_PREFIX)
+    return filter_pb2.RBACPerRoute(rbac=rbac)
+
+
 def cut_off(override: Any, revoked: Sequence[str]) -> bool:
     """Close rules that were compiled before to these identities too. False where that changes nothing."""
     before = override.SerializeToString(deterministic=True)
@@ -89,6 +111,14 @@ class _Judge:
 
     def decision(self, sets: RuleSets) -> Any:
         """The matcher that allows what some rule allows, and denies by name everything else."""
+        branch = self._decided(sets)
+        return self._tree(sets.enforced, branch, revoked=_deny(REVOKED), otherwise=_deny(NO_RULE_FOR_CALLER))
+
+    def decision_for(self, sets: RuleSets, identity: str) -> Any:
+        """The same where nobody else can call."""
+        return self._decided(sets)(_including(identity))
+
+    def _decided(self, sets: RuleSets) -> Callable[[_Means], Any]:
         rules = sets.enforced
 
         def branch(means: _Means) -> Any:
@@ -97,10 +127,18 @@ class _Judge:
             challenged = self._entries(asked, means, lambda _: _deny(NO_VALID_TOKEN), challenge=True)
             return matchers.first_of((*allowed, *challenged), _deny(NO_RULE_FOR_REQUEST))
 
-        return self._tree(rules, branch, revoked=_deny(REVOKED), otherwise=_deny(NO_RULE_FOR_CALLER))
+        return branch
 
     def difference(self, sets: RuleSets) -> Any:
         """The matcher that says of each request whether the would-be set decides alike, and if not, by which rule."""
+        same = _deny(SAME)
+        return self._tree((*sets.enforced, *sets.added), self._differing(sets), revoked=same, otherwise=same)
+
+    def difference_for(self, sets: RuleSets, identity: str) -> Any:
+        """The same where nobody else can call."""
+        return self._differing(sets)(_including(identity))
+
+    def _differing(self, sets: RuleSets) -> Callable[[_Means], Any]:
         same = _deny(SAME)
 
         def branch(means: _Means) -> Any:
@@ -115,7 +153,7 @@ class _Judge:
             added = self._entries(sets.added, means, lambda rule: _allow(f"{WOULD_ALLOW} {rule.name}"), would=True)
             return matchers.first_of((*kept, *dropped, *added), same)
 
-        return self._tree((*sets.enforced, *sets.added), branch, revoked=same, otherwise=same)
+        return branch
 
     def _tree(self, rules: Iterable[Judged], branch: Callable[[_Means], Any], *, revoked: Any, otherwise: Any) -> Any:
         """The matcher that finds the caller: by his whole identity, else by the longest prefix of it."""

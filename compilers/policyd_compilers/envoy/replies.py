@@ -52,13 +52,18 @@ def inbound(*, limited: bool) -> Any:
     return http_connection_manager_pb2.LocalReplyConfig(mappers=mappers, body_format=_body("%RESPONSE_CODE_DETAILS%"))
 
 
-def outbound(caller: Name, *, redirects: bool = False) -> Any:
+def outbound(caller: Name, *, redirects: bool = False, judged: bool = False) -> Any:
     """The mapping of the outbound listener: a refused host by the name of its route, else what Envoy found.
 
-    A redirect is a direct response as well; the name of its route tells the two apart.
+    A redirect is a direct response as well; the name of its route tells the two apart. `judged`: calls leave the mesh
+    here, so that this sidecar says why one may not.
     """
     refused = _body("%ROUTE_NAME%", message=MESSAGES[NOT_IN_SCOPE], caller=str(caller))
     mappers = [*([_redirected()] if redirects else []), _mapper("direct_response", refused)]
+    if judged:
+        who = str(caller)
+        mappers += [_denial(NOT_CANONICAL, status=400, caller=who)]
+        mappers += [_denial(reason, caller=who) for reason in (REVOKED, NO_RULE_FOR_REQUEST)]
     return http_connection_manager_pb2.LocalReplyConfig(mappers=mappers, body_format=_body("%RESPONSE_CODE_DETAILS%"))
 
 
@@ -67,8 +72,8 @@ def _redirected() -> Any:
     return _when("response.code_details == 'direct_response' && xds.route_name.startsWith('rule:')", body)
 
 
-def _denial(policy: str, status: int = 0, headers: Mapping[str, str] = _NONE) -> Any:
-    body = _body(policy, message=MESSAGES[policy], caller=_CALLER)
+def _denial(policy: str, status: int = 0, headers: Mapping[str, str] = _NONE, caller: str = _CALLER) -> Any:
+    body = _body(policy, message=MESSAGES[policy], caller=caller)
     return _mapper(_DENIED.format(policy), body, status, headers)
 
 

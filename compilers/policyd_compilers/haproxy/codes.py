@@ -99,6 +99,12 @@ CODES = table(
         "with a gap where its sidecars are.",
     ),
     Explanation(
+        "PD1334",
+        "no way out",
+        "Calls to an external host are judged and encrypted by the caller's own sidecar. HAProxy is not made to do "
+        "that; nobody behind it gets to the host.",
+    ),
+    Explanation(
         "PD1333",
         "no rate limit",
         "HAProxy counts requests in a sliding window, which has no burst: what a token bucket lets through would be "

@@ -23,6 +23,8 @@ def of_service(service: Service) -> tuple[Loss, ...]:
     """What is lost of a service, wherever it is compiled."""
     if service.protocol is Protocol.TCP:
         return losses.of_protocol(service)
+    if service.external is not None:
+        return (_outside(service),)
     return (
         *_of_retries(service),
         *_of_timeouts(service),
@@ -32,6 +34,16 @@ def of_service(service: Service) -> tuple[Loss, ...]:
         *_of_limits(service),
         *_of_failover(service),
         *route_losses.of_route(service),
+    )
+
+
+def _outside(service: Service) -> Loss:
+    return Loss(
+        "PD1334",
+        Severity.ERROR,
+        Key("Service", service.name),
+        f"`{service.name}` lies outside of the mesh, where haproxy leads nobody: its callers get 403",
+        hint="call it from services behind Envoy",
     )
 
 

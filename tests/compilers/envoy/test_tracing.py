@@ -20,7 +20,7 @@ from policyd.model.mesh import Mesh
 from policyd.model.names import Name
 from policyd.model.node import nodes
 from policyd.model.tracing import Tracing
-from policyd.plan.collectors import reaching
+from policyd.plan.places import Places, reaching
 from policyd.rollout.assembly import Assembly
 from policyd_compilers.envoy import COMPILER, tracing
 from tests.compilers.envoy.otlp import Span, receiving
@@ -45,7 +45,7 @@ def chain(net: str, sampling_bp: int) -> Mesh:
 
 @contextmanager
 def traced(binary: Path, offset: int, sampling_bp: int, collector: str) -> Iterator[RealMesh]:
-    wanted = reaching(chain(loopback(os.getpid() + offset), sampling_bp), {"main": collector})
+    wanted = reaching(chain(loopback(os.getpid() + offset), sampling_bp), Places({"main": collector}))
     with running(wanted, Envoys(binary)) as world:
         yield world
 
@@ -125,10 +125,10 @@ def test_without_an_address_nothing_is_traced() -> None:
     memo = Memo()
     for node in nodes(asked):
         assert COMPILER.compile(asked, node, memo).artifacts == COMPILER.compile(plain, node, Memo()).artifacts
-    assert reaching(asked, {"other": "10.0.0.9:4317"}) is asked
-    assert reaching(plain, {"main": "10.0.0.9:4317"}) is plain
-    reached = reaching(asked, {"main": "10.0.0.9:4317"})
-    assert reaching(asked, {"main": "10.0.0.9:4317"}) is reached
+    assert reaching(asked, Places({"other": "10.0.0.9:4317"})) is asked
+    assert reaching(plain, Places({"main": "10.0.0.9:4317"})) is plain
+    reached = reaching(asked, Places({"main": "10.0.0.9:4317"}))
+    assert reaching(asked, Places({"main": "10.0.0.9:4317"})) is reached
     names = {each.name for node in nodes(reached) for each in COMPILER.compile(reached, node, memo).artifacts}
     assert tracing.COLLECTOR in names
 
@@ -143,7 +143,7 @@ def test_a_collector_is_found_by_address_or_by_name(address: str, kind: int) -> 
 
 def test_what_a_controller_sends_has_the_address_and_would_not_be_sent_without_the_cluster() -> None:
     asked = chain("10.0.0.", 10_000)
-    assembly = Assembly(registry.load, lambda _: (), {"main": "10.0.0.9:4317"})
+    assembly = Assembly(registry.load, lambda _: (), Places({"main": "10.0.0.9:4317"}))
     first = next(iter(nodes(asked)))
     snapshot = assembly.snapshots([first], lambda _: asked)[first.id]
     assert tracing.COLLECTOR in snapshot.of_type(CLUSTER)

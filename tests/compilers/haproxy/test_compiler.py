@@ -188,9 +188,14 @@ def test_losses_say_what_haproxy_cannot() -> None:
         ),
     )
     trace = replace(rule(odd.name), permits=(Permit(("TRACE",), (PathPattern.parse("/x"),)),))
+    outside = Service(
+        Name("shop", "outside"), Protocol.HTTP, 443, (Version("external"),), Split.all_to("external"),
+        external=External("a.example"),
+    )  # fmt: skip
     the_mesh = mesh(
-        [queue, odd, service(WEB, v1=["10.0.0.1"])],
+        [queue, odd, outside, service(WEB, v1=["10.0.0.1"])],
         (queue.name, rule(queue.name)),
+        (outside.name, rule(outside.name)),
         (odd.name, trace),
         settings=replace(SETTINGS, tracing=Tracing("main", 100)),
     )
@@ -207,7 +212,7 @@ def test_losses_say_what_haproxy_cannot() -> None:
     left_out += [("PD1320", warning), ("PD1321", warning), ("PD1322", warning)]
     assert found["pay/queue/v1/10.0.5.1"] == [("PD1301", error)]
     assert found["pay/odd/v1/10.0.6.1"] == [("PD1303", error), ("PD1304", error), *retries, *left_out]
-    assert found["shop/web/v1/10.0.0.1"] == [*retries, *left_out, ("PD1301", error)]
+    assert found["shop/web/v1/10.0.0.1"] == [*retries, *left_out, ("PD1301", error), ("PD1334", error)]
     assert "20-inbound.cfg" not in files(compiled["pay/queue/v1/10.0.5.1"])
     assert not [name for name in files(compiled["shop/web/v1/10.0.0.1"]) if "queue" in name]
     odd_rules = files(compiled["pay/odd/v1/10.0.6.1"])["20-inbound.cfg"]

@@ -1,0 +1,135 @@
+"""External hosts: the way out of the mesh from a caller's own sidecar, which judges and encrypts.
+
+There is no sidecar on the other side, so the rules ride on the host's virtual host in the caller's outbound routes,
+made for this one caller. The listener's filters let everything pass that has no rules: calls within the mesh are
+judged where they arrive. So a virtual host of an external host without rules must be impossible: a test walks the
+output.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from envoy.config.cluster.v3 import cluster_pb2
+from envoy.config.core.v3 import base_pb2
+from envoy.config.endpoint.v3 import endpoint_components_pb2, endpoint_pb2
+from envoy.config.route.v3 import route_components_pb2
+from envoy.extensions.filters.http.rbac.v3 import rbac_pb2 as filter_pb2
+from envoy.extensions.transport_sockets.tls.v3 import common_pb2, tls_pb2
+from envoy.type.matcher.v3 import string_pb2
+
+from policyd.compiler.naming import cluster_name
+from policyd.compiler.sources import Outside
+from policyd.model.external import SYSTEM, VERSION, External
+from policyd.model.mesh import Settings
+from policyd.model.names import Name, spiffe_id
+from policyd.model.service import Service
+from policyd_compilers.envoy import balancing, breakers, canonical, clusters, manager, outliers, rbac
+from policyd_compilers.envoy import routes as rule_routes
+from policyd_compilers.envoy.endpoints import socket_address
+from policyd_compilers.envoy.proto import boolean, milliseconds, pack, seconds
+
+CANONICAL = "policyd.canonical"
+SYSTEM_ROOTS = "/etc/ssl/certs/ca-certificates.crt"
+"""Where Debian, Ubuntu, Alpine and Arch keep them; another file is a setting of the controller."""
+DNS_REFRESH_S = 30
+CALLERS_HEADERS = ("x-request-id", "x-forwarded-proto", "x-envoy-external-address", "traceparent", "tracestate")
+"""What is between the services of the mesh; nobody outside has to know which of its calls belong together."""
+
+
+def reachable(settings: Settings, service: Service) -> bool:
+    """Whether its certificate can be verified: roots that the settings do not know close the way."""
+    assert service.external is not None
+    roots = service.external.roots
+    return not roots or roots == SYSTEM or any(name == roots for name, _ in settings.roots)
+
+
+def cluster(settings: Settings, service: Service) -> Any:
+    """The host, found by DNS or at its addresses, behind TLS that names it."""
+    external = service.external
+    assert external is not None
+    name = cluster_name(service.name, VERSION)
+    places = external.addresses or (external.host,)
+    message = cluster_pb2.Cluster(
+        name=name,
+        type=cluster_pb2.Cluster.STATIC if external.addresses else cluster_pb2.Cluster.STRICT_DNS,
+        connect_timeout=milliseconds(service.resilience.timeouts.connect_ms),
+        load_assignment=endpoint_pb2.ClusterLoadAssignment(
+            cluster_name=name,
+            endpoints=[
+                endpoint_components_pb2.LocalityLbEndpoints(
+                    lb_endpoints=[
+                        endpoint_components_pb2.LbEndpoint(
+                            endpoint=endpoint_components_pb2.Endpoint(address=socket_address(place, service.port))
+                        )
+                        for place in places
+                    ]
+                )
+            ],
+        ),
+    )
+    if not external.addresses:
+        message.dns_refresh_rate.CopyFrom(seconds(DNS_REFRESH_S))
+        message.respect_dns_ttl = True
+        message.wait_for_warm_on_init.CopyFrom(boolean(False))  # a name that cannot be found must hold up nothing
+    clusters.mark_distrusted(message, settings.distrusted)
+    if external.roots:
+        message.transport_socket.CopyFrom(_tls(settings, external))
+    balancing.balance(message, service.resilience.load_balancing, panic=service.resilience.panic)
+    message.circuit_breakers.thresholds.append(breakers.of(service, fails_over=False))
+    if (detection := outliers.asked(service, fails_over=False)) is not None:
+        message.outlier_detection.CopyFrom(outliers.detection(detection))
+    clusters.speak(message, service.protocol, idle_ms=service.resilience.timeouts.idle_ms, alpn=bool(external.roots))
+    return message
+
+
+def virtual_host(settings: Settings, caller: Name, outside: Outside) -> Any:
+    """The host's name, judged by the rules for this caller, and nothing of the mesh's own sent out."""
+    service = outside.service
+    assert service.external is not None
+    route = route_components_pb2.Route(
+        name="split",
+        match=route_components_pb2.RouteMatch(prefix="/"),
+        route=route_components_pb2.RouteAction(cluster=cluster_name(service.name, VERSION)),
+    )
+    rule_routes.finish(route.route, service.resilience, service.resilience.timeouts.request_ms, (), 0)
+    identity = spiffe_id(settings.trust_domain, caller)
+    judged = rbac.per_caller(settings, service, outside.access, identity)
+    canon = filter_pb2.RBACPerRoute(rbac=canonical.filter_config(opaque_paths=False))
+    return route_components_pb2.VirtualHost(
+        name=str(service.name),
+        domains=[service.external.host],
+        routes=[route],
+        request_headers_to_remove=CALLERS_HEADERS,
+        typed_per_filter_config={CANONICAL: pack(canon), rbac.FILTER: pack(judged)},
+    )
+
+
+def add_filters(message: Any) -> None:
+    """The filters that an external host's rules act in; without rules of a virtual host they let pass."""
+    manager.add_filter(message, CANONICAL, filter_pb2.RBAC())
+    manager.add_filter(message, rbac.FILTER, filter_pb2.RBAC())
+
+
+def _tls(settings: Settings, external: External) -> Any:
+    file = dict(settings.roots).get(external.roots, SYSTEM_ROOTS)
+    context = tls_pb2.UpstreamTlsContext(
+        sni=external.host,
+        common_tls_context=tls_pb2.CommonTlsContext(
+            alpn_protocols=("h2", "http/1.1"),
+            tls_params=common_pb2.TlsParameters(
+                tls_minimum_protocol_version=common_pb2.TlsParameters.TLSv1_2,
+                tls_maximum_protocol_version=common_pb2.TlsParameters.TLSv1_3,
+            ),
+            validation_context=common_pb2.CertificateValidationContext(
+                trusted_ca=base_pb2.DataSource(filename=file),
+                match_typed_subject_alt_names=[
+                    common_pb2.SubjectAltNameMatcher(
+                        san_type=common_pb2.SubjectAltNameMatcher.DNS,
+                        matcher=string_pb2.StringMatcher(exact=external.host),
+                    )
+                ],
+            ),
+        ),
+    )
+    return base_pb2.TransportSocket(name="envoy.transport_sockets.tls", typed_config=pack(context))
