@@ -408,7 +408,7 @@ CODES = table(
         "PD1280",
         "name or host of an external host taken",
         "Rules name services and external hosts alike, so no two of them share a name. A sidecar knows by the host "
-        "which rules a request falls under, so no two of them share a host either.",
+        "which rules a request falls under, so no two of them share a host either, and none has a name of the mesh.",
     ),
     Explanation(
         "PD1283",

@@ -93,7 +93,7 @@ def _shared(work: Work, documents: tuple[Document, ...]) -> Iterator[Finding]:
         elif host in inside or (domain and (host == domain or host.endswith(f".{domain}"))):
             meant = dns_name(domain, inside[host]) if host in inside else f"the trust domain `{domain}`"
             yield document.finding(
-                "PD1281",
+                "PD1280",
                 f"`{host}` is not outside of the mesh",
                 *("spec", "host"),
                 hint=f"it belongs to {meant}",

@@ -100,6 +100,15 @@ def test_collectors_are_where_the_settings_say(tmp_path: Path) -> None:
             read_settings(written(tmp_path, f"{first}collectors: {{{bad}}}\n"))
 
 
+def test_roots_are_files_by_name(tmp_path: Path) -> None:
+    settings = read_settings(written(tmp_path, "source: {repository: /x}\nroots: {corp: /etc/corp.pem}\n"))
+    assert settings.places.roots == {"corp": "/etc/corp.pem"}
+    assert settings.bindings.roots == frozenset({"corp", "system"})
+    for bad in ("'a b': /x", "corp: 7", "corp: ''"):
+        with pytest.raises(UsageError):
+            read_settings(written(tmp_path, f"source: {{repository: /x}}\nroots: {{{bad}}}\n"))
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"gone\.yaml"):
         read_settings(tmp_path / "gone.yaml")

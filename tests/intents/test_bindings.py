@@ -152,3 +152,19 @@ def test_a_share_of_calls_is_sampled_and_may_be_none() -> None:
         assert document.intent.spec.observability.tracing.sampling == points  # type: ignore[union-attr]
     loaded = load(MemoryTree({"mesh.yaml": TRACED.replace("mian", "main, sampling: 101%")}))
     assert [finding.code for finding in loaded.findings] == ["PD1109"]
+
+
+EGRESS = """\
+apiVersion: policyd.dev/v1alpha1
+kind: Egress
+metadata: {name: partner}
+spec: {host: api.partner.example, tls: {roots: corp}}
+"""
+
+
+def test_roots_are_some_that_the_settings_know() -> None:
+    assert said("out.yaml", EGRESS, Bindings(roots=frozenset({"corp", "system"}))) == []
+    assert said("out.yaml", EGRESS, Bindings()) == []
+    ((code, _, message, hint),) = said("out.yaml", EGRESS, Bindings(roots=frozenset({"system"})))
+    assert (code, hint) == ("PD1270", "known here: `system`")
+    assert "`corp`" in message

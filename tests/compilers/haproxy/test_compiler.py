@@ -15,6 +15,7 @@ from policyd.compiler.artifact import Artifact, Compiled
 from policyd.compiler.memo import Memo
 from policyd.model.access import Mode, Permit, Source
 from policyd.model.balancing import Key, LoadBalancing, Policy, SlowStart, ZonePreference
+from policyd.model.external import External
 from policyd.model.failover import Fallback
 from policyd.model.mesh import Mesh
 from policyd.model.names import Name, common_name
@@ -24,7 +25,7 @@ from policyd.model.rate_limit import RateLimit
 from policyd.model.resilience import CircuitBreaker, OutlierDetection, Resilience, Retries, Timeouts
 from policyd.model.route import Override, Route, RouteRule
 from policyd.model.route_actions import Fault, Mirror
-from policyd.model.service import HeaderMatch, Protocol, Split
+from policyd.model.service import HeaderMatch, Protocol, Service, Split, Version
 from policyd.model.tracing import Tracing
 from policyd_compilers.haproxy import COMPILER
 from policyd_compilers.haproxy.text import argument, literal, word
