@@ -102,8 +102,10 @@ def destination_of(logged: Logged, known: Known) -> Name:
         return own
     if (called := parse_cluster_name(logged.way.upstream)) is not None:
         return called[0]
-    host = logged.host.lower().partition(":")[0].removesuffix(".").removesuffix(f".{known.trust_domain}")
-    name, _, namespace = host.partition(".")
+    host = logged.host.lower().partition(":")[0].removesuffix(".")
+    if host in known.outside:
+        return known.outside[host]
+    name, _, namespace = host.removesuffix(f".{known.trust_domain}").partition(".")
     namespace = namespace or _home(logged)
     if not name or not namespace or "." in namespace:
         raise UsageError(f"which service `{logged.host}` is cannot be told", hint="name it: `--to payments`")

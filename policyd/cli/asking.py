@@ -46,12 +46,16 @@ class Known:
     trust_domain: str
     issuers: Mapping[str, str] = field(default_factory=dict)
     services: Collection[Name] | None = None
+    outside: Mapping[str, Name] = field(default_factory=dict)
+    """External hosts, by what callers call them."""
 
     @classmethod
     def of(cls, mesh: Mesh) -> Known:
         """What the names of a mesh mean."""
         issuers = {issuer.name: issuer.url for issuer in mesh.settings.issuers}
-        return cls(mesh.settings.trust_domain, issuers, mesh.services)
+        found = ((each.external, name) for name, each in mesh.services.items())
+        outside = {external.host: name for external, name in found if external is not None}
+        return cls(mesh.settings.trust_domain, issuers, mesh.services, outside)
 
     def service(self, text: str) -> Name:
         """The service that is meant. Raises `UsageError` for one that does not exist."""

@@ -199,6 +199,29 @@ def test_a_host_out_of_scope_was_refused_by_the_callers_own_sidecar(policyd: Pol
     assert "no rule lets the caller call this host, so its own sidecar answered" in done.stdout
 
 
+OUTSIDE = """\
+apiVersion: policyd.dev/v1alpha1
+kind: Egress
+metadata: {name: cards, owner: team}
+spec: {host: api.cards.example, port: 8443}
+---
+apiVersion: policyd.dev/v1alpha1
+kind: AccessRule
+metadata: {name: web-charges, owner: team}
+spec: {to: cards, from: [web], allow: [{methods: [POST], paths: [/v1/charges]}]}
+"""
+
+
+def test_a_host_outside_is_known_by_its_name(policyd: Policyd, shop: Path) -> None:
+    (shop / "outside.yaml").write_text(OUTSIDE)
+    node = "default/web/v1/127.0.7.11"
+    refused = outbound(host="api.cards.example:8443", status=403, upstream=None, path="/v1/charges", method="GET")
+    refused = json.dumps({**json.loads(refused), "node": node, "rule": "no-rule-for-request"})
+    done = policyd("why", refused, "--path", shop)
+    assert (done.exit_code, done.stdout.split("\n")[0]) == (0, "deny (403)  web → cards  GET /v1/charges")
+    assert "web-charges" in done.stdout
+
+
 def test_haproxys_flags_are_not_taken_for_envoys() -> None:
     text = json.dumps({
         "listener": "outbound", "method": "GET", "host": "pay", "path": "/", "status": 503, "flags": "SI",

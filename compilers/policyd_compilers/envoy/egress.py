@@ -33,6 +33,7 @@ CANONICAL = "policyd.canonical"
 SYSTEM_ROOTS = "/etc/ssl/certs/ca-certificates.crt"
 """Where Debian, Ubuntu, Alpine and Arch keep them; another file is a setting of the controller."""
 DNS_REFRESH_S = 30
+PLAIN_PORT, TLS_PORT = 80, 443
 CALLERS_HEADERS = ("x-request-id", "x-forwarded-proto", "x-envoy-external-address", "traceparent", "tracestate")
 """What is between the services of the mesh; nobody outside has to know which of its calls belong together."""
 
@@ -92,6 +93,9 @@ def virtual_host(settings: Settings, caller: Name, outside: Outside) -> Any:
         match=route_components_pb2.RouteMatch(prefix="/"),
         route=route_components_pb2.RouteAction(cluster=cluster_name(service.name, VERSION)),
     )
+    if service.port != (TLS_PORT if service.external.roots else PLAIN_PORT):
+        # The sidecar took the port away to know the host; RFC 9110, section 7.2, wants it where it is unusual.
+        route.route.host_rewrite_literal = f"{service.external.host}:{service.port}"
     rule_routes.finish(route.route, service.resilience, service.resilience.timeouts.request_ms, (), 0)
     identity = spiffe_id(settings.trust_domain, caller)
     judged = rbac.per_caller(settings, service, outside.access, identity)

@@ -74,7 +74,7 @@ def test_a_request_leaves_encrypted_and_judged(envoy_binary: Path, tmp_path: Pat
         headers = {"traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "x-mine": "kept"}
         reply = web.send("GET", "/v1/items?all", HOST, headers)
         assert (reply.status, reply.body["path"]) == (200, "/v1/items?all")
-        assert reply.body["headers"] == {"host": HOST, "x-mine": "kept"}
+        assert reply.body["headers"] == {"host": f"{HOST}:8443", "x-mine": "kept"}
         assert partner.names == [HOST]
         line = world.logged(node_of(world), "/v1/items?all")
         assert (line["upstream"], line["rule"].partition("#")[0]) == (f"shop/partner/{VERSION}", "shop/rule")
