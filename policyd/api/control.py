@@ -194,12 +194,13 @@ class Decisions(Protocol):
         ...
 
     async def explain(
-        self, request: Request, at: str = "", *, when: datetime | None = None, logged: str = ""
+        self, request: Request, at: str = "", *, when: datetime | None = None, logged: str = "", sent: bool = False
     ) -> Answer:
         """The answer with what proxies do meanwhile: of the promoted mesh, or `at` the head, a commit or a node.
 
-        `when` is the instant to decide for, now unless it is said; `logged` a rule's name in a log. Raises
-        `UsageError` for an `at` that names nothing, `Retry` where it cannot be read now.
+        `when` is the instant to decide for, now unless it is said; `logged` a rule's name in a log; `sent`: the
+        request is as its caller sends it, before a rule of a route may rewrite it. Raises `UsageError` for an `at`
+        that names nothing, `Retry` where it cannot be read now.
         """
         ...
 

@@ -50,12 +50,17 @@ class DataEndpoint:
     async def explain(self, request: Request) -> Response:
         """The same input: the decision with its rule, places and reasons, and what proxies do while they differ.
 
-        `?at=` asks for other rules than the promoted ones, `?when=` for another instant.
+        `?at=` asks for other rules than the promoted ones, `?when=` for another instant; with `?sent` the request is
+        as its caller sends it, before a rule of a route may rewrite it.
         """
         try:
             question, wanted = question_from(await _asked(request)), request.query_params
             told = await self._decisions.explain(
-                question, wanted.get("at", ""), when=_instant(wanted.get("when")), logged=wanted.get("logged", "")
+                question,
+                wanted.get("at", ""),
+                when=_instant(wanted.get("when")),
+                logged=wanted.get("logged", ""),
+                sent="sent" in wanted,
             )
             return answer(asdict(told), pretty="pretty" in wanted)
         except BadRequest as error:

@@ -19,7 +19,7 @@ from policyd.cli.codes import explanation
 from policyd.cli.judged import judge
 from policyd.cli.output import Format, OutputOption, console, say_json, words
 from policyd.cli.render_answer import answer_json, answer_text
-from policyd.decisions import Answer, Index, Outcome, Request, Said, answered, diverted, routing
+from policyd.decisions import Answer, Index, Outcome, Request, Said, answered, arriving, diverted, routing
 from policyd.plan.floor import without_own_cuts
 from policyd.source import DirectoryTree
 
@@ -57,13 +57,13 @@ def explain(
         client = Client(server)
         try:
             asked = read(known_by(client))
-            answer = ask(client, asked, at)
+            answer = ask(client, asked, at, sent="yes")
         finally:
             client.close()
     else:
         said = said_by(path)
         asked = read(Known.of(said.mesh))
-        answer = asdict(look(said, asked, SystemClock().now(), path))
+        answer = asdict(look(said, asked, SystemClock().now(), path, sent=True))
     if output is Format.JSON:
         say_json(answer_json(answer, asked))
     else:
@@ -80,10 +80,13 @@ def said_by(path: Path) -> Said:
     return Said(without_own_cuts(mesh), judged.lowered.provenance, cuts=tuple(mesh.revocations.values()))
 
 
-def look(said: Said, asked: Request, at: datetime, path: Path, logged: str = "") -> Answer:
-    """The answer of a folder, with places as a person in the current directory would type them."""
-    index = Index.build(said.mesh)
-    answer = answered(index.decide(asked, at), asked, said, index, logged)
+def look(said: Said, asked: Request, at: datetime, path: Path, logged: str = "", *, sent: bool = False) -> Answer:
+    """The answer of a folder, with places as a person in the current directory would type them.
+
+    `sent`: the request is as its caller sends it, else as it arrives.
+    """
+    index, judged = Index.build(said.mesh), arriving(said.mesh, asked) if sent else asked
+    answer = answered(index.decide(judged, at), judged, said, index, logged)
     place, *places = (str(path / each) if each else "" for each in (answer.place, *answer.places))
     if answer.allow:
         ways = routing(said.mesh, asked)

@@ -15,7 +15,7 @@ from policyd.api.control import Differing
 from policyd.base.clock import Clock
 from policyd.base.errors import Retry
 from policyd.daemon.elsewhere import Elsewhere, Standing
-from policyd.decisions import Answer, Index, Live, Outcome, Request, Said, answered, diverted, routing
+from policyd.decisions import Answer, Index, Live, Outcome, Request, Said, answered, arriving, diverted, routing
 from policyd.model.mesh import Mesh
 from policyd.model.names import parse_spiffe_id
 from policyd.model.provenance import Key, Provenance
@@ -74,7 +74,7 @@ class ControllerDecisions:
         return {} if now is None else self._elsewhere.fleet.differing(now.mesh)
 
     async def explain(
-        self, request: Request, at: str = "", *, when: datetime | None = None, logged: str = ""
+        self, request: Request, at: str = "", *, when: datetime | None = None, logged: str = "", sent: bool = False
     ) -> Answer:
         """The answer of what `at` names, and what proxies do while they differ from it.
 
@@ -85,12 +85,13 @@ class ControllerDecisions:
         if at and at != "promoted":
             standing = await self._elsewhere.find(at, standing)
         instant = when if when is not None else self._instant(now)
-        answer = self._answer(request, standing, now, instant, logged)
+        judged = arriving(standing.mesh, request) if sent else request
+        answer = self._answer(judged, standing, now, instant, logged)
         if answer.allow:
             ways = self._routing(request, standing)
         else:
             ways = diverted(standing.mesh, request) if answer.outcome == Outcome.DENY.value else ()
-        return replace(answer, live=self._live(request, now, instant, answer), routing=ways)
+        return replace(answer, live=self._live(judged, now, instant, answer), routing=ways)
 
     def _now(self) -> Promoted:
         now = self._promoted()

@@ -10,7 +10,7 @@ from policyd.decisions.decision import Cause, Decision, Obstacle, Outcome, Reaso
 from policyd.decisions.destination import Destination
 from policyd.decisions.index import Index
 from policyd.decisions.request import NO_TOKEN, Request, Token, TokenState
-from policyd.decisions.routing import diverted, routing
+from policyd.decisions.routing import arriving, diverted, routing
 
 __all__ = [
     "NO_TOKEN",
@@ -29,6 +29,7 @@ __all__ = [
     "TokenState",
     "Would",
     "answered",
+    "arriving",
     "diverted",
     "routing",
 ]

@@ -17,12 +17,14 @@ from policyd.decisions.decision import Decision
 from policyd.decisions.destination import Destination
 from policyd.decisions.index import Index
 from policyd.decisions.request import NO_TOKEN, Request, Token, TokenState
+from policyd.decisions.routing import arriving
 from policyd.intents import Document
 from policyd.intents.policy_test import Case, PolicyTest
 from policyd.intents.policy_test import Token as TokenIntent
 from policyd.model.mesh import Mesh
 from policyd.model.names import Name
 from policyd.model.revocation import caller_identity
+from policyd.model.route import Route
 
 KIND = "PolicyTest"
 
@@ -47,13 +49,19 @@ class Tried:
         """Where the expectation stands."""
         return self.document.locate("spec", self.number, "expect")
 
+    @property
+    def _arrives(self) -> str:
+        """Where a rule of a route rewrites the path: what the rules judge."""
+        sent, arrives = self.case.request[1].partition("?")[0], self.request.path.partition("?")[0]
+        return "" if sent == arrives else f" to `{arrives}`, as which it arrives,"
+
     def finding(self) -> Finding:
         """What to say where it is not as expected: the decision, and the nearest reasons as a hint."""
         first, *near = self.decision.reasons
         when = f" at {self.case.at:%Y-%m-%dT%H:%M:%SZ}" if self.case.at is not None else ""
         return self.document.finding(
             "PD1391",
-            f"`{self.case.expect}` is expected, and the answer{when} is "
+            f"`{self.case.expect}` is expected, and the answer{when}{self._arrives} is "
             f"`{self.decision.outcome.value}` ({self.decision.status}): {first.text}",
             *("spec", self.number, "expect"),
             hint="; ".join(reason.text for reason in near),
@@ -68,10 +76,11 @@ class _Kept:
     trust_domain: str
     issuers: Mapping[str, str]
     destinations: Mapping[Name, Destination | None]
+    routes: Mapping[Name, Route | None]
     since: datetime
     until: datetime | None
 
-    def holds(self, index: Index, at: datetime) -> bool:
+    def holds(self, index: Index, mesh: Mesh, at: datetime) -> bool:
         """Whether all would be decided alike."""
         return (
             self.trust_domain == index.trust_domain
@@ -79,6 +88,7 @@ class _Kept:
             and self.since <= at
             and (self.until is None or at < self.until)
             and all(index.destinations.get(name) is known for name, known in self.destinations.items())
+            and all(_route(mesh, name) == known for name, known in self.routes.items())
         )
 
 
@@ -94,15 +104,15 @@ class Expectations:
         """Every case of a tree, in order of place. `mesh` is what the tree says, without who is cut off."""
         tests = [document for document in documents if document.kind == KIND]
         self._index = Index.build(mesh, self._index) if tests else None
-        kept = {document: self._of(document, at) for document in tests}
+        kept = {document: self._of(document, mesh, at) for document in tests}
         self._kept = kept
         return tuple(tried for known in kept.values() for tried in known.tried)
 
-    def _of(self, document: Document, at: datetime) -> _Kept:
+    def _of(self, document: Document, mesh: Mesh, at: datetime) -> _Kept:
         assert self._index is not None
         known = self._kept.get(document)
-        if known is None or not known.holds(self._index, at):
-            known = _try(document, self._index, at)
+        if known is None or not known.holds(self._index, mesh, at):
+            known = _try(document, self._index, mesh, at)
             self.decided += len(known.tried)
         return known
 
@@ -112,16 +122,22 @@ def failures(tried: Iterable[Tried]) -> tuple[Finding, ...]:
     return tuple(one.finding() for one in tried if not one.passed)
 
 
-def _try(document: Document, index: Index, at: datetime) -> _Kept:
-    tried = tuple(_cases(document, index, at))
+def _route(mesh: Mesh, name: Name) -> Route | None:
+    service = mesh.services.get(name)
+    return service.route if service is not None else None
+
+
+def _try(document: Document, index: Index, mesh: Mesh, at: datetime) -> _Kept:
+    tried = tuple(_cases(document, index, mesh, at))
     destinations = {name: index.destinations.get(name) for name in {one.request.destination for one in tried}}
     now = [index.destinations.get(one.request.destination) for one in tried if one.case.at is None]
     ends = (destination.next_expiry(at) for destination in now if destination is not None)
     until = min((end for end in ends if end is not None), default=None)
-    return _Kept(tried, index.trust_domain, index.issuers, destinations, at, until)
+    routes = {name: _route(mesh, name) for name in destinations}
+    return _Kept(tried, index.trust_domain, index.issuers, destinations, routes, at, until)
 
 
-def _cases(document: Document, index: Index, at: datetime) -> Iterator[Tried]:
+def _cases(document: Document, index: Index, mesh: Mesh, at: datetime) -> Iterator[Tried]:
     namespace = document.name.namespace
     for number, case in enumerate(cast("PolicyTest", document.intent).spec):
         method, path = case.request
@@ -135,7 +151,8 @@ def _cases(document: Document, index: Index, at: datetime) -> Iterator[Tried]:
             port=case.port,
             token=_token(case.jwt, index.issuers),
         )
-        yield Tried(document, number, case, request, index.decide(request, case.at or at))
+        judged = arriving(mesh, request)
+        yield Tried(document, number, case, judged, index.decide(judged, case.at or at))
 
 
 def _token(said: TokenIntent | None, issuers: Mapping[str, str]) -> Token:

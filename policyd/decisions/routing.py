@@ -41,6 +41,18 @@ def routing(mesh: Mesh, request: Request) -> tuple[str, ...]:
     return (*said, *_instance(service), *tries, *_held_back(service))
 
 
+def arriving(mesh: Mesh, request: Request) -> Request:
+    """What the callee judges of a request as its caller sends it: a rule of a route may rewrite the path.
+
+    Only a rule that takes it for sure counts, one without conditions on headers or cookies.
+    """
+    service = mesh.services.get(request.destination)
+    for rule, unknown in _taking(service, request) if service is not None else ():
+        if unknown == route.Match():
+            return request._replace(path=_rewritten(rule, request))
+    return request
+
+
 def diverted(mesh: Mesh, request: Request) -> tuple[str, ...]:
     """Of a request that is denied as it is asked: rules of the route that send the client, or the call, to elsewhere.
 
@@ -91,12 +103,19 @@ def _taking(service: Service, request: Request) -> Iterator[tuple[route.RouteRul
 
 def _arriving(rule: route.RouteRule, request: Request) -> tuple[str, ...]:
     """The path that the callee judges, where a rule changes it."""
-    if rule.rewrite is None or not rule.rewrite.path:
+    arrives = _rewritten(rule, request).partition("?")[0]
+    if arrives == request.path.partition("?")[0]:
         return ()
-    path = request.path.partition("?")[0]
+    return (f"then it arrives as `{arrives}`, and that is what access rules judge",)
+
+
+def _rewritten(rule: route.RouteRule, request: Request) -> str:
+    """The path as the rule lets it arrive, with its query."""
+    if rule.redirect is not None or rule.rewrite is None or not rule.rewrite.path:
+        return request.path
+    path, mark, query = request.path.partition("?")
     pattern = next((each for each in rule.match.paths if each.matches(path)), EVERYTHING)
-    arrives = rewritten(path, pattern, rule.rewrite.path)
-    return (f"then it arrives as `{arrives}`, and that is what access rules judge",) if arrives != path else ()
+    return rewritten(path, pattern, rule.rewrite.path) + mark + query
 
 
 def _goes_on(fallback: Fallback) -> str:

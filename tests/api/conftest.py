@@ -186,7 +186,7 @@ class OneRule:
         return Answer(allowed, outcome, rule, ("because",), "a.yaml:3:1" if allowed else "", places=("",))
 
     async def explain(
-        self, request: Request, at: str = "", *, when: datetime | None = None, logged: str = ""
+        self, request: Request, at: str = "", *, when: datetime | None = None, logged: str = "", sent: bool = False
     ) -> Answer:
         if at.startswith("node:"):
             raise UsageError(f"there is no node `{at}`", hint="did you mean another?")

@@ -153,3 +153,27 @@ def test_explain_says_where_an_allowed_request_goes(policyd: Policyd, shop: Path
     assert json.loads(policyd(*asked, "-o", "json").stdout)["routing"][0] == "it goes to `v1`"
     denied = json.loads(policyd("explain", "--from", "web", "--to", "payments", "GET /", shop, "-o", "json").stdout)
     assert denied["routing"] == []
+
+
+REWRITES = """\
+apiVersion: policyd.dev/v1alpha1
+kind: Route
+metadata: {name: checkout, owner: team-buy}
+spec:
+  to: checkout
+  rules:
+    - {name: v0, match: {paths: [/v0/**]}, rewrite: {path: /v1}}
+    - {name: away, match: {paths: [/v1/orders]}, rewrite: {path: /admin}}
+"""
+
+
+def test_what_a_route_lets_arrive_is_judged(policyd: Policyd, shop: Path) -> None:
+    call = (shop, "--from", "web", "--to", "checkout")
+    assert policyd("explain", "POST /v1/orders", *call).exit_code == 0
+    (shop / "route.yaml").write_text(REWRITES)
+    denied = policyd("explain", "POST /v1/orders", *call)
+    assert (denied.exit_code, denied.stdout.partition(" ")[0]) == (1, "deny")
+    assert "it arrives as `/admin`" in denied.stdout
+    allowed = policyd("explain", "POST /v0/orders", *call)
+    assert (allowed.exit_code, allowed.stdout.partition(" ")[0]) == (0, "allow")
+    assert "it arrives as `/v1/orders`" in allowed.stdout

@@ -205,3 +205,31 @@ def test_a_tree_without_tests_costs_no_index() -> None:
     repository = Repository()
     assert repository.tree({"mesh.yaml": MESH, "rules.yaml": RULES}, AT) == ()
     assert repository.expectations._index is None
+
+
+ROUTE = """\
+apiVersion: policyd.dev/v1alpha1
+kind: Route
+metadata: {name: charges, namespace: pay}
+spec:
+  to: charges
+  rules:
+    - {name: beta, match: {paths: [/v0/**], headers: {x-beta: "yes"}}, rewrite: {path: /elsewhere}}
+    - {name: old, match: {paths: [/v0/**]}, rewrite: {path: /v1}}
+    - {name: home, match: {paths: [/home]}, rewrite: {path: /v1/secrets}}
+"""
+
+
+def test_what_arrives_is_judged() -> None:
+    repository = Repository()
+    paid, home = (case(f"POST {path}", "allow", "ip: 10.0.0.9") for path in ("/v0/charges?now", "/home"))
+    assert [one.code for one in repository.judge(paid)] == ["PD1391"]
+    assert repository.judge(paid, route=ROUTE) == ()
+    (found,) = repository.judge(paid + home, route=ROUTE)
+    assert found.message.startswith(
+        "`allow` is expected, and the answer to `/v1/secrets`, as which it arrives, is `deny` (403)"
+    )
+    before = repository.expectations.decided
+    (found,) = repository.judge(paid, route=ROUTE.replace("{path: /v1}", "{path: /v2}"))
+    assert "`/v2/charges`" in found.message
+    assert repository.expectations.decided == before + 1
