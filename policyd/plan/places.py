@@ -25,10 +25,11 @@ def reaching(mesh: Mesh, places: Places) -> Mesh:
 
     Made once for each mesh and kept with it, so that what was compiled for it is found again.
     """
-    known = mesh.derived.get(reaching)
-    if known is None:
-        known = mesh.derived[reaching] = _reaching(mesh, places)
-    return cast("Mesh", known)
+    known = cast("tuple[Places, Mesh] | None", mesh.derived.get(reaching))
+    if known is None or known[0] != places:
+        known = (places, _reaching(mesh, places))
+        mesh.derived[reaching] = known
+    return known[1]
 
 
 def _reaching(mesh: Mesh, places: Places) -> Mesh:
