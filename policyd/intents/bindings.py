@@ -16,9 +16,10 @@ from pydantic import PlainValidator
 
 from policyd.base.diagnostics import Finding
 from policyd.intents.document import Document
-from policyd.intents.egress import Egress
+from policyd.intents.egress import Egress, EgressSpec, OutboundTls
 from policyd.intents.kind import OneOrMany
-from policyd.intents.mesh import Mesh
+from policyd.intents.mesh import Mesh, MeshSpec
+from policyd.intents.observability import Observability, Tracing
 from policyd.intents.openslo import NAMESPACE, OpensloIntent
 from policyd.intents.place import Step
 from policyd.intents.translate import nearest
@@ -78,35 +79,16 @@ class Bindings:
     def findings(self, documents: Iterable[Document]) -> Iterator[Finding]:
         """An error for each document outside of its namespace's folders, and for what the settings do not know."""
         for document in documents:
-            if self.collectors is not None and isinstance(document.intent, Mesh):
-                yield from self._unknown_collector(document, document.intent, self.collectors)
-            if self.roots is not None and isinstance(document.intent, Egress):
-                yield from self._unknown_roots(document, document.intent, self.roots)
+            match document.intent:
+                case Mesh(spec=MeshSpec(observability=Observability(tracing=Tracing(otlp=name)))):
+                    path: tuple[Step, ...] = ("spec", "observability", "tracing", "otlp")
+                    yield from _unknown(document, path, name, self.collectors, what="collector", setting="collectors")
+                case Egress(spec=EgressSpec(tls=OutboundTls(roots=name))):
+                    path = ("spec", "tls", "roots")
+                    yield from _unknown(document, path, name, self.roots, what="roots", setting="roots")
             allowed = self._of(document.name.namespace) if self.folders else ("",)
             if not document.path.startswith(allowed):
                 yield self._refusal(document, allowed)
-
-    def _unknown_collector(self, document: Document, mesh: Mesh, known: frozenset[str]) -> Iterator[Finding]:
-        tracing = mesh.spec.observability.tracing
-        if tracing is not None and tracing.otlp not in known:
-            names = ", ".join(f"`{name}`" for name in sorted(known)) or "none"
-            yield document.finding(
-                "PD1270",
-                f"the controller's settings know no collector `{tracing.otlp}`",
-                *("spec", "observability", "tracing", "otlp"),
-                hint=nearest(tracing.otlp, sorted(known)) or f"`collectors` in the settings has {names}",
-            )
-
-    def _unknown_roots(self, document: Document, egress: Egress, known: frozenset[str]) -> Iterator[Finding]:
-        tls = egress.spec.tls
-        if tls is not None and tls.roots not in known:
-            names = ", ".join(f"`{name}`" for name in sorted(known))
-            yield document.finding(
-                "PD1270",
-                f"the controller's settings know no roots `{tls.roots}`",
-                *("spec", "tls", "roots"),
-                hint=nearest(tls.roots, sorted(known)) or f"`roots` in the settings has {names}",
-            )
 
     def _of(self, namespace: str) -> tuple[str, ...]:
         folders = self.folders.get(namespace, self.folders.get(OTHERS, ()))
@@ -131,6 +113,21 @@ class Bindings:
         return document.finding(
             "PD1113", f"{said} is bound to {folders}", *path, hint=f"move the file to {folders}{own}"
         )
+
+
+def _unknown(
+    document: Document, path: tuple[Step, ...], name: str, known: frozenset[str] | None, *, what: str, setting: str
+) -> Iterator[Finding]:
+    """An error for a name that the settings do not know, as far as the settings are known."""
+    if known is None or name in known:
+        return
+    names = ", ".join(f"`{each}`" for each in sorted(known)) or "none"
+    yield document.finding(
+        "PD1270",
+        f"the controller's settings know no {what} `{name}`",
+        *path,
+        hint=nearest(name, sorted(known)) or f"`{setting}` in the settings has {names}",
+    )
 
 
 def _place_of_namespace(document: Document) -> tuple[Step, ...]:

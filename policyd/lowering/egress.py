@@ -67,7 +67,7 @@ def _external(document: Document) -> Piece[Service]:
 def _taken(work: Work, documents: tuple[Document, ...]) -> Iterator[Finding]:
     homes = {document.name: document for document in work.of_kind("Service")}
     for document in documents:
-        if document.name in work.services and (home := homes.get(document.name)) is not None:
+        if (home := homes.get(document.name)) is not None:
             yield document.finding(
                 "PD1280",
                 f"`{document.name.name}` is already a service, in {home.locate('metadata', 'name')}",
@@ -126,28 +126,22 @@ def _referring(work: Work, outside: set[Name]) -> Iterator[Finding]:
         name = Name.parse(cast("CanarySplit", document.intent).spec.service, document.name.namespace)
         if name in outside:
             yield _no_service(document, name, "has no versions", "spec", "service")
+    routes: dict[Name, Document] = {}
     for document in work.of_kind("Route"):
         name = Name.parse(cast("Route", document.intent).spec.to, document.name.namespace)
+        routes.setdefault(name, document)
         if name in outside:
             yield _no_service(document, name, "takes no routes", "spec", "to")
+    for name, document in routes.items():
+        route = work.services[name].route if name in work.services else None
+        for led in route.services if route is not None else ():
+            if led in outside:
+                yield _no_service(document, led, "is no way of a route", "spec")
     for document in work.of_kind("Service"):
         for number, each in enumerate(cast("ServiceIntent", document.intent).spec.failover):
-            if each.service and Name.parse(each.service, document.name.namespace) in outside:
-                name = Name.parse(each.service, document.name.namespace)
-                yield _no_service(document, name, "is no fallback", "spec", "failover", number)
-    for name, service in work.services.items():
-        for led in service.route.services if service.route is not None else ():
+            led = Name.parse(each.service or "", document.name.namespace)
             if led in outside:
-                yield _led(work, name, led)
-
-
-def _led(work: Work, name: Name, led: Name) -> Finding:
-    home = next(
-        document
-        for document in work.of_kind("Route")
-        if Name.parse(cast("Route", document.intent).spec.to, document.name.namespace) == name
-    )
-    return _no_service(home, led, "is no way of a route", "spec")
+                yield _no_service(document, led, "is no fallback", "spec", "failover", number)
 
 
 def _no_service(document: Document, name: Name, why: str, *path: str | int) -> Finding:

@@ -80,8 +80,9 @@ class Closing:
             return snapshot
         cuts, own = self._book.cuts.revocations, spiffe_id(mesh.settings.trust_domain, service)
         revoked = {cut.cuts(service) for cut in cuts} - {""}
-        outside = (name for name, each in mesh.services.items() if each.external is not None)
-        barred = [name for name in outside if any(cut.cuts(name) == own for cut in cuts)]
+        mine = [cut for cut in cuts if cut.identity == own]
+        outside = [name for name, each in mesh.services.items() if each.external is not None] if mine else []
+        barred = [name for name in outside if any(cut.cuts(name) for cut in mine)]
         compiler = mesh.settings.data_planes[0].compiler
         return self._assembly.narrowed(snapshot, compiler, sorted(revoked), self._trust.dropped, barred)
 

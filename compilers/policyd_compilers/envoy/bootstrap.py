@@ -7,14 +7,13 @@ from typing import Any
 from envoy.config.bootstrap.v3 import bootstrap_pb2
 from envoy.config.cluster.v3 import cluster_pb2
 from envoy.config.core.v3 import address_pb2, backoff_pb2, base_pb2, config_source_pb2, grpc_service_pb2, protocol_pb2
-from envoy.config.endpoint.v3 import endpoint_components_pb2, endpoint_pb2
 from envoy.config.metrics.v3 import stats_pb2
 from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2
 from envoy.type.matcher.v3 import string_pb2
 
 from policyd.compiler.protocol import ListenAddress
 from policyd.model.node import Node
-from policyd_compilers.envoy.endpoints import socket_address
+from policyd_compilers.envoy.endpoints import fixed_assignment, socket_address
 from policyd_compilers.envoy.proto import milliseconds, pack, seconds, struct
 from policyd_compilers.envoy.render import to_yaml
 from policyd_compilers.envoy.sources import ads
@@ -99,18 +98,7 @@ def _xds_cluster(xds: ListenAddress) -> Any:
         name=XDS_CLUSTER,
         type=cluster_pb2.Cluster.STATIC,
         connect_timeout=seconds(1),
-        load_assignment=endpoint_pb2.ClusterLoadAssignment(
-            cluster_name=XDS_CLUSTER,
-            endpoints=[
-                endpoint_components_pb2.LocalityLbEndpoints(
-                    lb_endpoints=[
-                        endpoint_components_pb2.LbEndpoint(
-                            endpoint=endpoint_components_pb2.Endpoint(address=_address(xds))
-                        )
-                    ]
-                )
-            ],
-        ),
+        load_assignment=fixed_assignment(XDS_CLUSTER, [_address(xds)]),
     )
     cluster.typed_extension_protocol_options["envoy.extensions.upstreams.http.v3.HttpProtocolOptions"].CopyFrom(
         pack(options)

@@ -21,6 +21,7 @@ from envoy.type.matcher.v3 import path_pb2, regex_pb2, string_pb2
 from policyd.compiler.rules import NOT_CANONICAL
 from policyd.model.methods import METHODS
 
+FILTER = "policyd.canonical"
 _TARGET = r"/[!\"$-~]*"
 """Path and query together begin with `/` and are visible ASCII without `#`: by HTTP/2 anything else would pass."""
 _BYTES = r"/[!$&'()*+,=:@%A-Za-z0-9._~/-]*"

@@ -12,7 +12,6 @@ from typing import Any
 
 from envoy.config.cluster.v3 import cluster_pb2
 from envoy.config.core.v3 import protocol_pb2
-from envoy.config.endpoint.v3 import endpoint_components_pb2, endpoint_pb2
 from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2
 
 from policyd.base.content import digest
@@ -22,7 +21,7 @@ from policyd.model.mesh import Settings
 from policyd.model.names import dns_name, spiffe_id
 from policyd.model.service import WHOLE, Endpoint, Protocol, Service
 from policyd_compilers.envoy import balancing, breakers, health, outliers, tls
-from policyd_compilers.envoy.endpoints import socket_address
+from policyd_compilers.envoy.endpoints import fixed_assignment, socket_address
 from policyd_compilers.envoy.proto import boolean, milliseconds, pack, seconds
 from policyd_compilers.envoy.sources import ads
 
@@ -82,20 +81,7 @@ def application(service: Service, endpoint: Endpoint) -> Any:
         name=APP,
         type=cluster_pb2.Cluster.STATIC,
         connect_timeout=milliseconds(service.resilience.timeouts.connect_ms),
-        load_assignment=endpoint_pb2.ClusterLoadAssignment(
-            cluster_name=APP,
-            endpoints=[
-                endpoint_components_pb2.LocalityLbEndpoints(
-                    lb_endpoints=[
-                        endpoint_components_pb2.LbEndpoint(
-                            endpoint=endpoint_components_pb2.Endpoint(
-                                address=socket_address(endpoint.app_address, endpoint.app_port)
-                            )
-                        )
-                    ]
-                )
-            ],
-        ),
+        load_assignment=fixed_assignment(APP, [socket_address(endpoint.app_address, endpoint.app_port)]),
     )
     # Panic at 100 %: the check of our own application answers callers' checks and never cuts requests off here.
     balancing.balance(message, LoadBalancing(), panic=WHOLE)

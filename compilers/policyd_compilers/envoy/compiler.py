@@ -163,11 +163,8 @@ def _inbound_listener(sources: Sources, node: Node, memo: Memo) -> Artifact:
 
 
 def _outbound_listener(sources: Sources, node: Node, memo: Memo) -> Artifact:
-    settings, service, extras = (
-        sources.settings,
-        sources.service.name,
-        outbound.Extras.of(sources.carried, outside=bool(_outside(sources))),
-    )
+    settings, service = sources.settings, sources.service.name
+    extras = outbound.Extras.of(sources.carried, outside=bool(_outside(sources)))
 
     def build() -> Artifact:
         key = ("chain", OUTBOUND, service, settings.tracing, extras)

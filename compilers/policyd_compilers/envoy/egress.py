@@ -12,7 +12,6 @@ from typing import Any
 
 from envoy.config.cluster.v3 import cluster_pb2
 from envoy.config.core.v3 import base_pb2
-from envoy.config.endpoint.v3 import endpoint_components_pb2, endpoint_pb2
 from envoy.config.route.v3 import route_components_pb2
 from envoy.extensions.filters.http.rbac.v3 import rbac_pb2 as filter_pb2
 from envoy.extensions.transport_sockets.tls.v3 import common_pb2, tls_pb2
@@ -24,12 +23,11 @@ from policyd.model.external import SYSTEM, VERSION, External
 from policyd.model.mesh import Settings
 from policyd.model.names import Name, spiffe_id
 from policyd.model.service import Service
-from policyd_compilers.envoy import balancing, breakers, canonical, clusters, manager, outliers, rbac
+from policyd_compilers.envoy import balancing, breakers, canonical, clusters, manager, outliers, rbac, tls
 from policyd_compilers.envoy import routes as rule_routes
-from policyd_compilers.envoy.endpoints import socket_address
+from policyd_compilers.envoy.endpoints import fixed_assignment, socket_address
 from policyd_compilers.envoy.proto import boolean, milliseconds, pack, seconds
 
-CANONICAL = "policyd.canonical"
 SYSTEM_ROOTS = "/etc/ssl/certs/ca-certificates.crt"
 """Where Debian, Ubuntu, Alpine and Arch keep them; another file is a setting of the controller."""
 DNS_REFRESH_S = 30
@@ -41,8 +39,7 @@ CALLERS_HEADERS = ("x-request-id", "x-forwarded-proto", "x-envoy-external-addres
 def reachable(settings: Settings, service: Service) -> bool:
     """Whether its certificate can be verified: roots that the settings do not know close the way."""
     assert service.external is not None
-    roots = service.external.roots
-    return not roots or roots == SYSTEM or any(name == roots for name, _ in settings.roots)
+    return not service.external.roots or service.external.roots in _files(settings)
 
 
 def cluster(settings: Settings, service: Service) -> Any:
@@ -55,19 +52,7 @@ def cluster(settings: Settings, service: Service) -> Any:
         name=name,
         type=cluster_pb2.Cluster.STATIC if external.addresses else cluster_pb2.Cluster.STRICT_DNS,
         connect_timeout=milliseconds(service.resilience.timeouts.connect_ms),
-        load_assignment=endpoint_pb2.ClusterLoadAssignment(
-            cluster_name=name,
-            endpoints=[
-                endpoint_components_pb2.LocalityLbEndpoints(
-                    lb_endpoints=[
-                        endpoint_components_pb2.LbEndpoint(
-                            endpoint=endpoint_components_pb2.Endpoint(address=socket_address(place, service.port))
-                        )
-                        for place in places
-                    ]
-                )
-            ],
-        ),
+        load_assignment=fixed_assignment(name, [socket_address(place, service.port) for place in places]),
     )
     if not external.addresses:
         message.dns_refresh_rate.CopyFrom(seconds(DNS_REFRESH_S))
@@ -105,28 +90,32 @@ def virtual_host(settings: Settings, caller: Name, outside: Outside) -> Any:
         domains=[service.external.host],
         routes=[route],
         request_headers_to_remove=CALLERS_HEADERS,
-        typed_per_filter_config={CANONICAL: pack(canon), rbac.FILTER: pack(judged)},
+        typed_per_filter_config={canonical.FILTER: pack(canon), rbac.FILTER: pack(judged)},
     )
 
 
 def add_filters(message: Any) -> None:
     """The filters that an external host's rules act in; without rules of a virtual host they let pass."""
-    manager.add_filter(message, CANONICAL, filter_pb2.RBAC())
+    manager.add_filter(message, canonical.FILTER, filter_pb2.RBAC())
     manager.add_filter(message, rbac.FILTER, filter_pb2.RBAC())
 
 
+def _files(settings: Settings) -> dict[str, str]:
+    """Where the machine of a proxy has roots, by name."""
+    return {SYSTEM: SYSTEM_ROOTS, **dict(settings.roots)}
+
+
 def _tls(settings: Settings, external: External) -> Any:
-    file = dict(settings.roots).get(external.roots, SYSTEM_ROOTS)
     context = tls_pb2.UpstreamTlsContext(
         sni=external.host,
         common_tls_context=tls_pb2.CommonTlsContext(
-            alpn_protocols=("h2", "http/1.1"),
+            alpn_protocols=tls.ALPN,
             tls_params=common_pb2.TlsParameters(
                 tls_minimum_protocol_version=common_pb2.TlsParameters.TLSv1_2,
                 tls_maximum_protocol_version=common_pb2.TlsParameters.TLSv1_3,
             ),
             validation_context=common_pb2.CertificateValidationContext(
-                trusted_ca=base_pb2.DataSource(filename=file),
+                trusted_ca=base_pb2.DataSource(filename=_files(settings)[external.roots]),
                 match_typed_subject_alt_names=[
                     common_pb2.SubjectAltNameMatcher(
                         san_type=common_pb2.SubjectAltNameMatcher.DNS,

@@ -5,6 +5,7 @@ A version without instances has an *empty* assignment: Envoy keeps the old hosts
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import groupby
 from typing import Any
 
@@ -24,6 +25,21 @@ would go to the fallback as soon as one of two instances is down."""
 def socket_address(address: str, port: int) -> Any:
     """An IP address and a TCP port."""
     return address_pb2.Address(socket_address=address_pb2.SocketAddress(address=address, port_value=port))
+
+
+def fixed_assignment(cluster: str, addresses: Iterable[Any]) -> Any:
+    """What stands in the cluster itself: instances at these addresses, in no zone."""
+    return endpoint_pb2.ClusterLoadAssignment(
+        cluster_name=cluster,
+        endpoints=[
+            endpoint_components_pb2.LocalityLbEndpoints(
+                lb_endpoints=[
+                    endpoint_components_pb2.LbEndpoint(endpoint=endpoint_components_pb2.Endpoint(address=address))
+                    for address in addresses
+                ]
+            )
+        ],
+    )
 
 
 def load_assignment(

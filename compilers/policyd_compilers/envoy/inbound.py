@@ -106,7 +106,7 @@ def connection_manager(settings: Settings, service: Service, access: Access) -> 
     message.local_reply_config.CopyFrom(replies.inbound(limited=bool(service.rate_limits)))
     message.access_log.append(access_log.inbound())
     tracing.trace(message, settings, service.name)
-    manager.add_filter(message, "policyd.canonical", canonical.filter_config(opaque_paths=service.opaque_paths))
+    manager.add_filter(message, canonical.FILTER, canonical.filter_config(opaque_paths=service.opaque_paths))
     if service.health_check is not None:
         manager.add_filter(message, "envoy.filters.http.health_check", health.answer(service.health_check))
     believing = tokens.filter_config(settings.issuers) if tokens.asked(access) else None

@@ -57,25 +57,23 @@ def per_route(settings: Settings, service: Service, access: Access) -> Any:
     """
     sets = RuleSets.of(access, service, CONDITIONS)
     judge = _Judge(settings, access.revoked)
-    rbac = filter_pb2.RBAC(matcher=judge.decision(sets), rules_stat_prefix=STAT_PREFIX, track_per_rule_stats=True)
-    if sets.observes:
-        rbac.shadow_matcher.CopyFrom(judge.difference(sets))
-        rbac.shadow_rules_stat_prefix = SHADOW_PREFIX
-    return filter_pb2.RBACPerRoute(rbac=rbac)
+    return _override(judge.decision(sets), judge.difference(sets) if sets.observes else None)
 
 
 def per_caller(settings: Settings, service: Service, access: Access, identity: str) -> Any:
     """The same for a destination outside of the mesh, where only `identity` calls: his branch of the tree alone."""
+    if identity in access.revoked:
+        return nobody()
     sets = RuleSets.of(access, service, CONDITIONS)
     judge = _Judge(settings, access.revoked)
-    cut = identity in access.revoked
-    rbac = filter_pb2.RBAC(
-        matcher=judge.decision_for(sets, identity) if not cut else matchers.first_of((), _deny(REVOKED)),
-        rules_stat_prefix=STAT_PREFIX,
-        track_per_rule_stats=True,
-    )
-    if sets.observes and not cut:
-        rbac.shadow_matcher.CopyFrom(judge.difference_for(sets, identity))
+    shadow = judge.difference_for(sets, identity) if sets.observes else None
+    return _override(judge.decision_for(sets, identity), shadow)
+
+
+def _override(matcher: Any, shadow: Any | None) -> Any:
+    rbac = filter_pb2.RBAC(matcher=matcher, rules_stat_prefix=STAT_PREFIX, track_per_rule_stats=True)
+    if shadow is not None:
+        rbac.shadow_matcher.CopyFrom(shadow)
         rbac.shadow_rules_stat_prefix = SHADOW_PREFIX
     return filter_pb2.RBACPerRoute(rbac=rbac)
 

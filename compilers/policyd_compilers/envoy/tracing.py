@@ -12,7 +12,6 @@ from typing import Any
 
 from envoy.config.cluster.v3 import cluster_pb2
 from envoy.config.core.v3 import extension_pb2, grpc_service_pb2
-from envoy.config.endpoint.v3 import endpoint_components_pb2, endpoint_pb2
 from envoy.config.trace.v3 import http_tracer_pb2, opentelemetry_pb2
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2
 from envoy.extensions.request_id.uuid.v3 import uuid_pb2
@@ -27,7 +26,7 @@ from envoy.type.v3 import percent_pb2
 from policyd.model.mesh import Settings
 from policyd.model.names import Name
 from policyd.model.tracing import Tracing
-from policyd_compilers.envoy.endpoints import socket_address
+from policyd_compilers.envoy.endpoints import fixed_assignment, socket_address
 from policyd_compilers.envoy.proto import boolean, milliseconds, pack, seconds, uint32
 
 _Manager = http_connection_manager_pb2.HttpConnectionManager
@@ -86,20 +85,7 @@ def collector(tracing: Tracing) -> Any:
         name=COLLECTOR,
         type=cluster_pb2.Cluster.STATIC if _is_address(host) else cluster_pb2.Cluster.STRICT_DNS,
         connect_timeout=seconds(1),
-        load_assignment=endpoint_pb2.ClusterLoadAssignment(
-            cluster_name=COLLECTOR,
-            endpoints=[
-                endpoint_components_pb2.LocalityLbEndpoints(
-                    lb_endpoints=[
-                        endpoint_components_pb2.LbEndpoint(
-                            endpoint=endpoint_components_pb2.Endpoint(
-                                address=socket_address(host.strip("[]"), int(port))
-                            )
-                        )
-                    ]
-                )
-            ],
-        ),
+        load_assignment=fixed_assignment(COLLECTOR, [socket_address(host.strip("[]"), int(port))]),
     )
     options = http_protocol_options_pb2.HttpProtocolOptions()
     options.explicit_http_config.http2_protocol_options.SetInParent()

@@ -21,7 +21,7 @@ from policyd.model.mesh import Mesh, Settings
 from policyd.model.names import Name, spiffe_id
 from policyd.model.node import nodes
 from policyd.model.service import Protocol, Service, Split, Version
-from policyd_compilers.envoy import COMPILER, egress, rbac
+from policyd_compilers.envoy import COMPILER, canonical, egress, rbac
 from policyd_compilers.envoy.proto import CLUSTER, ROUTES
 from tests.compilers.envoy.live import live
 from tests.compilers.envoy.outside import Partner, serving
@@ -142,7 +142,7 @@ def hosts(the_mesh: Mesh, narrow: tuple[Name, ...] = ()) -> Iterator[tuple[Name,
                     if HOST in host.domains:
                         judged = rbac_pb2.RBACPerRoute()
                         host.typed_per_filter_config[rbac.FILTER].Unpack(judged)
-                        canon = egress.CANONICAL in host.typed_per_filter_config
+                        canon = canonical.FILTER in host.typed_per_filter_config
                         yield node.service, host.domains[0], judged, canon
 
 
@@ -152,9 +152,9 @@ def test_no_host_outside_is_without_rules(source: Source) -> None:
     the_mesh = going_out("10.0.0.", settings, reading(sources=(source,)), reading(name=Name("shop", "b")))
     found = list(hosts(the_mesh))
     assert {caller for caller, *_ in found} == ({WEB} if source.services else {WEB, OTHER})
-    for _, _, judged, canonical in found:
+    for _, _, judged, refuses in found:
         assert judged.rbac.HasField("matcher")
-        assert canonical
+        assert refuses
 
 
 def test_roots_that_nobody_knows_close_the_way() -> None:
