@@ -13,7 +13,8 @@ from policyd.intents.resilience import Resilience
 from policyd.intents.units import Label, shown, unreadable
 
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
-_HOST = re.compile(rf"(?:{_LABEL}\.)+{_LABEL}")
+_HOST = re.compile(rf"(?:{_LABEL}\.)+(?!localhost$){_LABEL}")
+"""Names below `localhost` are the caller's own machine: RFC 6761, section 6.3."""
 
 
 def _host(value: object) -> str:
@@ -30,6 +31,8 @@ def _outside(value: object) -> str:
         address = None
     if address is None:
         raise unreadable(f"`{shown(value)}` is not an address", hint="for example `192.0.2.10`", code="PD1109")
+    if isinstance(address, ipaddress.IPv6Address):
+        address = address.ipv4_mapped or address  # a kernel connects to the IPv4 address in it
     # What a host of its own means by these is itself, its link (and a cloud's metadata), or everybody.
     if address.is_loopback or address.is_link_local or address.is_unspecified or address.is_multicast:
         raise unreadable(

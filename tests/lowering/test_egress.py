@@ -72,6 +72,7 @@ RULE = (
     ("documents", "code", "words"),
     [
         ((egress("host: localhost"),), "PD1281", "`localhost` is not the name of a host"),
+        ((egress("host: pay.localhost"),), "PD1281", "`pay.localhost` is not the name of a host"),
         ((egress('host: "*.cards.example"'),), "PD1281", "is not the name of a host"),
         ((egress("host: 10.0.0.1"),), "PD1281", "is not the name of a host"),
         ((egress("host: API.cards.example"),), "PD1281", "is not the name of a host"),
@@ -80,6 +81,8 @@ RULE = (
         ((egress("host: pay.x.shop.example"),), "PD1280", "is not outside of the mesh"),
         ((egress("host: a.example, addresses: [127.0.0.1]"),), "PD1282", "`127.0.0.1` is not outside"),
         ((egress("host: a.example, addresses: [169.254.169.254]"),), "PD1282", "is not outside of the mesh"),
+        ((egress('host: a.example, addresses: ["::ffff:127.0.0.1"]'),), "PD1282", "`127.0.0.1` is not outside"),
+        ((egress('host: a.example, addresses: ["::ffff:a9fe:a9fe"]'),), "PD1282", "`169.254.169.254` is not outside"),
         ((egress("host: a.example, addresses: [here]"),), "PD1109", "`here` is not an address"),
         ((egress("host: a.example, plaintext: true, tls: {roots: x}"),), "PD1104", "exclude each other"),
         ((egress("host: a.example", "web"),), "PD1280", "`web` is already a service"),

@@ -124,6 +124,7 @@ def test_who_is_cut_off_gets_out_no_more(envoy_binary: Path, tmp_path: Path) -> 
             began = time.monotonic()
             world.until(lambda: web.send("GET", "/v1/cut", HOST).status == 403)
             assert time.monotonic() - began < 10
+            assert web.send("GET", "/v1/later", HOST).status == 403
             assert "/v1/later" not in partner.paths
 
 
