@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from policyd.base.durations import spoken
 from policyd.decisions.request import Request
 from policyd.model import route
 from policyd.model.access import ANY_METHOD
@@ -160,8 +161,8 @@ def _instance(service: Service) -> Iterator[str]:
 def _tries(service: Service, method: str, *, led_on: bool) -> Iterator[str]:
     """How often it is tried; who is led on is tried again to get there, whatever `retries` says."""
     timeouts, retries = service.resilience.timeouts, service.resilience.retries
-    bound = f"answered within {_time(timeouts.request_ms)}" if timeouts.request_ms else "not bounded in time"
-    each = f", each try within {_time(timeouts.per_try_ms)}" if timeouts.per_try_ms else ""
+    bound = f"answered within {spoken(timeouts.request_ms)}" if timeouts.request_ms else "not bounded in time"
+    each = f", each try within {spoken(timeouts.per_try_ms)}" if timeouts.per_try_ms else ""
     if method not in retries.methods and (retries.attempts or led_on):
         yield f"{bound}{each}, tried once: `{method}` may not be sent twice"
     elif not retries.attempts:
@@ -176,7 +177,7 @@ def _held_back(service: Service) -> Iterator[str]:
     for limit in service.rate_limits:
         whose = "each caller" if limit.each_caller else "all callers together"
         some = "" if limit.methods == (ANY_METHOD,) and not limit.paths else " of some requests"
-        yield f"refused with 429 beyond {limit.requests}{some} in {_time(limit.per_ms)} of {whose}, at each instance"
+        yield f"refused with 429 beyond {limit.requests}{some} in {spoken(limit.per_ms)} of {whose}, at each instance"
     breaker, outliers = service.resilience.circuit_breaker, service.resilience.outlier_detection
     if breaker is not None:
         bounds = {"requests": breaker.requests, "waiting requests": breaker.pending, "retries": breaker.retries}
@@ -189,7 +190,3 @@ def _held_back(service: Service) -> Iterator[str]:
 
 def _percent(points: int) -> str:
     return f"{points * 100 / WHOLE:g} %"
-
-
-def _time(milliseconds: int) -> str:
-    return f"{milliseconds / 1_000:g} s" if milliseconds >= 1_000 else f"{milliseconds} ms"

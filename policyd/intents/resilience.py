@@ -75,7 +75,7 @@ class Retry(Part):
     """How many further tries."""
     on: Annotated[Many[RetryCondition], Field(min_length=1)] = ("connect-failure", "refused-stream")
     """What is tried again: `connect-failure`, `reset`, `refused-stream`, `gateway-error`, or a status such as 503."""
-    methods: Many[Method] = ("GET", "HEAD", "OPTIONS", "PUT", "DELETE")
+    methods: Annotated[Many[Method], Field(min_length=1)] = ("GET", "HEAD", "OPTIONS", "PUT", "DELETE")
     """The methods that may be sent twice."""
     budget: Share = 2_000
     """The largest share of active calls that may be further tries, so that retries never make an outage worse."""

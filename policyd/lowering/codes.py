@@ -199,7 +199,8 @@ CODES = table(
     Explanation(
         "PD1255",
         "mirror to itself",
-        "A copy of a request would go to the version that the request goes to anyway: everything would happen twice.",
+        "A copy of a request would go to the version that the request goes to anyway, or two copies to one place: "
+        "everything would happen twice.",
     ),
     Explanation(
         "PD1256",
@@ -268,6 +269,19 @@ CODES = table(
         "redirect to itself",
         "The client is sent to a place that the same rule matches, which sends it there again, and again; or that "
         "another rule matches, which sends it back.",
+    ),
+    Explanation(
+        "PD1267",
+        "target of another protocol",
+        "A rule leads calls of gRPC to a service that does not speak it, or other requests to one that speaks "
+        "nothing else: none of them could be answered.",
+    ),
+    Explanation(
+        "PD1268",
+        "target that differs",
+        "Requests were made for the route's own service and arrive unchanged at the other, with the host and port "
+        "that the caller named. Where that one has another port, judges paths otherwise or refuses an upgrade, some "
+        "of them may fail there.",
     ),
     Explanation(
         "PD1230",

@@ -13,6 +13,7 @@ from policyd.intents import Document
 from policyd.intents.service import Service as ServiceIntent
 from policyd.lowering.memo import LoweringMemo
 from policyd.lowering.services import short
+from policyd.lowering.stand_ins import differences
 from policyd.lowering.suggestions import Suggestions
 from policyd.lowering.work import Work
 from policyd.model.access import Access, Rule
@@ -77,19 +78,8 @@ def _differences(document: Document, number: int, service: Service, there: Servi
             hint="a fallback speaks what the service speaks",
         )
         return
-    found = []
-    if service.port != there.port:
-        found.append(
-            (f"calls to `{here}` name port {service.port}, `{other}` has {there.port}", "give both one port")
-        )
-    if service.opaque_paths and not there.opaque_paths:
-        found.append((f"`{here}` has `opaquePaths`, and `{other}` answers 400 to paths that are not canonical", ""))
-    if missing := sorted(set(service.upgrades) - set(there.upgrades)):
-        found.append((f"`{here}` switches to {', '.join(missing)}, and `{other}` refuses to", ""))
-    for message, hint in found:
-        yield document.finding(
-            "PD1244", message, *_at(number), hint=hint or f"say the same in `{other}`", severity=Severity.WARNING
-        )
+    for message, hint in differences(service, there, other):
+        yield document.finding("PD1244", message, *_at(number), hint=hint, severity=Severity.WARNING)
 
 
 def _callers(work: Work, document: Document, number: int, service: Service, there: Service) -> Iterator[Finding]:

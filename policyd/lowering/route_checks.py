@@ -8,64 +8,28 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import partial
 from typing import cast
 
 from policyd.base.diagnostics import Finding, Severity
+from policyd.base.durations import spoken
 from policyd.compiler.naming import host_names
-from policyd.intents import Document
 from policyd.intents.place import Step
 from policyd.intents.route import Route as RouteIntent
-from policyd.intents.translate import nearest
+from policyd.lowering.checked_route import Checked
 from policyd.lowering.headers import unseen
 from policyd.lowering.memo import LoweringMemo
 from policyd.lowering.redirects import round_trip
-from policyd.lowering.references import exists, known_services, target
-from policyd.lowering.services import short
+from policyd.lowering.references import known_services, target
+from policyd.lowering.route_targets import mirrors, targets
 from policyd.lowering.work import Work
 from policyd.model.access import Access
 from policyd.model.names import Name
 from policyd.model.paths import EVERYTHING
-from policyd.model.route import Carrier, Route, RouteRule
-from policyd.model.scope import Callers
-from policyd.model.service import WHOLE, Protocol, Service
+from policyd.model.route import Carrier, RouteRule
+from policyd.model.service import Protocol, Service
 
 ELSEWHERE = {"host": "hosts", "cookie": "cookies", "upgrade": "methods", "connection": "methods"}
-_NAMED_CALLERS = 3
-
-
-@dataclass(frozen=True, slots=True)
-class _Checked:
-    """A route beside what it is checked against."""
-
-    work: Work
-    document: Document
-    to: Name
-    route: Route
-
-    @property
-    def service(self) -> Service | None:
-        return self.work.services.get(self.to)
-
-    def finding(
-        self,
-        code: str,
-        message: str,
-        number: int,
-        *path: Step,
-        hint: str = "",
-        severity: Severity = Severity.ERROR,
-        at_key: bool = False,
-    ) -> Finding:
-        """About something in the rule with that number, from 0."""
-        here = ("spec", "rules", number, *path)
-        return self.document.finding(code, message, *here, hint=hint, severity=severity, at_key=at_key)
-
-    def at_target(self, number: int, index: int, field: str = "") -> tuple[Step, ...]:
-        """Where a target of a split stands: `split` may be one of them, or a list."""
-        listed = isinstance(self.document.raw["spec"]["rules"][number].get("split"), list)
-        return ("split", *((index,) if listed else ()), *((field,) if field else ()))
 
 
 def route_checks(work: Work, memo: LoweringMemo) -> Work:
@@ -83,16 +47,16 @@ def route_checks(work: Work, memo: LoweringMemo) -> Work:
             continue
         read = (document, service, work.settings, work.access.get(to), work.canaries.get(to), names, broken)
         others = tuple(look.get(name) for name in own.services for look in (work.services, work.access))
-        checked = _Checked(work, document, to, own)
+        checked = Checked(work, document, to, own)
         found.extend(memo.value(("checked route", document.name), (*read, *others), partial(_findings, checked)))
     return work.with_findings(found)
 
 
-def _findings(checked: _Checked) -> tuple[Finding, ...]:
+def _findings(checked: Checked) -> tuple[Finding, ...]:
     return tuple(_all(checked))
 
 
-def _all(checked: _Checked) -> Iterator[Finding]:
+def _all(checked: Checked) -> Iterator[Finding]:
     service = checked.service
     assert service is not None
     if service.protocol is Protocol.TCP:
@@ -112,16 +76,16 @@ def _all(checked: _Checked) -> Iterator[Finding]:
                 *("match", "paths"),
                 hint="match by header or cookie, or take `opaquePaths` away",
             )
-        yield from _targets(checked, number, rule)
+        yield from targets(checked, number, rule)
         yield from _beside_canary(checked, number, rule)
         yield from _bounds(checked, number, rule, service)
         yield from _sticky(checked, number, rule)
-        yield from _mirrors(checked, number, rule)
+        yield from mirrors(checked, number, rule)
         yield from _elsewhere(checked, number, rule)
         yield from _arriving(checked, number, rule)
 
 
-def _names(checked: _Checked) -> Iterator[Finding]:
+def _names(checked: Checked) -> Iterator[Finding]:
     counted = Counter(rule.name for rule in checked.route.rules)
     for number, rule in enumerate(checked.route.rules):
         if counted[rule.name] > 1:
@@ -135,7 +99,7 @@ def _names(checked: _Checked) -> Iterator[Finding]:
             )
 
 
-def _reached(checked: _Checked, number: int, rule: RouteRule) -> Iterator[Finding]:
+def _reached(checked: Checked, number: int, rule: RouteRule) -> Iterator[Finding]:
     """A rule is only reached by what no rule before it takes."""
     for earlier, before in enumerate(checked.route.rules[:number]):
         if before.match.covers(rule.match):
@@ -149,7 +113,7 @@ def _reached(checked: _Checked, number: int, rule: RouteRule) -> Iterator[Findin
             return
 
 
-def _hosts(checked: _Checked, number: int, rule: RouteRule) -> Iterator[Finding]:
+def _hosts(checked: Checked, number: int, rule: RouteRule) -> Iterator[Finding]:
     if checked.work.settings is None:
         return
     known = host_names(checked.work.settings, checked.to, local=True)
@@ -164,7 +128,7 @@ def _hosts(checked: _Checked, number: int, rule: RouteRule) -> Iterator[Finding]
             )
 
 
-def _headers(checked: _Checked, number: int, rule: RouteRule) -> Iterator[Finding]:
+def _headers(checked: Checked, number: int, rule: RouteRule) -> Iterator[Finding]:
     named: list[tuple[str, tuple[Step, ...]]] = [
         (condition.name, ("match", "headers")) for condition in rule.match.headers
     ]
@@ -176,67 +140,7 @@ def _headers(checked: _Checked, number: int, rule: RouteRule) -> Iterator[Findin
             yield checked.finding("PD1259", f"no rule can look at the header `{name}`", number, *path, hint=hint)
 
 
-def _targets(checked: _Checked, number: int, rule: RouteRule) -> Iterator[Finding]:
-    service = checked.service
-    assert service is not None
-    suggestions = known_services(checked.work, checked.document)
-    seen: set[tuple[str, Name | None]] = set()
-    for index, one in enumerate(rule.targets):
-        if (one.version, one.service) in seen:
-            yield checked.finding("PD1253", "the same target stands twice", number, *checked.at_target(number, index))
-        seen.add((one.version, one.service))
-        if one.version and service.version(one.version) is None:
-            known = [version.name for version in service.versions]
-            yield checked.finding(
-                "PD1252",
-                f"`{service.name.name}` has no version `{one.version}`",
-                number,
-                *checked.at_target(number, index, "version"),
-                hint=nearest(one.version, known),
-            )
-        if one.service is not None:
-            path = ("spec", "rules", number, *checked.at_target(number, index, "service"))
-            yield from exists(checked.work, checked.document, one.service, suggestions, *path)
-            yield from _other(checked, number, checked.at_target(number, index, "service"), one.service)
-    total = sum(one.weight for one in rule.targets)
-    if rule.targets and total != WHOLE:
-        yield checked.finding(
-            "PD1253",
-            f"the weights of `{rule.name}` add up to {total / 100:g}, not 100",
-            number,
-            "split",
-            hint="weights are per cent of the requests",
-            at_key=True,
-        )
-
-
-def _other(checked: _Checked, number: int, path: tuple[Step, ...], other: Name) -> Iterator[Finding]:
-    """Another service takes only the requests of those who may call it by its own access rules."""
-    there = checked.work.services.get(other)
-    if there is None or checked.work.settings is None:
-        return
-    named = short(other, checked.document.name.namespace)
-    if there.protocol is Protocol.TCP:
-        yield checked.finding("PD1260", f"`{named}` speaks `tcp`, which has no requests", number, *path)
-        return
-    domain, known = checked.work.settings.trust_domain, checked.work.services.keys()
-    may, may_too = (
-        Callers.of(checked.work.access.get(name, Access(name)), domain).among(known) for name in (checked.to, other)
-    )
-    if without := sorted(may - may_too - {other}):
-        callers = ", ".join(f"`{short(name, checked.document.name.namespace)}`" for name in without[:_NAMED_CALLERS])
-        more = f" and {len(without) - _NAMED_CALLERS} more" if len(without) > _NAMED_CALLERS else ""
-        yield checked.finding(
-            "PD1256",
-            f"{callers}{more} may call `{checked.to.name}` and not `{named}`: none of their requests go there",
-            number,
-            *path,
-            severity=Severity.WARNING,
-            hint=f"a route opens nothing; an access rule to `{named}` does",
-        )
-
-
-def _beside_canary(checked: _Checked, number: int, rule: RouteRule) -> Iterator[Finding]:
+def _beside_canary(checked: Checked, number: int, rule: RouteRule) -> Iterator[Finding]:
     plan = checked.work.canaries.get(checked.to)
     if plan is None or not rule.versions:
         return
@@ -252,13 +156,13 @@ def _beside_canary(checked: _Checked, number: int, rule: RouteRule) -> Iterator[
     )
 
 
-def _bounds(checked: _Checked, number: int, rule: RouteRule, service: Service) -> Iterator[Finding]:
+def _bounds(checked: Checked, number: int, rule: RouteRule, service: Service) -> Iterator[Finding]:
     own, of_service = rule.override, service.resilience.timeouts
     request = own.request_ms if own.request_ms is not None else of_service.request_ms
     if own.per_try_ms is not None and own.per_try_ms > request:
         yield checked.finding(
             "PD1264",
-            f"one try may last longer than the whole call, {request} ms",
+            f"one try may last longer than the whole call, {spoken(request)}",
             number,
             *("resilience", "timeout", "perTry"),
             hint="`perTry` is at most `request`, here or in the service",
@@ -266,14 +170,24 @@ def _bounds(checked: _Checked, number: int, rule: RouteRule, service: Service) -
     if own.request_ms is not None and 0 < of_service.stream_ms < own.request_ms:
         yield checked.finding(
             "PD1264",
-            f"`timeout.stream` of the service ends the call after {of_service.stream_ms} ms",
+            f"`timeout.stream` of the service ends the call after {spoken(of_service.stream_ms)}",
             number,
             *("resilience", "timeout", "request"),
             hint="`request` is at most the service's `stream`",
         )
+    idle = own.idle_ms if own.idle_ms is not None else of_service.idle_ms
+    if idle < request and (own.idle_ms, own.request_ms) != (None, None):
+        yield checked.finding(
+            "PD1236",
+            f"a call whose answer takes its time is ended by {spoken(idle)} of silence first",
+            number,
+            *("resilience", "timeout", "request" if own.idle_ms is None else "idle"),
+            hint="`idle` is at least `request`, here or in the service",
+            severity=Severity.WARNING,
+        )
 
 
-def _sticky(checked: _Checked, number: int, rule: RouteRule) -> Iterator[Finding]:
+def _sticky(checked: Checked, number: int, rule: RouteRule) -> Iterator[Finding]:
     if rule.sticky is not None and len(rule.targets) == 1 and rule.targets[0].version:
         yield checked.finding(
             "PD1261",
@@ -286,33 +200,7 @@ def _sticky(checked: _Checked, number: int, rule: RouteRule) -> Iterator[Finding
         )
 
 
-def _mirrors(checked: _Checked, number: int, rule: RouteRule) -> Iterator[Finding]:
-    service = checked.service
-    assert service is not None
-    listed = isinstance(checked.document.raw["spec"]["rules"][number].get("mirror"), list)
-    answering = {target.version for target in rule.targets} if len(rule.targets) == 1 else set()
-    suggestions = known_services(checked.work, checked.document)
-    for index, mirror in enumerate(rule.mirrors):
-        path: tuple[Step, ...] = ("mirror", index) if listed else ("mirror",)
-        if mirror.version and service.version(mirror.version) is None:
-            known = [version.name for version in service.versions]
-            said = f"`{service.name.name}` has no version `{mirror.version}`"
-            yield checked.finding("PD1252", said, number, *path, hint=nearest(mirror.version, known))
-        if mirror.service is not None:
-            where = ("spec", "rules", number, *path)
-            yield from exists(checked.work, checked.document, mirror.service, suggestions, *where)
-            yield from _other(checked, number, path, mirror.service)
-        elif not mirror.version or mirror.version in answering:
-            yield checked.finding(
-                "PD1255",
-                f"`{rule.name}` sends a copy of a request to where the request goes itself",
-                number,
-                *path,
-                hint="mirror to another version, or to another service",
-            )
-
-
-def _elsewhere(checked: _Checked, number: int, rule: RouteRule) -> Iterator[Finding]:
+def _elsewhere(checked: Checked, number: int, rule: RouteRule) -> Iterator[Finding]:
     """A client that is sent elsewhere has nothing else done to its request, and does not come back."""
     if rule.redirect is None:
         return
@@ -344,7 +232,7 @@ def _elsewhere(checked: _Checked, number: int, rule: RouteRule) -> Iterator[Find
         )
 
 
-def _arriving(checked: _Checked, number: int, rule: RouteRule) -> Iterator[Finding]:
+def _arriving(checked: Checked, number: int, rule: RouteRule) -> Iterator[Finding]:
     """The callee judges the path that arrives."""
     rewrite, service = rule.rewrite, checked.service
     if rewrite is None or not rewrite.path or service is None:

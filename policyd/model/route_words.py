@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from policyd.base.durations import spoken
 from policyd.model.names import DEFAULT_NAMESPACE
 from policyd.model.route import Carrier, Condition, How, Match, Override, Route, RouteRule, Target
 from policyd.model.route_actions import Fault
@@ -68,7 +69,7 @@ def _actions(rule: RouteRule) -> Iterator[str]:
         yield f"{mirror.share / 100:g} % mirrored to {_target(Target(WHOLE, mirror.version, mirror.service))}"
     fault = rule.fault or Fault()
     if fault.delay_share:
-        yield f"{fault.delay_share / 100:g} % delayed by {fault.delay_ms} ms"
+        yield f"{fault.delay_share / 100:g} % delayed by {spoken(fault.delay_ms)}"
     if fault.abort_share:
         yield f"{fault.abort_share / 100:g} % answered {fault.abort_status}"
     if rule.redirect is not None:
@@ -93,6 +94,6 @@ def _target(target: Target) -> str:
 
 def _override(override: Override) -> Iterator[str]:
     bounds = (("timeout", override.request_ms), ("per try", override.per_try_ms), ("idle", override.idle_ms))
-    yield from (f"{word} {bound} ms" for word, bound in bounds if bound is not None)
+    yield from (f"{word} {spoken(bound)}" for word, bound in bounds if bound is not None)
     if override.retries is not None:
         yield f"retries {override.retries.attempts}"

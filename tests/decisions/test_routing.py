@@ -110,7 +110,7 @@ def test_a_rule_of_its_route_takes_it_or_may() -> None:
     may = "with header x-beta: yes rule `beta` of its route takes it: v2"
     assert routing(routed, "GET") == (may, "otherwise it goes to `v1`", "answered within 15 s, tried once")
     assert routing(routed, "GET", "/old/a?b") == (may, "rule `old` of its route takes it: redirect 301 to /new")
-    taken = "rule `slow` of its route takes it: v2, timeout 60000 ms"
+    taken = "rule `slow` of its route takes it: v2, timeout 60 s"
     assert routing(routed, "POST", host="Pay.example:80") == (may, taken, "answered within 60 s, tried once")
     assert routing(routed, "POST")[1].startswith("with host pay.example rule `slow`")
     assert routing(routed, "POST", host="web.example")[1] == "otherwise it goes to `v1`"

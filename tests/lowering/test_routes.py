@@ -92,10 +92,11 @@ FINDINGS = (
     ("PD1259", ("sticky: {header: x-envoy-user}",), "header `x-envoy-user`", 7),
     ("PD1259", ('match: {headers: {x_beta: "1"}}\n      split: {version: v2}',), "header `x_beta`", 7),
     ("PD1263", (f"name: a\n      match: {{paths: [/a]}}\n      {ANY}", f"name: a\n      {ANY}"), "are called `a`", 7),
-    ("PD1264", ("resilience: {timeout: {perTry: 3s}}",), "longer than the whole call, 2000 ms", 7),
+    ("PD1264", ("resilience: {timeout: {perTry: 3s}}",), "longer than the whole call, 2 s", 7),
     ("PD1254", ("redirect: {path: /a, host: b}\n      split: {version: v1}",), "`split` would never", 7),
     ("PD1255", ("mirror: {version: v2}\n      split: {version: v2}",), "a copy of a request", 7),
     ("PD1255", ("mirror: {service: checkout}",), "a copy of a request", 7),
+    ("PD1255", ("mirror: [{version: v2}, {version: v2, share: 5%}]",), "two copies", 7),
     ("PD1252", ("mirror: [{version: v3}]",), "no version `v3`", 7),
     ("PD1265", ('match: {paths: ["/a/{b}/**"]}\n      rewrite: {path: /c}',), "cannot be told", 7),
     ("PD1265", ("match: {paths: [/a/**]}\n      rewrite: {path: /c/}",), "would arrive as `/c//...`", 8),
@@ -149,7 +150,7 @@ def test_a_call_is_bounded_within_its_exchange(lower_with: LowerFiles) -> None:
     assert "PD1264" not in {finding.code for finding in within.findings}
     longer = lower_with(service, more=route("resilience: {timeout: {request: 21s}}"))
     (found,) = [finding for finding in longer.findings if finding.code == "PD1264"]
-    assert "after 20000 ms" in found.message
+    assert "after 20 s" in found.message
 
 
 def test_a_service_has_one_route_and_its_own_team_writes_it(lower_with: LowerFiles) -> None:
@@ -159,10 +160,38 @@ def test_a_service_has_one_route_and_its_own_team_writes_it(lower_with: LowerFil
     assert "PD1207" in {finding.code for finding in lower_with(more=foreign).findings}
 
 
+def test_another_service_takes_what_was_meant_for_this_one(lower_with: LowerFiles) -> None:
+    calls = CLOSED.replace("port: 8080", "port: 8080\n  protocol: grpc")
+    for rule in ("split: {service: backup}", "mirror: [{service: backup}]"):
+        lowered = lower_with(more=calls + route(rule))
+        (found,) = [finding for finding in lowered.findings if finding.code == "PD1267"]
+        assert "`checkout` speaks http and `backup` grpc" in found.message
+        assert found.location is not None
+        assert lowered.mesh is None
+
+
+def test_what_another_service_may_refuse_is_said(lower_with: LowerFiles) -> None:
+    switching = ("  port: 8080\n", "  port: 8080\n  opaquePaths: true\n  upgrades: [websocket]\n")
+    found = [
+        finding
+        for finding in lower_with(switching, more=CLOSED + route("split: {service: backup}")).findings
+        if finding.code == "PD1268"
+    ]
+    assert {finding.severity for finding in found} == {Severity.WARNING}
+    assert [finding.message for finding in found] == [
+        "`checkout` has `opaquePaths`, and `backup` answers 400 to paths that are not canonical",
+        "`checkout` switches to websocket, and `backup` refuses to",
+    ]
+
+
 WARNINGS = (
     ("PD1256", ("split: {service: backup}",), "none of their requests go there"),
     ("PD1257", (ANY,), "no gate looks at it"),
     ("PD1262", ("rewrite: {path: /nobody}",), "no access rule of `checkout` allows `/nobody/**`"),
+    ("PD1236", ("resilience: {timeout: {request: 6m}}",), "ended by 300 s of silence first"),
+    ("PD1236", ("resilience: {timeout: {idle: 1s}}",), "ended by 1 s of silence first"),
+    ("PD1255", ("mirror: {version: v1}",), "a copy of a request"),
+    ("PD1268", ("split: {service: registry}",), "calls to `checkout` name port 8080, `registry` has 5000"),
     ("PD1261", (f"{ANY}\n      sticky: {{cookie: cart}}",), "nobody needs to stay"),
 )
 
@@ -191,6 +220,7 @@ def test_what_may_be_meant(lower_with: LowerFiles, code: str, rules: tuple[str, 
         "match: {query: {a: '%20'}}\n      split: {version: v1}",
         "resilience: {timeout: {request: 0s}}",
         "resilience: {retries: {attempts: 1000}}",
+        "resilience: {retries: {attempts: 1, methods: []}}",
         "mirror: {}",
         "fault: {}",
         "fault: {delay: {time: 1h, share: 1%}}",

@@ -78,7 +78,7 @@ class EnvoyCompiler:
     """Compiles sidecars for Envoy by xDS. It has no state: what may be remembered is in the caller's memo."""
 
     name = NAME
-    id = "envoy-5"
+    id = "envoy-6"
     capabilities = CAPABILITIES
     codes: Mapping[str, Explanation] = MappingProxyType({})
 

@@ -19,6 +19,10 @@ CONDITIONS = frozenset(
     }
 )  # fmt: skip
 """Envoy's own words for `retry_on`, for HTTP and gRPC; everything else must be a status code."""
+DRAWS = 20
+"""How often another instance is drawn in place of one that has failed the call; after that it is called again.
+
+With two instances every other draw meets it: after three of them one further try in 16 went to the same instance."""
 _Policy = route_components_pb2.RetryPolicy
 
 
@@ -48,7 +52,7 @@ def policy(resilience: Resilience, followers: int = 0) -> Any:
                 typed_config=pack(previous_hosts_pb2.PreviousHostsPredicate()),
             )
         ],
-        host_selection_retry_max_attempts=3,
+        host_selection_retry_max_attempts=DRAWS,
         retry_back_off=_Policy.RetryBackOff(
             base_interval=milliseconds(retries.base_ms), max_interval=milliseconds(retries.max_ms)
         ),
