@@ -87,8 +87,11 @@ def check(settings: Decide) -> None:
     except PointerError as error:
         raise UsageError(str(error), hint="for example `/input/jwt/claims/email`") from error
     for to in log.to:
-        host = urlsplit(to).hostname if to.startswith(_URL) else None
-        if host is not None and host not in log.hosts:
+        if not to.startswith(_URL):
+            continue
+        if not _is_url(to):
+            raise UsageError(f"decisions cannot be sent to `{to}`", hint="`https://logs.example/logs`, or a file")
+        if (host := urlsplit(to).hostname) not in log.hosts:
             raise UsageError(f"decisions may not be sent to `{host}`", hint=f"`log: {{hosts: [{host}]}}` allows it")
 
 

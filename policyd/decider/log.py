@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from policyd.decider.masks import Masks
-from policyd.decider.sinks import Outlet
+from policyd.decider.outlet import Outlet
 
 GATHER_S = 0.05
 """How long a line waits for others; a worker that is killed loses so much."""
@@ -67,8 +67,13 @@ class DecisionLog:
         return sum(outlet.lost for outlet in self._outlets)
 
     @property
+    def waiting(self) -> int:
+        """Bytes that have been handed on and are not written yet."""
+        return sum(outlet.waiting for outlet in self._outlets)
+
+    @property
     def trouble(self) -> str:
-        """Why events are being lost; empty where none are."""
+        """Why events cannot be written; empty where they can."""
         return "; ".join(outlet.trouble for outlet in self._outlets if outlet.trouble)
 
     def add(
@@ -144,7 +149,10 @@ class DecisionLog:
                 outlet.put(lines, size)
 
     def close(self, patience_s: float = 5.0) -> None:
-        """Write all of it, in the time that is given."""
+        """Write all of it, in the time that is given for all outlets together."""
         self.flush()
         for outlet in self._outlets:
-            outlet.close(patience_s)
+            outlet.finish()
+        ends = time.monotonic() + patience_s
+        for outlet in self._outlets:
+            outlet.close(max(0.0, ends - time.monotonic()))

@@ -33,8 +33,8 @@ from policyd.decider.loading import Loading
 from policyd.decider.log import DecisionLog
 from policyd.decider.masks import Masks
 from policyd.decider.openapi import openapi
+from policyd.decider.outlet import Outlet, open_sink
 from policyd.decider.service import DecisionService, Gate
-from policyd.decider.sinks import Outlet, open_sink
 from policyd.decider.wire import Frames, Kind, WorkerSettings, frame
 
 if TYPE_CHECKING:
@@ -104,6 +104,7 @@ class Worker:
         self._settings = settings
         self._heads = Heads()
         self._log = self._open_log()
+        self._log_trouble = ""
         self._data = DataApi(self._heads, log=self._log, version=settings.version, batch=DEFAULT.batch)
         gate, self._refreshed = _gate(settings)
         self._opa = _other("the OPA behind this server", settings.opa)
@@ -146,6 +147,9 @@ class Worker:
             task.cancel()
         if self._log is not None:
             await asyncio.to_thread(self._log.close)
+            self._say_of_the_log(self._log)
+            if self._log.lost:
+                structlog.get_logger("decide").error("decisions are not in the log", lost=self._log.lost)
         for other in filter(None, (self._opa, self._controller)):
             await other.close()
 
@@ -156,9 +160,22 @@ class Worker:
     def _differ(self) -> None:
         self._data.differing = self._channel.differing
 
+    def _say_of_the_log(self, log: DecisionLog) -> None:
+        """When it cannot be written any more, and when it can be again."""
+        if (trouble := log.trouble) == self._log_trouble:
+            return
+        self._log_trouble = trouble
+        own = structlog.get_logger("decide")
+        if trouble:
+            own.error("the decision log cannot be written", why=trouble, lost=log.lost)
+        else:
+            own.info("the decision log is written again", lost=log.lost)
+
     async def _tick(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
+            if self._log is not None:
+                self._say_of_the_log(self._log)
             self._heads.set_date(time.time())
             self._edge.sweep(loop.time())
             await asyncio.sleep(TICK_S)
@@ -183,6 +200,7 @@ class Worker:
         values = {
             "policyd_decisions_total": self._data.decided,
             "policyd_decision_log_lost_total": self._log.lost if self._log is not None else 0,
+            "policyd_decision_log_waiting_bytes": self._log.waiting if self._log is not None else 0,
             "policyd_decision_log_dropped_total": self._log.dropped if self._log is not None else 0,
             "policyd_decider_connections": len(self._edge.connections),
             "policyd_decider_loaded": int(self._data.loaded is not None),

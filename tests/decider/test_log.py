@@ -171,6 +171,8 @@ def test_events_are_posted_as_opa_posts_them_and_again_after_a_failure(tmp_path:
     ("settings", "words"),
     [
         ({"log": {"to": ["https://logs.example/x"]}}, "decisions may not be sent to `logs.example`"),
+        ({"log": {"to": ["https:///x"]}}, "decisions cannot be sent to `https:///x`"),
+        ({"log": {"to": ["http://[::1"]}}, "decisions cannot be sent to `http://[::1`"),
         ({"log": {"mask": ["input/jwt"]}}, "`input/jwt` is not a JSON pointer"),
         ({"log": {"masks": []}}, "masks"),
         ({"listen": "0.0.0.0:8182"}, "without authentication"),
