@@ -14,15 +14,20 @@ from policyd.intents.units import Share, Time, shown, unreadable
 
 _STATUS = re.compile(r"[45][0-9]{2}")
 RETRY_CONDITIONS = ("connect-failure", "reset", "refused-stream", "gateway-error")
+GRPC_STATUSES = ("cancelled", "deadline-exceeded", "internal", "resource-exhausted", "unavailable")
+"""How a gRPC call can end that may be worth another try."""
 
 
 def _retry_condition(value: object) -> str:
     text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-    if isinstance(text, str) and (text in RETRY_CONDITIONS or _STATUS.fullmatch(text)):
+    if isinstance(text, str) and (text in (*RETRY_CONDITIONS, *GRPC_STATUSES) or _STATUS.fullmatch(text)):
         return text
     raise unreadable(
         f"`{shown(value)}` is not a reason to try again",
-        hint="one of " + ", ".join(f"`{known}`" for known in RETRY_CONDITIONS) + ", or a status from 400 to 599",
+        hint="one of "
+        + ", ".join(f"`{known}`" for known in RETRY_CONDITIONS)
+        + ", or a status from 400 to 599; for gRPC also "
+        + ", ".join(f"`{known}`" for known in GRPC_STATUSES),
         code="PD1106",
     )
 
@@ -31,7 +36,12 @@ RetryCondition = Annotated[
     str,
     PlainValidator(_retry_condition),
     WithJsonSchema(
-        {"anyOf": [{"enum": list(RETRY_CONDITIONS)}, {"type": "integer", "minimum": 400, "maximum": 599}]}
+        {
+            "anyOf": [
+                {"enum": [*RETRY_CONDITIONS, *GRPC_STATUSES]},
+                {"type": "integer", "minimum": 400, "maximum": 599},
+            ]
+        }
     ),
 ]
 Bound = Annotated[int, Field(ge=1, le=1_000_000)]
@@ -74,9 +84,10 @@ class Retry(Part):
     attempts: Annotated[int, Field(ge=0, le=10)]
     """How many further tries."""
     on: Annotated[Many[RetryCondition], Field(min_length=1)] = ("connect-failure", "refused-stream")
-    """What is tried again: `connect-failure`, `reset`, `refused-stream`, `gateway-error`, or a status such as 503."""
+    """What is tried again: `connect-failure`, `reset`, `refused-stream`, `gateway-error`, or a status such as 503.
+    Calls of gRPC are answered 200 whatever became of them; there it is a status such as `unavailable`."""
     methods: Annotated[Many[Method], Field(min_length=1)] = ("GET", "HEAD", "OPTIONS", "PUT", "DELETE")
-    """The methods that may be sent twice."""
+    """The methods that may be sent twice. With `protocol: grpc`, `on` says it: every call is a `POST`."""
     budget: Share = 2_000
     """The largest share of active calls that may be further tries, so that retries never make an outage worse."""
     back_off: BackOff = BackOff()

@@ -79,9 +79,10 @@ class Retry(Part):
     attempts: Annotated[int, Field(ge=0, le=10)]
     """How many further tries; 0: none."""
     on: Annotated[Many[RetryCondition], Field(min_length=1)] = ("connect-failure", "refused-stream")
-    """What is tried again: `connect-failure`, `reset`, `refused-stream`, `gateway-error`, or a status such as 503."""
+    """What is tried again: `connect-failure`, `reset`, `refused-stream`, `gateway-error`, or a status such as 503; of
+    gRPC, a status such as `unavailable`."""
     methods: Annotated[Many[Method], Field(min_length=1)] = ("GET", "HEAD", "OPTIONS", "PUT", "DELETE")
-    """The methods that may be sent twice."""
+    """The methods that may be sent twice. With `protocol: grpc`, `on` says it: every call is a `POST`."""
 
 
 class Override(Part):

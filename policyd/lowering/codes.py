@@ -436,4 +436,17 @@ CODES = table(
         "It has no instances, versions or sidecar of the mesh, so nothing can be split over it, led to it or allowed "
         "to it as a caller. Services call it by its host, as access rules allow.",
     ),
+    Explanation(
+        "PD1297",
+        "a status of gRPC where none is spoken",
+        "`retries.on` can name how a gRPC call ended, such as `unavailable`. Calls of HTTP end with a status code.",
+    ),
+    Explanation(
+        "PD1298",
+        "retries that gRPC never meets",
+        "Every gRPC call is a `POST` that is answered with 200; how it ended stands behind the answer. So a status "
+        "code in `on` is never met, and methods without `POST` mean that nothing is tried again. With "
+        "`on: [unavailable]` what a server could not do may be sent twice; after `connect-failure` and "
+        "`refused-stream` it never got there.",
+    ),
 )

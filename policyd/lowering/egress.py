@@ -18,7 +18,7 @@ from policyd.intents.canary_split import CanarySplit
 from policyd.intents.egress import Egress
 from policyd.intents.route import Route
 from policyd.intents.service import Service as ServiceIntent
-from policyd.lowering import resilience
+from policyd.lowering import grpc, resilience
 from policyd.lowering.memo import LoweringMemo, Piece
 from policyd.lowering.services import short
 from policyd.lowering.work import Work, said_by
@@ -57,10 +57,14 @@ def _external(document: Document) -> Piece[Service]:
         port=spec.port,
         versions=(Version(VERSION),),
         split=Split.all_to(VERSION),
-        resilience=resilience.lowered(spec.resilience),
+        resilience=grpc.judged(Protocol(spec.protocol), resilience.lowered(spec.resilience)),
         external=External(spec.host, roots, tuple(sorted(set(spec.addresses)))),
     )
-    found = tuple(resilience.problems(document))
+    retries = ("spec", "resilience", "retries")
+    found = (
+        *resilience.problems(document),
+        *grpc.problems(document, spec.protocol, spec.resilience.retries, retries),
+    )
     return Piece(service, said_by(document, "Service"), found)
 
 

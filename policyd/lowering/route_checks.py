@@ -16,6 +16,7 @@ from policyd.base.durations import spoken
 from policyd.compiler.naming import host_names
 from policyd.intents.place import Step
 from policyd.intents.route import Route as RouteIntent
+from policyd.lowering import grpc
 from policyd.lowering.checked_route import Checked
 from policyd.lowering.headers import unseen
 from policyd.lowering.memo import LoweringMemo
@@ -63,6 +64,7 @@ def _all(checked: Checked) -> Iterator[Finding]:
         yield checked.document.finding(
             "PD1260", f"`{service.name.name}` speaks `tcp`, which has no requests to match", "spec", "to"
         )
+    yield from grpc.problems_of_route(checked.document, service.protocol)
     yield from _names(checked)
     for number, rule in enumerate(checked.route.rules):
         yield from _reached(checked, number, rule)

@@ -20,6 +20,7 @@ from policyd.intents.route_actions import Redirect as RedirectIntent
 from policyd.intents.route_actions import Rewrite as RewriteIntent
 from policyd.intents.route_matches import CookieCondition, HeaderCondition, QueryCondition
 from policyd.intents.route_matches import Match as MatchIntent
+from policyd.lowering import grpc
 from policyd.lowering.memo import LoweringMemo, Piece
 from policyd.lowering.work import Work, said_by
 from policyd.model.names import Name
@@ -57,7 +58,11 @@ def routes(work: Work, memo: LoweringMemo) -> Work:
 
 
 def _routed(service: Service, route: Route, memo: LoweringMemo) -> Service:
-    return memo.value(("routed", service.name), (service, route), lambda: replace(service, route=route))
+    return memo.value(
+        ("routed", service.name),
+        (service, route),
+        lambda: replace(service, route=grpc.judged_route(service.protocol, route)),
+    )
 
 
 def _second(document: Document, other: Document, to: Name) -> Finding:

@@ -13,7 +13,7 @@ from policyd.intents import Document
 from policyd.intents.service import Endpoint as EndpointIntent
 from policyd.intents.service import Service as ServiceIntent
 from policyd.intents.translate import nearest
-from policyd.lowering import failover, health, rate_limits, resilience
+from policyd.lowering import failover, grpc, health, rate_limits, resilience
 from policyd.lowering.memo import LoweringMemo, Piece
 from policyd.lowering.work import Work, said_by
 from policyd.model.names import Name
@@ -57,7 +57,9 @@ def _service(document: Document) -> Piece[_Said]:
             for name, version in sorted(spec.versions.items())
         ),
         split=Split.all_to(spec.version),
-        resilience=resilience.lowered(spec.resilience),
+        resilience=grpc.judged(
+            Protocol(spec.protocol), resilience.lowered(spec.resilience), fails_over=bool(spec.failover)
+        ),
         health_check=health.lowered(spec.health_check),
         opaque_paths=spec.opaque_paths,
         upgrades=tuple(sorted(set(spec.upgrades))),
@@ -99,6 +101,7 @@ def _problems(document: Document) -> Iterator[Finding]:
         )
     yield from health.problems(document)
     yield from resilience.problems(document)
+    yield from grpc.problems(document, spec.protocol, spec.resilience.retries, ("spec", "resilience", "retries"))
     yield from rate_limits.problems(document)
     yield from failover.problems(document)
 

@@ -81,7 +81,9 @@ def virtual_host(settings: Settings, caller: Name, outside: Outside) -> Any:
     if service.port != (TLS_PORT if service.external.roots else PLAIN_PORT):
         # The sidecar took the port away to know the host; RFC 9110, section 7.2, wants it where it is unusual.
         route.route.host_rewrite_literal = f"{service.external.host}:{service.port}"
-    rule_routes.finish(route.route, service.resilience, service.resilience.timeouts.request_ms, (), 0)
+    rule_routes.finish(
+        route.route, service.resilience, service.resilience.timeouts.request_ms, protocol=service.protocol
+    )
     identity = spiffe_id(settings.trust_domain, caller)
     judged = rbac.per_caller(settings, service, outside.access, identity)
     canon = filter_pb2.RBACPerRoute(rbac=canonical.filter_config(opaque_paths=False))

@@ -30,7 +30,9 @@ from policyd_compilers.envoy.proto import milliseconds, pack
 RETRIES = 2
 """Further tries for each member that follows: one at another instance of the same member, one at the next."""
 CONDITIONS = ("connect-failure", "refused-stream", "reset")
-STATUS = 503
+NEVER_ARRIVED = frozenset({"connect-failure", "refused-stream"})
+"""Those of them after which a call may be sent again whatever it does."""
+STATUS, GRPC_STATUS = 503, "unavailable"
 """What a sidecar answers whose application is gone."""
 
 
@@ -56,14 +58,21 @@ def target(service: Name, version: str, ways: Ways) -> str:
     return failover_name(service, version) if (service, version) in ways else cluster_name(service, version)
 
 
-def retried(retries: Retries, followers: int) -> Retries:
-    """What is tried again: what the intent says, and with `followers` what shows that a member is down."""
+def retried(retries: Retries, followers: int, *, grpc: bool = False) -> Retries:
+    """What is tried again: what the intent says, and with `followers` what shows that a member is down.
+
+    A method says what may be sent twice; all calls of `grpc` have one, so that `GRPC_STATUS` or a reset in the intent
+    says it. Else only what never arrived is sent to the next member.
+    """
     if not followers:
         return retries
+    more = {*CONDITIONS, GRPC_STATUS if grpc else str(STATUS)}
+    if grpc and not more & set(retries.on) - NEVER_ARRIVED:
+        more = set(NEVER_ARRIVED)
     return replace(
         retries,
         attempts=max(retries.attempts, RETRIES * followers),
-        on=tuple(sorted({*retries.on, *CONDITIONS, str(STATUS)})),
+        on=tuple(sorted({*retries.on, *more})),
     )
 
 

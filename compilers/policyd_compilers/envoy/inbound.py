@@ -16,7 +16,7 @@ from policyd.model.access import Access
 from policyd.model.mesh import Settings
 from policyd.model.names import Name
 from policyd.model.node import Node
-from policyd.model.service import Service
+from policyd.model.service import Protocol, Service
 from policyd_compilers.envoy import (
     access_log,
     canonical,
@@ -74,6 +74,7 @@ def reads(service: Service, access: Access) -> Hashable:
     return (
         service.name,
         service.longest,
+        service.protocol is Protocol.GRPC,
         service.health_check,
         service.opaque_paths,
         service.upgrades,
@@ -103,7 +104,9 @@ def connection_manager(settings: Settings, service: Service, access: Access) -> 
     )
     message.forward_client_cert_details = _Manager.SANITIZE_SET
     message.set_current_client_cert_details.uri = True
-    message.local_reply_config.CopyFrom(replies.inbound(limited=bool(service.rate_limits)))
+    message.local_reply_config.CopyFrom(
+        replies.inbound(limited=bool(service.rate_limits), grpc=service.protocol is Protocol.GRPC)
+    )
     message.access_log.append(access_log.inbound())
     tracing.trace(message, settings, service.name)
     manager.add_filter(message, canonical.FILTER, canonical.filter_config(opaque_paths=service.opaque_paths))

@@ -17,7 +17,7 @@ from policyd.compiler.sources import Outside
 from policyd.model.mesh import Settings
 from policyd.model.names import Name
 from policyd.model.node import Node
-from policyd.model.service import Service
+from policyd.model.service import Protocol, Service
 from policyd.model.ways import Known, forks
 from policyd_compilers.envoy import access_log, egress, manager, replies, route_actions, tracing, upgrades
 from policyd_compilers.envoy import routes as rule_routes
@@ -41,13 +41,21 @@ class Extras:
     redirects: bool = False
     outside: bool = False
     """Whether requests leave the mesh from here, judged here."""
+    grpc: bool = False
 
     @classmethod
     def of(cls, destinations: Iterable[Service], *, outside: bool = False) -> Extras:
         """What the rules of these destinations ask for."""
-        routed = [each.route for each in destinations if each.route is not None]
+        found = tuple(destinations)
+        routed = [each.route for each in found if each.route is not None]
         rules = [rule for route in routed for rule in route.rules]
-        return cls(any(rule.fault for rule in rules), any(rule.redirect for rule in rules), outside)
+        return cls(
+            any(rule.fault for rule in rules), any(rule.redirect for rule in rules), outside, _speaks_grpc(found)
+        )
+
+
+def _speaks_grpc(destinations: Iterable[Service]) -> bool:
+    return any(each.protocol is Protocol.GRPC for each in destinations)
 
 
 def filter_chain(settings: Settings, caller: Name, extras: Extras) -> Any:
@@ -56,7 +64,9 @@ def filter_chain(settings: Settings, caller: Name, extras: Extras) -> Any:
     message.path_with_escaped_slashes_action = _Manager.KEEP_UNCHANGED
     message.forward_client_cert_details = _Manager.SANITIZE
     message.skip_xff_append = True  # the application's address on loopback tells nobody anything
-    message.local_reply_config.CopyFrom(replies.outbound(caller, redirects=extras.redirects, judged=extras.outside))
+    message.local_reply_config.CopyFrom(
+        replies.outbound(caller, redirects=extras.redirects, judged=extras.outside, grpc=extras.grpc)
+    )
     message.access_log.append(access_log.outbound(judged=extras.outside))
     tracing.trace(message, settings, caller)
     if extras.outside:
@@ -115,7 +125,7 @@ def virtual_host(settings: Settings, service: Service, known: Known, ways: Ways,
         for fork in forks(service, None, known):
             action = rule_routes.action_to(fork.ways, ways)
             followers = rule_routes.followers(fork.ways, ways)
-            rule_routes.finish(action, service.resilience, timeout_ms, offered, followers)
+            rule_routes.finish(action, service.resilience, timeout_ms, offered, followers, protocol=service.protocol)
             narrower = rule_routes.with_headers(match, fork.headers)
             name = "first" if fork.headers else "split"
             found.append(route_components_pb2.Route(name=name, match=narrower, route=action))

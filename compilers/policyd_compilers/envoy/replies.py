@@ -31,12 +31,14 @@ _DENIED = "rbac_access_denied_matched_policy[{}]"
 
 
 @cache
-def inbound(*, limited: bool) -> Any:
+def inbound(*, limited: bool, grpc: bool = False) -> Any:
     """The mapping of the inbound listener: a denial stays 403 and says why, save two that have a better status.
 
-    `not-canonical` becomes 400. Where only a token is missing, 401 says what to bring (RFC 6750, section 3).
+    `not-canonical` becomes 400. Where only a token is missing, 401 says what to bring (RFC 6750, section 3). `grpc`
+    has `PERMISSION_DENIED` for 403 and `UNAUTHENTICATED` for 401, with the same text.
     """
     mappers = [
+        *([_too_late()] if grpc else []),
         _denial(NOT_CANONICAL, status=400),
         # `OPTIONS *`, which Envoy turns down before any filter, with 404.
         _mapper("absolute_path_rejected", _body(NOT_CANONICAL, message=MESSAGES[NOT_CANONICAL]), 400),
@@ -52,19 +54,33 @@ def inbound(*, limited: bool) -> Any:
     return http_connection_manager_pb2.LocalReplyConfig(mappers=mappers, body_format=_body("%RESPONSE_CODE_DETAILS%"))
 
 
-def outbound(caller: Name, *, redirects: bool = False, judged: bool = False) -> Any:
+def outbound(caller: Name, *, redirects: bool = False, judged: bool = False, grpc: bool = False) -> Any:
     """The mapping of the outbound listener: a refused host by the name of its route, else what Envoy found.
 
     A redirect is a direct response as well; the name of its route tells the two apart. `judged`: calls leave the mesh
     here, so that this sidecar says why one may not.
     """
     refused = _body("%ROUTE_NAME%", message=MESSAGES[NOT_IN_SCOPE], caller=str(caller))
-    mappers = [*([_redirected()] if redirects else []), _mapper("direct_response", refused)]
+    mappers = [
+        *([_too_late()] if grpc else []),
+        *([_redirected()] if redirects else []),
+        _mapper("direct_response", refused),
+    ]
     if judged:
         who = str(caller)
         mappers += [_denial(NOT_CANONICAL, status=400, caller=who)]
         mappers += [_denial(reason, caller=who) for reason in (REVOKED, NO_RULE_FOR_REQUEST)]
     return http_connection_manager_pb2.LocalReplyConfig(mappers=mappers, body_format=_body("%RESPONSE_CODE_DETAILS%"))
+
+
+def _too_late() -> Any:
+    """A gRPC call whose time is up: Envoy alone would say `UNAVAILABLE`, which is what callers try again.
+
+    Source: gRPC, "Status codes and their use": `DEADLINE_EXCEEDED`, 4.
+    """
+    late = "response.code_details in ['response_timeout', 'upstream_per_try_timeout']"
+    asked = "request.headers['content-type'].startsWith('application/grpc')"
+    return _when(f"{late} && {asked}", _body("%RESPONSE_CODE_DETAILS%"), headers={"grpc-status": "4"})
 
 
 def _redirected() -> Any:

@@ -26,13 +26,13 @@ With two instances every other draw meets it: after three of them one further tr
 _Policy = route_components_pb2.RetryPolicy
 
 
-def policy(resilience: Resilience, followers: int = 0) -> Any:
+def policy(resilience: Resilience, followers: int = 0, *, grpc: bool = False) -> Any:
     """The retry policy of a route, or `None` where nothing is tried again.
 
     With `followers`, places where a call goes on while the first is down, it is tried again at least until it has got
     to the last of them.
     """
-    retries = failover.retried(resilience.retries, followers)
+    retries = failover.retried(resilience.retries, followers, grpc=grpc)
     codes = sorted({int(word) for word in retries.on if is_status(word)})
     words = sorted({word for word in retries.on if word in CONDITIONS})
     if not retries.attempts or not (codes or words) or not retries.methods:

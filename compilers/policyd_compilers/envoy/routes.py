@@ -20,7 +20,7 @@ from policyd.compiler.rules import NOT_IN_SCOPE
 from policyd.model.paths import EVERYTHING, PathPattern
 from policyd.model.resilience import Resilience
 from policyd.model.route import Carrier, Condition, How, Match, RouteRule, Sticky
-from policyd.model.service import HeaderMatch, Service
+from policyd.model.service import HeaderMatch, Protocol, Service
 from policyd.model.ways import Fork, Known, Way, forks
 from policyd_compilers.envoy import balancing, failover, retries, route_actions, upgrades
 from policyd_compilers.envoy.proto import boolean, milliseconds, uint32
@@ -46,17 +46,26 @@ def of_rule(service: Service, rule: RouteRule, known: Known, led: Ways) -> Itera
                 made = _forked(f"rule:{rule.name}", with_headers(matched, fork.headers), fork, rule.sticky, led)
                 for route in made:
                     if route.HasField("route"):
-                        finish(route.route, resilience, timeout_ms, offered, followers(fork.ways, led))
+                        led_on = followers(fork.ways, led)
+                        finish(route.route, resilience, timeout_ms, offered, led_on, protocol=service.protocol)
                         route_actions.act(route, service, rule, path, known)
                     yield route
 
 
-def finish(action: Any, resilience: Resilience, timeout_ms: int, offered: Sequence[Any], followers: int) -> None:
+def finish(
+    action: Any,
+    resilience: Resilience,
+    timeout_ms: int,
+    offered: Sequence[Any] = (),
+    followers: int = 0,
+    *,
+    protocol: Protocol,
+) -> None:
     """Bounds and further tries of the calls that an action makes."""
     action.timeout.CopyFrom(milliseconds(timeout_ms))
     action.upgrade_configs.extend(offered)
     action.idle_timeout.CopyFrom(milliseconds(resilience.timeouts.idle_ms))
-    policy = retries.policy(resilience, followers)
+    policy = retries.policy(resilience, followers, grpc=protocol is Protocol.GRPC)
     if policy is not None:
         action.retry_policy.CopyFrom(policy)
     if resilience.timeouts.stream_ms:
