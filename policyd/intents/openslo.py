@@ -73,9 +73,9 @@ class ProxyMetric(Part):
     service: Reference
     """The service whose callers' proxies are read."""
     good: Literal["non-5xx"] | None = None
-    """`non-5xx`: answers below 500."""
+    """`non-5xx`: answers below 500; of gRPC, statuses that mean no fault of the server."""
     bad: Literal["5xx"] | None = None
-    """`5xx`: answers of 500 and above."""
+    """`5xx`: answers of 500 and above; of gRPC, statuses such as `UNAVAILABLE` and `INTERNAL`."""
     threshold: Milliseconds | None = None
     """Answers within this time, for example `300ms`."""
 

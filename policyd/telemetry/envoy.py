@@ -6,6 +6,7 @@ Which counters say what, as seen on Envoy 1.40 (`tests/telemetry/test_envoy.py` 
 - `upstream_rq_time` times final answers of the upstream, in milliseconds; its buckets move at the stats flush.
 - `http.inbound.rbac.denied` counts denials of the access rules, on every inbound listener; requests refused for
   not being canonical are counted under a prefix of their own.
+- Of gRPC the same is told by `cluster.<name>.grpc.<status>` (`policyd.telemetry.grpc`).
 - `cluster.<name>.upstream_rq_401` and `..._403` count final answers too: the callee's sidecar denied, or its
   application did; the two look alike from here.
 - `cluster.<name>.upstream_rq_retry` counts further attempts; `cluster.<name>.circuit_breakers.default.rq*_open` and
@@ -47,6 +48,7 @@ from policyd.compiler.rules import (
     WOULD_ALLOW,
     WOULD_DENY,
 )
+from policyd.telemetry import grpc
 from policyd.telemetry.admin import Admins
 from policyd.telemetry.source import Buckets, ClusterCounters, NodeCounters, Reading
 
@@ -58,7 +60,7 @@ AT_ONCE = 64
 _REASONS = "|".join((NO_RULE_FOR_CALLER, NO_RULE_FOR_REQUEST, NO_VALID_TOKEN, REVOKED))
 _DIRECT = f"http.{OUTBOUND}.rq_direct_response"
 _FILTER = (
-    r"^(cluster\.[^.]+\.(upstream_rq_(completed|401|403|5xx|time|retry)"
+    rf"^(cluster\.[^.]+\.({grpc.FILTER}|upstream_rq_(completed|401|403|5xx|time|retry)"
     r"|circuit_breakers\.default\.rq[a-z_]*_open|outlier_detection\.ejections_active)"
     rf"|cluster\.[^.]+/{FAILOVER}/[^.]+\.upstream_rq_total"
     rf"|http\.{OUTBOUND}\.rq_direct_response"
@@ -124,19 +126,24 @@ def parse_stats(body: bytes) -> NodeCounters:
     for match in filter(None, map(_OPEN.fullmatch, values)):
         opened[match["cluster"]] += values[match.string]
     named = {match["cluster"] for match in map(_STAT.fullmatch, [*values, *histograms]) if match}
-    clusters = {
-        cluster: ClusterCounters(
-            completed=values.get(f"cluster.{cluster}.upstream_rq_completed", 0),
-            errors=values.get(f"cluster.{cluster}.upstream_rq_5xx", 0),
+    called_in_grpc = grpc.ended(values)
+    clusters = {}
+    for cluster in sorted(named | opened.keys()):
+        completed = values.get(f"cluster.{cluster}.upstream_rq_completed", 0)
+        errors = values.get(f"cluster.{cluster}.upstream_rq_5xx", 0)
+        refused = sum(values.get(f"cluster.{cluster}.upstream_rq_{code}", 0) for code in (401, 403))
+        if (statuses := called_in_grpc.get(cluster)) is not None:
+            completed, errors, refused = grpc.outcomes(statuses, errors, refused)
+        clusters[cluster] = ClusterCounters(
+            completed=completed,
+            errors=errors,
             latency=histograms.get(f"cluster.{cluster}.upstream_rq_time"),
             led_on=values.get(f"cluster.{cluster}.upstream_rq_total", 0) if parse_fallback_name(cluster) else 0,
-            refused=sum(values.get(f"cluster.{cluster}.upstream_rq_{code}", 0) for code in (401, 403)),
+            refused=refused,
             retries=values.get(f"cluster.{cluster}.upstream_rq_retry", 0),
             open_circuits=opened[cluster],
             left_out=values.get(f"cluster.{cluster}.outlier_detection.ejections_active", 0),
         )
-        for cluster in sorted(named | opened.keys())
-    }
     return NodeCounters(
         clusters=clusters,
         inbound_requests=values.get(f"http.{INBOUND}.downstream_rq_completed", 0),

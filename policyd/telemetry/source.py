@@ -31,7 +31,8 @@ class ClusterCounters:
     """What one node counted about one upstream cluster since the counters began.
 
     `completed` and `errors` are final outcomes at the caller: an attempt that was tried again is in neither.
-    An error is an answer of 500 or above, made by the upstream or by the proxy in its stead.
+    An error is an answer of 500 or above, made by the upstream or by the proxy in its stead; of gRPC, one of the
+    statuses that mean the same (`policyd.telemetry.grpc`).
     """
 
     completed: int = 0

@@ -164,7 +164,7 @@ def _inbound_listener(sources: Sources, node: Node, memo: Memo) -> Artifact:
 
 def _outbound_listener(sources: Sources, node: Node, memo: Memo) -> Artifact:
     settings, service = sources.settings, sources.service.name
-    extras = outbound.Extras.of(sources.carried, outside=bool(_outside(sources)))
+    extras = outbound.Extras.of(sources.scope, outside=bool(_outside(sources)))
 
     def build() -> Artifact:
         key = ("chain", OUTBOUND, service, settings.tracing, extras)

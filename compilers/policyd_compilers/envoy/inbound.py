@@ -20,6 +20,7 @@ from policyd.model.service import Protocol, Service
 from policyd_compilers.envoy import (
     access_log,
     canonical,
+    grpc_stats,
     health,
     manager,
     rate_limits,
@@ -118,6 +119,8 @@ def connection_manager(settings: Settings, service: Service, access: Access) -> 
     manager.add_filter(message, rbac.FILTER, rbac.deny_all())
     if service.rate_limits:
         manager.add_filter(message, rate_limits.FILTER, rate_limits.unlimited())
+    if service.protocol is Protocol.GRPC:
+        grpc_stats.add_filter(message)
     manager.add_router(message)
     return message
 

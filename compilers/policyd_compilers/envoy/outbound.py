@@ -19,7 +19,7 @@ from policyd.model.names import Name
 from policyd.model.node import Node
 from policyd.model.service import Protocol, Service
 from policyd.model.ways import Known, forks
-from policyd_compilers.envoy import access_log, egress, manager, replies, route_actions, tracing, upgrades
+from policyd_compilers.envoy import access_log, egress, grpc_stats, manager, replies, route_actions, tracing, upgrades
 from policyd_compilers.envoy import routes as rule_routes
 from policyd_compilers.envoy.endpoints import socket_address
 from policyd_compilers.envoy.proto import boolean, pack, uint32
@@ -73,6 +73,8 @@ def filter_chain(settings: Settings, caller: Name, extras: Extras) -> Any:
         egress.add_filters(message)
     if extras.faults:
         manager.add_filter(message, route_actions.FAULT, route_actions.no_fault())
+    if extras.grpc:
+        grpc_stats.add_filter(message)
     manager.add_router(message)
     return listener_components_pb2.FilterChain(
         name=OUTBOUND,

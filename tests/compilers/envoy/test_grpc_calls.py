@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import queue
 from collections import Counter
@@ -14,11 +15,15 @@ from typing import Any
 import grpc
 import pytest
 
+from policyd.base.clock import SystemClock
+from policyd.compiler.naming import APP
 from policyd.model.failover import Fallback
 from policyd.model.names import Name
 from policyd.model.node import Node, nodes
 from policyd.model.resilience import Resilience, Retries, Timeouts
 from policyd.model.service import HealthCheck, Probe, Protocol, Service, Split
+from policyd.telemetry.envoy import EnvoyStats
+from policyd.telemetry.source import Reading
 from tests.compilers.envoy.grpc_calls import (
     BEHIND,
     CHARGE,
@@ -35,7 +40,7 @@ from tests.compilers.envoy.grpc_calls import (
     dialled,
     serving_grpc,
 )
-from tests.compilers.envoy.proxies import Envoys
+from tests.compilers.envoy.proxies import Envoys, socket_of
 from tests.compilers.envoy.test_routes import in_bounds
 from tests.compilers.meshes import PAYMENTS, WEB, mesh, rule, service
 from tests.compilers.world import RealMesh, loopback, running, serving_application
@@ -100,6 +105,21 @@ def payments(world: RealMesh) -> Iterator[Client]:
 def ledger(world: RealMesh) -> Iterator[Client]:
     with dialled(world, web_of(world), "ledger.pay") as channel:
         yield channel
+
+
+def counted(world: RealMesh, service: Name, of: Node | None = None) -> Counter[str]:
+    """What the controller's reader finds at `web` about calls to a service, or at `of` about its application."""
+    node = of or web_of(world)
+
+    async def reading() -> Reading:
+        stats = EnvoyStats({node.id: f"unix:{socket_of(world, node)}"}, SystemClock())
+        found = await stats.read([node.id])
+        await stats.aclose()
+        return found
+
+    clusters = asyncio.run(reading()).nodes[node.id].clusters
+    wanted = [each for name, each in clusters.items() if name == APP or name.startswith(f"{service}/")]
+    return sum((Counter(completed=c.completed, errors=c.errors, refused=c.refused) for c in wanted), Counter())
 
 
 def failure(call: Any) -> Failure:
@@ -211,6 +231,43 @@ def test_a_stream_ends_when_its_time_is_up(world: RealMesh, ledger: Client) -> N
     assert line["details"] == "max_duration_timeout"
 
 
+FAILURES = [("INTERNAL", 1, 0), ("UNAVAILABLE", 1, 0), ("NOT_FOUND", 0, 0), ("UNAUTHENTICATED", 0, 1)]
+
+
+@pytest.mark.parametrize(("status", "errors", "refused"), FAILURES)
+def test_how_calls_ended_is_counted(
+    world: RealMesh, payments: Client, status: str, errors: int, refused: int
+) -> None:
+    """HTTP says 200 to all of them; after many tries there is one outcome, before an answer or behind it."""
+    before = counted(world, PAYMENTS)
+    trouble = ((FAILING, "any"), (FAILS_WITH, status))
+    for call in (
+        lambda: payments.charge(b"5", metadata=trouble),
+        lambda: list(payments.watch(b"2", metadata=trouble)),
+    ):
+        with pytest.raises(grpc.RpcError):
+            call()
+    payments.charge(b"5")
+    world.until(lambda: (counted(world, PAYMENTS) - before)["completed"] == 3)
+    assert counted(world, PAYMENTS) - before == Counter(completed=3, errors=2 * errors, refused=2 * refused)
+
+
+def test_denials_are_counted_at_callers(world: RealMesh, payments: Client) -> None:
+    before = counted(world, PAYMENTS)
+    with pytest.raises(grpc.RpcError):
+        payments.refund(b"5")
+    world.until(lambda: counted(world, PAYMENTS) - before == Counter(completed=1, refused=1))
+
+
+def test_the_application_is_counted_by_its_own_sidecar(world: RealMesh, ledger: Client) -> None:
+    """Waves compare what applications answer their sidecars."""
+    (node,) = (node for node in nodes(world.mesh) if node.service == LEDGER)
+    before = counted(world, LEDGER, of=node)
+    with pytest.raises(grpc.RpcError):
+        ledger.charge(b"5", metadata=((FAILING, "any"), (FAILS_WITH, "INTERNAL")))
+    world.until(lambda: counted(world, LEDGER, of=node) - before == Counter(completed=1, errors=1))
+
+
 def test_shares_hold_over_ten_thousand_calls(payments: Client) -> None:
     charge = payments.charge
     answers: Counter[bytes] = Counter()
@@ -233,7 +290,9 @@ def test_grpc_calls_go_on_at_another_service_and_come_back(world: RealMesh) -> N
         assert {who() for _ in range(20)} == {b"v1"}
         for node in down:
             world.stop_application(node.id)
+        before = counted(world, ORDERS)
         assert {who() for _ in range(50)} == {b"standby"}
+        assert counted(world, ORDERS) - before == Counter(completed=50), "whoever answered"
         for node in down:
             back.enter_context(serving_grpc(node))
         world.until(lambda: who() == b"v1")
