@@ -17,13 +17,23 @@ from policyd.base.errors import UsageError
 from policyd.cli.asking import Known
 from policyd.cli.logged_way import Way, read_way
 from policyd.compiler.naming import parse_cluster_name
+from policyd.compiler.rules import NOT_IN_SCOPE
 from policyd.decisions import Outcome
 from policyd.model.names import Name
 from policyd.model.node import service_of
 
 _LONGEST = 64 * 1024
 _NOTHING = {"", "-"}
+_UNREAD = {400, 408, 413, 426, 431, 501}
+"""What a proxy answers to who does not speak HTTP, or too much of it."""
 _OUTCOMES = {400: Outcome.REJECT, 401: Outcome.DENY, 403: Outcome.DENY}
+
+
+class NobodyError(UsageError):
+    """No service has the name that was called."""
+
+    def __init__(self, host: str) -> None:
+        super().__init__(f"the caller may call nobody named `{host}`", hint="an `Egress` names one outside")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +52,15 @@ class Logged:
     ip: str = ""
     inbound: bool = True
     """Whether the callee's sidecar wrote it; the caller's own knows no rules."""
+    would: str = ""
+    """`would-allow` or `would-deny` with a rule, or `same`, where the callee's sidecar observes rules."""
     way: Way = field(default_factory=Way)
     """What became of it besides the decision."""
+
+    @property
+    def unread(self) -> bool:
+        """Whether the proxy itself could not read the request, so that there is nothing to replay."""
+        return not self.method
 
     @property
     def by_rule(self) -> bool:
@@ -73,7 +90,8 @@ def read_line(text: str) -> Logged:
     status = said.get("status")
     if isinstance(status, bool) or not isinstance(status, int):
         missing.append("status")
-    if missing:
+    unread = missing == ["method", "path", "host"] and status in _UNREAD and _text(said, "details")
+    if missing and not unread:
         words = ", ".join(f"`{name}`" for name in missing)
         raise UsageError(f"the line does not say {words}", hint="the access log of a sidecar has them all")
     assert isinstance(status, int)
@@ -88,6 +106,7 @@ def read_line(text: str) -> Logged:
         node=_text(said, "node"),
         ip=_text(said, "ip"),
         inbound=said.get("listener", "inbound") != "outbound",
+        would=_text(said, "would"),
         way=read_way(said),
     )
 
@@ -95,7 +114,8 @@ def read_line(text: str) -> Logged:
 def destination_of(logged: Logged, known: Known) -> Name:
     """The service that was called: by the node that wrote the line, by the version that it went to, or by the host.
 
-    That is read as callers of the mesh write it. Raises `UsageError` where none of them tells.
+    That is read as callers of the mesh write it. Raises `UsageError` where none of them tells, and
+    `NobodyError` where the caller's sidecar says that nobody is called so.
     """
     own = service_of(logged.node)
     if logged.inbound and own is not None:
@@ -107,9 +127,14 @@ def destination_of(logged: Logged, known: Known) -> Name:
         return known.outside[host]
     name, _, namespace = host.removesuffix(f".{known.trust_domain}").partition(".")
     namespace = namespace or _home(logged)
-    if not name or not namespace or "." in namespace:
+    sound = bool(name and namespace) and "." not in namespace
+    found = Name(namespace, name) if sound else None
+    missing = found is None or (known.services is not None and found not in known.services)
+    if missing and logged.way.route == NOT_IN_SCOPE:
+        raise NobodyError(logged.host)
+    if found is None:
         raise UsageError(f"which service `{logged.host}` is cannot be told", hint="name it: `--to payments`")
-    return Name(namespace, name)
+    return found
 
 
 def differences(logged: Logged, answer: Mapping[str, Any]) -> tuple[str, ...]:
@@ -121,7 +146,7 @@ def differences(logged: Logged, answer: Mapping[str, Any]) -> tuple[str, ...]:
         return ("the line does not say what decided: only the replay does",)
     now = answer["logged_now"]
     if decided.value == answer["outcome"]:
-        return _reworded(logged, answer, now) if logged.by_rule else ()
+        return (*(_reworded(logged, answer, now) if logged.by_rule else ()), *_observed(logged, answer))
     told = f"the log says `{decided.value}`" + (f" by `{logged.rule}`" if logged.rule else "")
     first = f"{told}, and the replay `{answer['outcome']}`"
     if not logged.by_rule:
@@ -140,6 +165,14 @@ def _reworded(logged: Logged, answer: Mapping[str, Any], now: str) -> tuple[str,
     if answer["rule"] == logged.rule.partition("#")[0]:
         return (f"the rule was worded otherwise then: the log says `{logged.rule}`, now it is `{answer['policy']}`",)
     return (f"another rule let it in then: the log says `{logged.rule}`", _now(logged, now))
+
+
+def _observed(logged: Logged, answer: Mapping[str, Any]) -> tuple[str, ...]:
+    """Whether the observed rules would have changed it then, and would now."""
+    then, now = logged.would.partition(" ")[0], answer["would"] or "same"
+    if not then or then == now:
+        return ()
+    return (f"observed rules said `{logged.would}` then and `{now}` now: they have changed, or ask for a token",)
 
 
 def _now(logged: Logged, now: str) -> str:

@@ -19,7 +19,7 @@ from policyd.cli.codes import explanation
 from policyd.cli.judged import judge
 from policyd.cli.output import Format, OutputOption, console, say_json, words
 from policyd.cli.render_answer import answer_json, answer_text
-from policyd.decisions import Answer, Index, Outcome, Request, Said, answered, arriving, diverted, routing
+from policyd.decisions import Answer, Index, Outcome, Request, Said, arriving, diverted, replay, routing
 from policyd.plan.floor import without_own_cuts
 from policyd.source import DirectoryTree
 
@@ -86,7 +86,7 @@ def look(said: Said, asked: Request, at: datetime, path: Path, logged: str = "",
     `sent`: the request is as its caller sends it, else as it arrives.
     """
     index, judged = Index.build(said.mesh), arriving(said.mesh, asked) if sent else asked
-    answer = answered(index.decide(judged, at), judged, said, index, logged)
+    answer = replay(index, judged, at, said, logged)
     place, *places = (str(path / each) if each else "" for each in (answer.place, *answer.places))
     if answer.allow:
         ways = routing(said.mesh, asked)

@@ -13,14 +13,16 @@ from rich.text import Text
 
 from policyd.base.clock import SystemClock
 from policyd.base.errors import UsageError
-from policyd.cli.access_line import Logged, destination_of, differences, read_line
+from policyd.cli.access_line import Logged, NobodyError, destination_of, differences, read_line
 from policyd.cli.asking import ClaimOption, IpOption, Known, TokenStateOption, address_of
 from policyd.cli.client import DEFAULT_SERVER, Client, ServerOption
 from policyd.cli.explain import ask, known_by, look, said_by
 from policyd.cli.logged_way import way_json, way_text
+from policyd.cli.not_replayed import ByItself, as_json, as_text, nobody, unread
 from policyd.cli.output import Format, OutputOption, console, say_json, words
 from policyd.cli.render_answer import answer_json, answer_text
-from policyd.decisions import Request
+from policyd.compiler.rules import NOT_IN_SCOPE
+from policyd.decisions import Cause, Request
 from policyd.decisions.reasons import caller_text, short
 from policyd.model.names import spiffe_id
 from policyd.model.node import service_of
@@ -53,26 +55,35 @@ def why(
     if path is not None and at:
         raise UsageError("`--at` asks a controller and `--path` a folder", hint="leave one of them out")
     logged = read_line(_given(line))
+    if logged.unread:
+        _say_by_itself(unread(logged), logged, output)
+        return
 
     def read(known: Known) -> Request:
         asked = _request(logged, known, source, destination)
         return asked._replace(ip=address_of(ip) or logged.ip, token=known.token(token, jwt_claim or ()))
 
     answer: dict[str, Any]
-    if path is not None:
-        said = said_by(path)
-        known = Known.of(said.mesh)
-        asked = read(known)
-        answer = asdict(look(said, asked, logged.start or SystemClock().now(), path, logged.rule))
-    else:
-        client = Client(server)
-        try:
-            known = known_by(client)
+    try:
+        if path is not None:
+            said = said_by(path)
+            known = Known.of(said.mesh)
             asked = read(known)
-            when = {"when": logged.start.isoformat()} if logged.start is not None else {}
-            answer = ask(client, asked, at or _of_node(logged), logged=logged.rule, **when)
-        finally:
-            client.close()
+            answer = asdict(look(said, asked, logged.start or SystemClock().now(), path, logged.rule))
+        else:
+            client = Client(server)
+            try:
+                known = known_by(client)
+                asked = read(known)
+                when = {"when": logged.start.isoformat()} if logged.start is not None else {}
+                answer = ask(client, asked, at or _of_node(logged), logged=logged.rule, **when)
+            finally:
+                client.close()
+        if not destination and logged.way.route == NOT_IN_SCOPE and answer["cause"] == Cause.UNKNOWN_DESTINATION:
+            raise NobodyError(logged.host)
+    except NobodyError:
+        _say_by_itself(nobody(logged), logged, output)
+        return
     differs = differences(logged, answer)
     if output is Format.JSON:
         told = {"rule": logged.rule, "status": logged.status, "start": logged.start}
@@ -112,6 +123,14 @@ def _writer(logged: Logged, known: Known) -> str:
 
 def _of_node(logged: Logged) -> str:
     return f"node:{logged.node}" if logged.node and logged.inbound else "promoted"
+
+
+def _say_by_itself(said: ByItself, logged: Logged, output: Format) -> None:
+    if output is Format.JSON:
+        say_json(as_json(said, logged))
+        return
+    for text in as_text(said, logged):
+        console().print(text)
 
 
 def _say(answer: Mapping[str, Any], asked: Request, known: Known, differs: Sequence[str], logged: Logged) -> None:

@@ -15,7 +15,7 @@ from policyd.api.control import Differing
 from policyd.base.clock import Clock
 from policyd.base.errors import Retry
 from policyd.daemon.elsewhere import Elsewhere, Standing
-from policyd.decisions import Answer, Index, Live, Outcome, Request, Said, answered, arriving, diverted, routing
+from policyd.decisions import Answer, Index, Live, Outcome, Request, Said, arriving, diverted, replay, routing
 from policyd.model.mesh import Mesh
 from policyd.model.names import parse_spiffe_id
 from policyd.model.provenance import Key, Provenance
@@ -106,7 +106,7 @@ class ControllerDecisions:
     def _answer(self, request: Request, standing: Standing, now: Promoted, at: datetime, logged: str) -> Answer:
         index = self._indexes.of(standing.mesh, now.cuts)
         said = Said(standing.mesh, standing.provenance, standing.commit, now.cuts)
-        answer = answered(index.decide(request, at), request, said, index, logged)
+        answer = replay(index, request, at, said, logged)
         return replace(answer, judged=standing.name)
 
     def _routing(self, request: Request, standing: Standing) -> tuple[str, ...]:

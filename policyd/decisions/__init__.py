@@ -9,6 +9,7 @@ from policyd.decisions.answer import Answer, Live, Said, answered
 from policyd.decisions.decision import Cause, Decision, Obstacle, Outcome, Reason, Would
 from policyd.decisions.destination import Destination
 from policyd.decisions.index import Index
+from policyd.decisions.replay import replay
 from policyd.decisions.request import NO_TOKEN, Request, Token, TokenState
 from policyd.decisions.routing import arriving, diverted, routing
 
@@ -31,5 +32,6 @@ __all__ = [
     "answered",
     "arriving",
     "diverted",
+    "replay",
     "routing",
 ]

@@ -123,7 +123,9 @@ def _token(rule: Rule) -> str:
 def _given(compiled: CompiledRule, request: Request) -> str:
     token = request.token
     if token.state is not TokenState.VALID:
-        return "there is none" if token.state is TokenState.ABSENT else "the one that was sent is not valid"
+        return "there is no valid one" if token.state is TokenState.ABSENT else "the one that was sent is not valid"
+    if not token.issuer:
+        return "the one that was sent is another"
     if compiled.token is None or not compiled.token.issuer or token.issuer != compiled.token.issuer:
         return f"the one that was sent is of `{token.issuer}`"
     return "the one that was sent says otherwise"

@@ -81,7 +81,11 @@ def mesh(tmp_path: Path) -> Path:
         (("GET /a", "--ip", "192.0.2.1"), "deny (403)", "10.0.0.0/8`, not from `192.0.2.1`"),
         (("GET /a",), "deny (403)", "where it calls from is not known"),
         (("GET /b", "--ip", "10.0.0.9"), "deny (403)  would-allow", "rule `narrower` would allow it"),
-        (("GET /admin",), "deny (401)", "asks for a token of `login` with `role` `admin` or `ops`; there is none"),
+        (
+            ("GET /admin",),
+            "deny (401)",
+            "asks for a token of `login` with `role` `admin` or `ops`; there is no valid one",
+        ),
         (("GET /admin", "--token", "invalid"), "deny (401)", "the one that was sent is not valid"),
         (("GET /admin", "--token", "valid"), "deny (403)", "says otherwise"),
         (("GET /admin", "--jwt-claim", "login:role=admin"), "allow", "rule `admins` allows"),

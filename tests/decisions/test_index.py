@@ -192,7 +192,7 @@ def test_two_sources_name_a_caller_from_wherever_one_of_them_does() -> None:
 @pytest.mark.parametrize(
     ("token", "cause", "words"),
     [
-        (NO_TOKEN, Cause.TOKEN_NEEDED, "there is none"),
+        (NO_TOKEN, Cause.TOKEN_NEEDED, "there is no valid one"),
         (Token(TokenState.INVALID, ISSUER, {"role": "admin"}), Cause.TOKEN_NEEDED, "is not valid"),
         (Token(TokenState.VALID, ISSUER, {"role": "admin"}), Cause.ALLOWED, ""),
         (Token(TokenState.VALID, ISSUER, {"role": ["dev", "ops"]}), Cause.ALLOWED, ""),

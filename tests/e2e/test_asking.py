@@ -59,6 +59,7 @@ async def test_a_logged_request_is_explained_by_what_its_proxy_ran(start_pair: S
     assert told(done)["commit"] == first
     denied = await policyd(world, "why", bad)
     assert (denied.exit_code, "rule `front-reads-back` allows other paths" in denied.stdout) == (0, True)
+    assert f"commit {first[:12]}" in denied.stdout
 
     world.repository.replace("services/back.yaml", "[/v1/items, ", "[/v1/items, /v1/other, ")
     commit = world.repository.commit("back: one more path")
