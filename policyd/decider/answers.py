@@ -25,6 +25,8 @@ from policyd.decider.queries import PLAIN, Query
 _WARNING = {"code": "api_usage_warning", "message": "'input' key missing from the request"}
 _DEEP = 200
 """So many brackets, and it is worth a look whether it is nested as deeply; orjson writes 254 levels."""
+_MEMBERS = 16
+"""Of a gzipped body, one behind the other (RFC 1952, section 2.2); each costs a copy of what is behind it."""
 _MERGED = 16 * 1024 * 1024
 """Bytes that the inputs of a batch may take with what they have in common: each is written into the log whole."""
 _TURN_S = 0.0005
@@ -255,16 +257,21 @@ def plain_body(exchange: Exchange, limit: int = 1024 * 1024) -> bytes:
     encoding = exchange.encoding.lower()
     if encoding in {b"", b"identity"}:
         return exchange.body
-    if encoding != b"gzip":
+    if encoding not in {b"gzip", b"x-gzip"}:
         raise Malformed("the only content coding is `gzip`")
-    try:
+    body, rest = b"", exchange.body
+    for _ in range(_MEMBERS):
         unpacking = zlib.decompressobj(wbits=31)
-        body = unpacking.decompress(exchange.body, limit)
-    except zlib.error as error:
-        raise Malformed(f"gzip: {error}") from error
-    if not unpacking.eof or unpacking.unused_data:  # what follows would be read by others, and not by us
-        raise Malformed("gzip: too large, cut off, or followed by more")
-    return body
+        try:
+            body += unpacking.decompress(rest, limit + 1 - len(body))
+        except zlib.error as error:
+            raise Malformed(f"gzip: {error}") from error
+        if len(body) > limit or not unpacking.eof:
+            raise Malformed("gzip: too large, or cut off")
+        rest = unpacking.unused_data
+        if not rest:
+            return body
+    raise Malformed(f"gzip: more than {_MEMBERS} members")
 
 
 def _input_of(body: bytes) -> Any:

@@ -37,6 +37,18 @@ class Exchange:
         self.encoding = encoding
         self.keep_alive = keep_alive
 
+    def aimed_at(self, target: bytes) -> Exchange:
+        """The same with another target; the old one stays what was read."""
+        return Exchange(
+            self.method,
+            target,
+            self.peer,
+            self.body,
+            authorization=self.authorization,
+            encoding=self.encoding,
+            keep_alive=self.keep_alive,
+        )
+
 
 class Service(Protocol):
     """What answers requests."""

@@ -10,6 +10,7 @@ import orjson
 from policyd.decider.answers import DataApi, Malformed, NotFound, plain_body
 from policyd.decider.exchange import Exchange, Heads, error_body
 from policyd.decider.queries import Query, read_query
+from policyd.decider.targets import TargetError, read_target
 
 _HEALTH, _OPENAPI, _METRICS = "/health", "/openapi.json", "/metrics"
 _V1, _V0, _BATCH = "/v1/data", "/v0/data", "/v1/batch/data"
@@ -62,11 +63,12 @@ class DecisionService:
                 return found
         if exchange.method == b"HEAD":  # whoever asks so reads no body, and would take ours for the next answer
             return self._method_not_allowed(exchange, b"GET, POST")
-        target, _, query_text = exchange.target.partition(b"?")
         try:
-            path = target.decode("ascii")
-        except UnicodeDecodeError:
-            return self._refused(exchange, 400, "invalid_parameter", "a target is ASCII")
+            sent, path, query_text = read_target(exchange.target)
+        except TargetError as error:
+            return self._refused(exchange, 400, "invalid_parameter", str(error))
+        if sent != exchange.target:
+            exchange = exchange.aimed_at(sent)
         if path == _HEALTH:
             return self._health(exchange, read_query(query_text))
         if self._gate is not None:
@@ -124,6 +126,7 @@ class DecisionService:
                 "or start this server with `--controller URL`"
             )
             return self._refused(exchange, 400, "invalid_parameter", words)
+        exchange = exchange.aimed_at(exchange.target)  # what was read may be remembered, as it was
         try:
             exchange.body, exchange.encoding = plain_body(exchange), b""
         except Malformed as error:

@@ -110,7 +110,16 @@ PACKED = gzip.compress(json.dumps({"input": question()}).encode())
 
 
 @pytest.mark.parametrize(
-    "body", [PACKED + b"more", PACKED + PACKED, PACKED[:-4], gzip.compress(b" " * 100_000_000, 1), b"{}", b""]
+    "body",
+    [
+        PACKED + b"more",
+        PACKED + gzip.compress(b"") * 50_000,
+        PACKED[:-4],
+        gzip.compress(b" " * 100_000_000, 1),
+        gzip.compress(b" " * 1_000_000, 1) * 2,
+        b"{}",
+        b"",
+    ],
 )
 def test_a_packed_question_that_is_not_one_whole_is_refused(server: Server, body: bytes) -> None:
     target = "/v1/data/policyd/authz/allow"

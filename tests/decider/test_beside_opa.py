@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import http.client
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -131,3 +133,67 @@ def test_a_packed_question_is_read(both: Both) -> None:
     for client in both:
         answer = client.post(ALLOW, content=body, headers={"Content-Encoding": "gzip"})
         assert answer.json()["result"] is True
+
+
+def asked_of(client: httpx.Client, target: str, body: bytes, **headers: str) -> tuple[int, Any]:
+    """Status and result; the target goes out byte for byte."""
+    connection = http.client.HTTPConnection(client.base_url.host, client.base_url.port or 0, timeout=10)
+    try:
+        connection.request("POST", target, body, headers)
+        answer = connection.getresponse()
+        said = answer.read()
+    finally:
+        connection.close()
+    return answer.status, json.loads(said).get("result") if answer.status == 200 else None
+
+
+@pytest.mark.parametrize(
+    ("target", "status", "result"),
+    [
+        ("http://other.example:99" + ALLOW, 200, True),
+        ("HTTPS://a:b@[::1]" + ALLOW + "?pretty", 200, True),
+        ("http://" + ALLOW, 200, True),
+        ("http://other.example/v1/data/none", 200, None),
+        ("http://other.example/nothing", 404, None),
+        ("http://other.example/v1/data/policyd/authz/allow#part", 200, None),
+        ("/v1/data/policyd/%61uthz/%61llow", 200, True),
+        ("/v1/dat%61/policyd/authz/allow", 200, True),
+        ("http://other.example/v1/data/policyd/%61uthz/allow", 200, True),
+        ("/v1/data/policyd%2Fauthz/allow", 200, None),
+        ("/v1/data/policyd/authz%2Fallow", 200, None),
+        ("/v1/data/policyd/%2561uthz/allow", 200, None),
+        ("/v1/data/policyd/authz/allow%3Fpretty", 200, None),
+        ("/v1/data/policyd/authz/%C3%A9", 200, None),
+        ("/v1/data/policyd/%2e%2e/policyd/authz/allow", 200, None),
+        ("/v1/data/policyd/%zzuthz/allow", 400, None),
+        ("/v1/data/policyd/authz/allow%", 400, None),
+        ("/v1/data/policyd/authz/allow%6", 400, None),
+    ],
+)
+def test_a_target_is_read_alike_in_either_form(both: Both, target: str, status: int, result: Any) -> None:
+    body = b'{"input":' + INPUT.encode() + b"}"
+    assert asked_of(both.ours, target, body) == asked_of(both.opa, target, body) == (status, result)
+
+
+WHOLE = b'{"input":' + INPUT.encode() + b"}"
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (gzip.compress(WHOLE[:50]) + gzip.compress(WHOLE[50:]), 200),
+        (gzip.compress(WHOLE[:9]) + gzip.compress(b"") + gzip.compress(WHOLE[9:]), 200),
+        (gzip.compress(WHOLE) + gzip.compress(b""), 200),
+        (gzip.compress(WHOLE) + b"junk", 400),
+        (gzip.compress(WHOLE[:50]) + gzip.compress(WHOLE[50:])[:-3], 400),
+        (gzip.compress(WHOLE[:50]) + b"\0" + gzip.compress(WHOLE[50:]), 400),
+        (gzip.compress(gzip.compress(WHOLE)), 400),
+    ],
+)
+@pytest.mark.parametrize("coding", ["gzip", "x-gzip"])
+def test_a_packed_question_in_parts_is_read_alike(both: Both, body: bytes, status: int, coding: str) -> None:
+    for client in both:
+        assert asked_of(client, ALLOW, body, **{"content-encoding": coding}) == (
+            status,
+            True if status == 200 else None,
+        )
