@@ -47,10 +47,14 @@ class People:
 
     def token(self, **changed: object) -> str:
         """A token with these claims, signed."""
-        said = self.said({"alg": "ES256", "kid": self.name}, **changed)
+        return self.signed({"alg": "ES256", "kid": self.name}, **changed)
+
+    def signed(self, header: Mapping[str, object], **changed: object) -> str:
+        """The same under a header of the test's own, whatever that says of the signature."""
+        said = self.said(header, **changed)
         r, s = decode_dss_signature(self._key.sign(said.encode(), ec.ECDSA(hashes.SHA256())))
         return f"{said}.{_b64(r.to_bytes(32, 'big') + s.to_bytes(32, 'big'))}"
 
-    def said(self, header: Mapping[str, str], **changed: object) -> str:
+    def said(self, header: Mapping[str, object], **changed: object) -> str:
         """Header and claims, for a signature of the test's own."""
         return ".".join(_b64(json.dumps(part).encode()) for part in (header, self.claims(**changed)))

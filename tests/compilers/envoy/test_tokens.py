@@ -143,6 +143,7 @@ def swapped(token: str) -> str:
 
 
 NOW = int(time.time())
+EVIL = People()
 WRONG: dict[str, Callable[[], str]] = {
     "alg none": lambda: PEOPLE.said({"alg": "none"}, role="admin") + ".",
     "alg none, signed": lambda: PEOPLE.said({"alg": "none"}, role="admin") + "." + PEOPLE.token().split(".")[2],
@@ -158,6 +159,15 @@ WRONG: dict[str, Callable[[], str]] = {
     "no issuer": lambda: PEOPLE.token(role="admin", iss=None),
     "the other issuer's name": lambda: ROBOTS.token(role="admin", iss=PEOPLE.url),
     "an issuer without keys": lambda: PEOPLE.token(role="admin", iss=AWAY.url),
+    "another algorithm than the key's": lambda: PEOPLE.signed({"alg": "RS256", "kid": "people"}, role="admin"),
+    "another curve than the key's": lambda: PEOPLE.signed({"alg": "ES384", "kid": "people"}, role="admin"),
+    "a key that it brings itself": lambda: EVIL.signed(
+        {"alg": "ES256", "kid": "people", "jwk": json.loads(EVIL.keys)["keys"][0]}, role="admin"
+    ),
+    "a key that it says where to fetch": lambda: EVIL.signed(
+        {"alg": "ES256", "kid": "people", "jku": "https://evil.example/", "x5u": "https://evil.example/"},
+        role="admin",
+    ),
     "a key nobody knows": lambda: People().token(role="admin"),
     "other claims under the signature": lambda: swapped(PEOPLE.token()),
     "no signature": lambda: PEOPLE.token(role="admin").rsplit(".", 1)[0] + ".",
@@ -175,6 +185,16 @@ def test_a_token_that_cannot_be_believed_is_none(world: RealMesh, wrong: str) ->
     assert ask(world, "/away", bearer(token)).status == 401
     assert ask(world, "/free", bearer(token)).status == 200
     assert ask(world, "/also-free", bearer(token)).status == 200
+
+
+@pytest.mark.parametrize(
+    ("claims", "status"),
+    [({"exp": -30}, 200), ({"exp": -120}, 401), ({"nbf": 30}, 200), ({"nbf": 120}, 401), ({"iat": 3_600}, 200)],
+)
+def test_clocks_may_be_a_minute_apart(world: RealMesh, claims: Mapping[str, int], status: int) -> None:
+    now = int(time.time())
+    token = PEOPLE.token(role="admin", **{claim: now + seconds for claim, seconds in claims.items()})
+    assert ask(world, "/admin", bearer(token)).status == status
 
 
 def test_only_one_header_with_nothing_but_a_token_is_read(world: RealMesh) -> None:
