@@ -14,6 +14,7 @@ from policyd.decisions import NO_TOKEN, Request, Token, TokenState
 from policyd.decisions.addresses import address_number
 from policyd.intents.translate import nearest
 from policyd.model.mesh import Mesh
+from policyd.model.methods import CONNECTION
 from policyd.model.names import Name, spiffe_id
 
 
@@ -114,8 +115,10 @@ def request_of(
 ) -> Request:
     """The request of a line such as `GET /v1/orders`. Raises `UsageError` for one that cannot be understood."""
     method, space, path = line.partition(" ")
-    if not space:
-        raise UsageError(f"`{line}` is not a request", hint="a method and a path: 'GET /v1/orders'")
+    if not space and method != CONNECTION:
+        raise UsageError(
+            f"`{line}` is not a request", hint="a method and a path: 'GET /v1/orders'; or 'CONNECT' to a tcp service"
+        )
     to = known.service(destination)
     return Request(known.identity(source), to, method, path.strip(), host, address_of(ip), port, token)
 

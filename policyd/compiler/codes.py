@@ -8,8 +8,8 @@ CODES = table(
     Explanation(
         "PD1301",
         "tcp is not carried",
-        "The service speaks `tcp`. Sidecars carry requests, which is what rules, splits and retries are about; "
-        "nobody gets a way to it, and it gets no inbound listener.",
+        "The service speaks `tcp`, and this kind of sidecar carries requests alone: nobody gets a way to it, and it "
+        "gets no inbound listener. Envoy's carry connections, too.",
     ),
     Explanation(
         "PD1302",

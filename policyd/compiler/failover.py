@@ -32,7 +32,7 @@ Ways = Mapping[tuple[Name, str], tuple[Member, ...]]
 
 def ways(sources: Sources) -> Ways:
     """The ways of all calls that sidecars of one service make."""
-    known = {each.name: each for each in sources.carried}
+    known = {each.name: each for each in sources.inside}
     found: dict[tuple[Name, str], tuple[Member, ...]] = {}
     for name, fallbacks in sources.fallbacks.items():
         if (service := known.get(name)) is None:

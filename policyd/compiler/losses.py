@@ -15,7 +15,7 @@ from policyd.compiler.memo import Memo
 from policyd.compiler.sources import Sources
 from policyd.model.access import ANY_METHOD, Access, Mode, Rule
 from policyd.model.mesh import Mesh, Settings
-from policyd.model.methods import is_canonical_method
+from policyd.model.methods import CONNECTION, is_canonical_method
 from policyd.model.names import Name
 from policyd.model.node import nodes
 from policyd.model.paths import EVERYTHING
@@ -99,7 +99,7 @@ def of_access(service: Service, access: Access, says: Says) -> tuple[Loss, ...]:
 
 
 def of_protocol(service: Service) -> tuple[Loss, ...]:
-    """A service that speaks plain TCP has no requests, which is what rules, splits and retries are about."""
+    """A service that speaks plain TCP, for sidecars that carry requests alone."""
     if service.protocol is not Protocol.TCP:
         return ()
     return (
@@ -107,8 +107,8 @@ def of_protocol(service: Service) -> tuple[Loss, ...]:
             "PD1301",
             Severity.ERROR,
             Key("Service", service.name),
-            f"`{service.name}` speaks tcp, which sidecars do not carry yet: nobody reaches it",
-            hint="use protocol http, http2 or grpc",
+            f"`{service.name}` speaks tcp, which these sidecars do not carry: nobody reaches it",
+            hint="use the compiler `envoy`, or protocol http, http2 or grpc",
         ),
     )
 
@@ -144,7 +144,7 @@ def _of_rule(service: Service, rule: Rule) -> Iterator[Loss]:
     key = Key("AccessRule", rule.name)
     methods = sorted({method for permit in rule.permits for method in permit.methods})
     for method in methods:
-        if method != ANY_METHOD and not is_canonical_method(method):
+        if method not in (ANY_METHOD, CONNECTION) and not is_canonical_method(method):
             yield Loss(
                 "PD1303",
                 Severity.ERROR,

@@ -92,6 +92,11 @@ def host_names(settings: Settings, service: Name, *, local: bool) -> list[str]:
     return [service.name, *names] if local else names
 
 
+def connections_name(service: Name) -> str:
+    """The listener of a caller's sidecar for connections to a `tcp` service: `connections/namespace/service`."""
+    return f"connections/{service}"
+
+
 def health_path(check: HealthCheck) -> str:
     """The path that callers' sidecars ask the callee's for, by HTTP, however that one asks its application."""
     return check.path or _HEALTH_CHECK_PATH

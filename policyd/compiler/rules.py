@@ -14,7 +14,7 @@ from policyd.base.content import digest
 from policyd.compiler.conditions import conditions
 from policyd.model.access import Access, Mode, Permit, Rule
 from policyd.model.paths import EVERYTHING
-from policyd.model.service import Service
+from policyd.model.service import Protocol, Service
 
 NOT_CANONICAL = "not-canonical"
 """400: the request could be read in two ways, so no rule looked at it."""
@@ -119,12 +119,14 @@ def policy_name(rule: Rule) -> str:
 def _judged(rule: Rule, service: Service, again: datetime | None) -> Judged:
     """The rule without empty permits, ports where the service is not, and sets of paths where paths are opaque.
 
-    A sidecar is reached for one service at one port, so no condition on the port is left for the proxy.
+    Connections go to services that take them, requests to the others. A sidecar is reached for one service at one
+    port, so no condition on the port is left for the proxy.
     """
     permits = []
     for permit in rule.permits:
         paths = tuple(path for path in permit.paths if path == EVERYTHING or not service.opaque_paths)
         reached = not permit.ports or service.port in permit.ports
+        reached = reached and permit.connections is (service.protocol is Protocol.TCP)
         if paths and permit.methods and reached:
             permits.append(Permit(permit.methods, paths))
     return Judged(replace(rule, permits=tuple(permits)), policy_name(rule), again)

@@ -52,9 +52,14 @@ class Sources:
         return (self.settings.inbound_port, *self.also_inbound)
 
     @property
-    def carried(self) -> tuple[Service, ...]:
-        """The destinations in the mesh that sidecars can carry: all but plain TCP."""
-        return tuple(each for each in self.scope if each.protocol is not Protocol.TCP and each.external is None)
+    def inside(self) -> tuple[Service, ...]:
+        """The destinations in the mesh."""
+        return tuple(each for each in self.scope if each.external is None)
+
+    @property
+    def requested(self) -> tuple[Service, ...]:
+        """Those that take requests, which every sidecar carries; a `tcp` service takes connections."""
+        return tuple(each for each in self.inside if each.protocol is not Protocol.TCP)
 
 
 class Index(dict[Name, Sources]):

@@ -57,16 +57,26 @@ class CompiledRule:
     elsewhere: tuple[Permit, ...] = ()
 
     @classmethod
-    def of(cls, rule: Rule, *, port: int, opaque_paths: bool, issuers: Mapping[str, str]) -> CompiledRule:
-        """Methods of equal literal paths are united. Where paths are opaque, no set of paths but all is judged."""
+    def of(
+        cls, rule: Rule, *, port: int, opaque_paths: bool, issuers: Mapping[str, str], connections: bool = False
+    ) -> CompiledRule:
+        """Methods of equal literal paths are united. Where paths are opaque, no set of paths but all is judged.
+
+        A connection has the empty path; `connections`: the service takes those, and no requests.
+        """
         literal: dict[str, Methods] = {}
         patterns: list[tuple[PathPattern, Methods]] = []
         elsewhere: list[Permit] = []
         for permit in rule.permits:
+            if permit.connections is not connections:
+                continue
             if permit.ports and port not in permit.ports:
                 elsewhere.append(permit)
                 continue
             methods = ALL_METHODS if ANY_METHOD in permit.methods else frozenset(permit.methods)
+            if connections:
+                literal[""] = methods
+                continue
             for path in permit.paths:
                 if opaque_paths and path != EVERYTHING:
                     continue
@@ -94,6 +104,9 @@ class CompiledRule:
     def ports_on(self, path: str) -> tuple[int, ...]:
         """The ports, none of them the service's, that it speaks of for a path."""
         ports = {
-            port for permit in self.elsewhere if any(p.matches(path) for p in permit.paths) for port in permit.ports
+            port
+            for permit in self.elsewhere
+            if not path or any(p.matches(path) for p in permit.paths)
+            for port in permit.ports
         }
         return tuple(sorted(ports))

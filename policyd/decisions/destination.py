@@ -53,6 +53,7 @@ class Destination:
     access: Access
     trust_domain: str
     opaque_paths: bool
+    connections: bool
     port: int
     rules: tuple[CompiledRule, ...]
     by_identity: Mapping[str, Named]
@@ -73,11 +74,17 @@ class Destination:
         *,
         opaque_paths: bool,
         port: int,
+        connections: bool = False,
         issuers: Mapping[str, str] | None = None,
     ) -> Destination:
-        """Make the rules of one service ready. `issuers` are the `iss` of tokens by the name that rules use."""
+        """Make the rules of one service ready. `issuers` are the `iss` of tokens by the name that rules use.
+
+        `connections`: the service takes connections, and no requests.
+        """
         rules = tuple(
-            CompiledRule.of(rule, port=port, opaque_paths=opaque_paths, issuers=issuers or {})
+            CompiledRule.of(
+                rule, port=port, opaque_paths=opaque_paths, connections=connections, issuers=issuers or {}
+            )
             for rule in access.rules
         )
         by_identity: dict[str, dict[int, Blocks | None]] = {}
@@ -98,6 +105,7 @@ class Destination:
             access,
             trust_domain,
             opaque_paths,
+            connections,
             port,
             rules,
             _named(by_identity, rules, lanes),

@@ -79,6 +79,7 @@ def _service(service: Service, access: Access, domain: str, issuers: Mapping[str
         "spiffe": spiffe_id(domain, service.name),
         "port": service.port,
         "opaque_paths": service.opaque_paths,
+        "connections": service.protocol is Protocol.TCP,
         "revoked": list(access.revoked),
         "rules": [_rule(rule, domain, issuers) for rule in access.rules],
     }
@@ -121,10 +122,13 @@ def _permit(permit: Permit) -> Json:
 
 
 def _read_service(name: Name, said: Json, domain: str) -> tuple[Service, Access]:
-    identity, port, opaque, revoked, rules = _fields(said, "spiffe", "port", "opaque_paths", "revoked", "rules")
-    if identity != spiffe_id(domain, name) or type(port) is not int or type(opaque) is not bool:
+    identity, port, opaque, connections, revoked, rules = _fields(
+        said, "spiffe", "port", "opaque_paths", "connections", "revoked", "rules"
+    )
+    if identity != spiffe_id(domain, name) or type(port) is not int or {type(opaque), type(connections)} != {bool}:
         raise DocumentError(f"service `{name}` is not of this mesh")
-    service = Service(name, Protocol.HTTP, port, (), Split(()), opaque_paths=opaque)
+    protocol = Protocol.TCP if connections else Protocol.HTTP
+    service = Service(name, protocol, port, (), Split(()), opaque_paths=opaque)
     return service, Access(name, tuple(_read_rule(rule, domain) for rule in rules), _texts(revoked))
 
 

@@ -13,6 +13,7 @@ from policyd.decisions.destination import Destination, Verdict
 from policyd.decisions.request import Request, fault
 from policyd.model.mesh import Mesh
 from policyd.model.names import Name, is_spiffe_id
+from policyd.model.service import Protocol
 
 _MALFORMED, _NOT_CANONICAL = Verdict(Cause.MALFORMED), Verdict(Cause.NOT_CANONICAL)
 _UNKNOWN_DESTINATION = Verdict(Cause.UNKNOWN_DESTINATION)
@@ -41,13 +42,19 @@ class Index:
             if (
                 old is not None
                 and (old.opaque_paths, old.port) == (service.opaque_paths, service.port)
+                and old.connections is (service.protocol is Protocol.TCP)
                 and (old.access is access or old.access.digest == access.digest)
                 and (same_issuers or not old.asks_tokens)
             ):
                 made[name] = old
             else:
                 made[name] = Destination.of(
-                    access, domain, opaque_paths=service.opaque_paths, port=service.port, issuers=issuers
+                    access,
+                    domain,
+                    opaque_paths=service.opaque_paths,
+                    port=service.port,
+                    connections=service.protocol is Protocol.TCP,
+                    issuers=issuers,
                 )
         return cls(domain, made, issuers)
 
@@ -56,7 +63,7 @@ class Index:
         if not is_spiffe_id(request.source):
             return _MALFORMED
         destination = self.destinations.get(request.destination)
-        if fault(request, opaque_paths=destination is not None and destination.opaque_paths):
+        if _fault(request, destination):
             return _NOT_CANONICAL
         return _UNKNOWN_DESTINATION if destination is None else destination.judge(request, at)
 
@@ -70,8 +77,13 @@ class Index:
         if verdict.cause is Cause.MALFORMED:
             return reasons.nobody(request)
         if verdict.cause is Cause.NOT_CANONICAL:
-            opaque = destination is not None and destination.opaque_paths
-            return reasons.plain(fault(request, opaque_paths=opaque))
+            return reasons.plain(_fault(request, destination))
         if destination is None:
             return reasons.unknown(request)
         return reasons.why(destination, request, at, verdict)
+
+
+def _fault(request: Request, destination: Destination | None) -> str:
+    if destination is None:
+        return fault(request, opaque_paths=False)
+    return fault(request, opaque_paths=destination.opaque_paths, connections=destination.connections)

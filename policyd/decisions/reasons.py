@@ -10,6 +10,7 @@ from policyd.decisions.decision import Cause, Obstacle, Reason, Would
 from policyd.decisions.destination import Destination, Verdict
 from policyd.decisions.request import Request, TokenState
 from policyd.model.access import Rule, Source
+from policyd.model.methods import CONNECTION
 from policyd.model.names import DEFAULT_NAMESPACE, Name, parse_spiffe_id
 
 NEAREST = 3
@@ -106,12 +107,18 @@ def _miss(destination: Destination, compiled: CompiledRule, obstacle: Obstacle, 
         case Obstacle.METHOD:
             return f"{name} allows {_list(sorted(compiled.methods_on(path)))} on this path, not `{request.method}`"
         case Obstacle.PORT:
-            return f"{name} allows this path, but at port {_list(map(str, compiled.ports_on(path)))}"
+            what = "this path" if path else "connections"
+            return f"{name} allows {what}, but at port {_list(map(str, compiled.ports_on(path)))}"
         case Obstacle.SOURCE:
             return f"{name} allows it, but only from {_sources(destination, rule)}"
         case Obstacle.PATH:
-            paths = sorted({str(path) for permit in rule.permits for path in permit.paths})
-            return f"{name} allows other paths: {_list(paths)}"
+            return f"{name} allows {_otherwise(rule, request)}"
+
+
+def _otherwise(rule: Rule, request: Request) -> str:
+    if request.method == CONNECTION:
+        return "no connections"
+    return f"other paths: {_list(sorted({str(path) for permit in rule.permits for path in permit.paths}))}"
 
 
 def _token(rule: Rule) -> str:
@@ -151,6 +158,8 @@ def _source(source: Source, trust_domain: str) -> str:
 
 
 def _what(request: Request) -> str:
+    if request.method == CONNECTION:
+        return f"connect to `{short(request.destination)}`"
     return f"`{request.method} {request.bare_path}` on `{short(request.destination)}`"
 
 

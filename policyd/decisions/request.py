@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from policyd.model.methods import is_canonical_method
+from policyd.model.methods import CONNECTION, is_canonical_method
 from policyd.model.names import Name
 from policyd.model.paths import is_canonical_path, is_canonical_query, is_opaque_path
 
@@ -45,6 +45,7 @@ class Request(NamedTuple):
 
     An empty `host` means that it is not known and is taken for a good one. An empty `ip`, the direct peer's address,
     is not known either: no rule that asks for an address allows then. Without `port` the service's own is meant.
+    A connection to a `tcp` service is a request with the method `CONNECT` and an empty path.
     """
 
     source: str
@@ -62,11 +63,18 @@ class Request(NamedTuple):
         return self.path.partition("?")[0]
 
 
-def fault(request: Request, *, opaque_paths: bool) -> str:
-    """Why the request is refused with 400 before any rule looks at it; empty for a canonical one."""
+def fault(request: Request, *, opaque_paths: bool, connections: bool = False) -> str:
+    """Why the request is refused with 400 before any rule looks at it; empty for a canonical one.
+
+    `connections`: it is for a service that takes those, and nothing else.
+    """
+    host = request.host
+    if connections:
+        if request.method != CONNECTION or request.path:
+            return f"it takes connections, not requests: `{CONNECTION}` without a path"
+        return f"`{host}` is not a host" if host and not _is_host(host) else ""
     if not is_canonical_method(request.method):
         return f"`{request.method}` is not a method that a request may have"
-    host = request.host
     if host and not _is_host(host):
         return f"`{host}` is not a host"
     path, _, query = request.path.partition("?")

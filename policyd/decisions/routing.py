@@ -19,7 +19,7 @@ from policyd.model.paths import EVERYTHING
 from policyd.model.route_actions import rewritten
 from policyd.model.route_words import outcome, requests
 from policyd.model.scope import Scope
-from policyd.model.service import WHOLE, Service
+from policyd.model.service import WHOLE, Protocol, Service
 from policyd.model.standby import Standby
 
 
@@ -38,6 +38,8 @@ def routing(mesh: Mesh, request: Request) -> tuple[str, ...]:
         said = (*said, *(_goes_on(each) for each in fallbacks))
     else:
         fallbacks = ()
+    if service.protocol is Protocol.TCP:
+        return (*said, *_open_for(service, mesh.settings.leaf_s // 2 * 1_000), *_held_back(service))
     tries = _tries(service, request.method, led_on=bool(fallbacks))
     return (*said, *_instance(service), *tries, *_held_back(service))
 
@@ -173,6 +175,14 @@ def _tries(service: Service, method: str, *, led_on: bool) -> Iterator[str]:
         yield f"{bound}{each}, with up to {more} on {on}"
 
 
+def _open_for(service: Service, longest_ms: int) -> Iterator[str]:
+    """How long a connection may last, in all and in silence."""
+    timeouts = service.resilience.timeouts
+    silent = f", after {_time(timeouts.idle_ms)} of silence" if timeouts.idle_ms else ""
+    longest = _time(min(timeouts.stream_ms or longest_ms, longest_ms))
+    yield f"its bytes pass unseen until one side ends it{silent}, or {longest} have passed"
+
+
 def _held_back(service: Service) -> Iterator[str]:
     for limit in service.rate_limits:
         whose = "each caller" if limit.each_caller else "all callers together"
@@ -180,10 +190,13 @@ def _held_back(service: Service) -> Iterator[str]:
         yield f"refused with 429 beyond {limit.requests}{some} in {spoken(limit.per_ms)} of {whose}, at each instance"
     breaker, outliers = service.resilience.circuit_breaker, service.resilience.outlier_detection
     if breaker is not None:
-        bounds = {"requests": breaker.requests, "waiting requests": breaker.pending, "retries": breaker.retries}
+        connections = service.protocol is Protocol.TCP
+        most = {"connections": breaker.connections} if connections else {"requests": breaker.requests}
+        bounds = {**most, "waiting requests": breaker.pending, "retries": breaker.retries}
         said = [f"{bound} {what}" for what, bound in bounds.items() if bound]
         if said:
-            yield f"refused with 503 beyond {', '.join(said)} at once, for each caller's sidecar and version"
+            how = "refused" if connections else "refused with 503"
+            yield f"{how} beyond {', '.join(said)} at once, for each caller's sidecar and version"
     if outliers is not None:
         yield f"instances that keep failing are left out, at most {_percent(outliers.max_ejected)} of them"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from policyd.intents.http import MethodOrAny
 from policyd.intents.kind import Intent, Many, OneOrMany, Part
@@ -59,6 +59,19 @@ class Permit(Part):
     """Ports of the service; every one of them unless you say so."""
 
 
+class Connections(Part):
+    """Connections to a `tcp` service, which has no methods and paths."""
+
+    connections: Literal[True]
+    """Whoever the rule names may connect: `allow: [{connections: true}]`."""
+    ports: Many[Port] = ()
+    """Ports of the service; every one of them unless you say so."""
+
+
+def _permits(value: object) -> str:
+    return "connections" if isinstance(value, dict) and "connections" in value else "requests"
+
+
 class Jwt(Part):
     """A token of the person behind the call, beside the identity of the calling service."""
 
@@ -78,9 +91,17 @@ class AccessRuleSpec(Part):
     ] = Field(alias="from")
     """Who may call: `web`, `namespace/web`, `{namespace: ops}`, `{identity: "spiffe://..."}`, or `"*"` for everyone
     in this mesh."""
-    allow: Annotated[Many[Permit], Field(min_length=1, examples=[[{"methods": ["*"], "paths": ["/**"]}]])]
+    allow: Annotated[
+        Many[
+            Annotated[
+                Annotated[Permit, Tag("requests")] | Annotated[Connections, Tag("connections")],
+                Discriminator(_permits),
+            ]
+        ],
+        Field(min_length=1, examples=[[{"methods": ["*"], "paths": ["/**"]}]]),
+    ]
     """What they may call. Nothing is left out quietly: every path is `paths: [/**]`, every method is
-    `methods: ["*"]`."""
+    `methods: ["*"]`. To a `tcp` service, `[{connections: true}]`."""
     mode: Literal["enforce", "observe"] = "enforce"
     """`observe` only counts and logs where the rule would decide otherwise, and changes nothing."""
     jwt: Jwt | None = None

@@ -30,7 +30,7 @@ class Case(Part):
     to: Reference
     """The service that is called."""
     request: RequestLine
-    """Method and path: `POST /v1/charges`."""
+    """Method and path: `POST /v1/charges`; or `CONNECT`, a connection to a `tcp` service."""
     expect: Literal["allow", "deny", "reject"]
     """`allow`, `deny` (401 or 403), or `reject` (400: the request is not canonical)."""
     port: Port | None = None

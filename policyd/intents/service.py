@@ -18,6 +18,8 @@ from policyd.intents.units import (
     AppAddress,
     Label,
     Objective,
+    Port,
+    Reference,
     Time,
     shown,
     unreadable,
@@ -88,7 +90,8 @@ class ServiceSpec(Part):
     port: Annotated[int, Field(ge=1, le=65_535)]
     """The port that callers name (`http://checkout:8080`, or just `http://checkout`) and that instances listen on."""
     protocol: Literal["http", "http2", "grpc", "tcp"] = "http"
-    """What the service speaks."""
+    """What the service speaks. `tcp` is everything that is not HTTP: callers connect to `127.0.0.1` at the same
+    port."""
     versions: Annotated[Mapping[Label, Version], Field(min_length=1)]
     """Every version that has instances, by name."""
     version: Label
@@ -107,6 +110,9 @@ class ServiceSpec(Part):
     opaque_paths: bool = False
     """For object stores and registries, whose paths carry `%2F`: paths are not judged, and access rules cannot
     name any."""
+    local_ports: Mapping[Reference, Port] = Field(default_factory=dict)
+    """Where its own applications find the `tcp` services that they connect to, on loopback: `{pay/ledger: 15432}`. At
+    the port of each service unless you say so, which two of them may have in common."""
     upgrades: Many[Literal["websocket"]] = ()
     """Protocols that a request may switch to, for example `[websocket]`. Every other upgrade, and CONNECT, is
     refused."""

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from policyd.model.methods import CONNECTION
 from policyd.model.names import is_spiffe_id
 from policyd.model.paths import PathPattern, PathSyntaxError
 
@@ -256,7 +257,12 @@ def identity(value: object) -> str:
 
 
 def request_line(value: object) -> tuple[str, str]:
-    """Read a request in one line, `POST /v1/charges`, as method and path. Whether they are canonical is not asked."""
+    """Read a request in one line, `POST /v1/charges`, as method and path. Whether they are canonical is not asked.
+
+    `CONNECT` alone is a connection, which has no path.
+    """
+    if value == CONNECTION:
+        return CONNECTION, ""
     method, _, path = value.partition(" ") if isinstance(value, str) else ("", "", "")
     if not method or not path or " " in path:
         raise unreadable(
@@ -334,7 +340,7 @@ Caller = Annotated[str, PlainValidator(caller), WithJsonSchema({"type": "string"
 TrustDomain = Annotated[str, PlainValidator(trust_domain), _text(r"^[a-z0-9]([a-z0-9._-]*[a-z0-9])?$")]
 Identity = Annotated[str, PlainValidator(identity), _text(r"^spiffe://[a-z0-9._-]+(/[A-Za-z0-9._-]+)+$")]
 IpBlock = Annotated[str, PlainValidator(ip_block), _text(r"^[0-9a-fA-F.:]+(/[0-9]{1,3})?$")]
-RequestLine = Annotated[tuple[str, str], PlainValidator(request_line), _text(r"^[^ ]+ [^ ]+$")]
+RequestLine = Annotated[tuple[str, str], PlainValidator(request_line), _text(r"^([^ ]+ [^ ]+|CONNECT)$")]
 Fingerprint = Annotated[str, PlainValidator(fingerprint), _text(r"^([0-9A-Fa-f]{2}:?){32}$")]
 HttpsUrl = Annotated[str, PlainValidator(https_url), _text(r"^https://")]
 Path = Annotated[PathPattern, PlainValidator(path_pattern), _text(r"^/")]

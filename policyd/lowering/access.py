@@ -8,7 +8,7 @@ from operator import attrgetter
 from typing import cast
 
 from policyd.intents import Document
-from policyd.intents.access_rule import AccessRule, Jwt
+from policyd.intents.access_rule import AccessRule, Connections, Jwt
 from policyd.intents.access_rule import Permit as PermitIntent
 from policyd.intents.access_rule import Source as SourceIntent
 from policyd.lowering.memo import LoweringMemo, Piece
@@ -68,7 +68,9 @@ def _source(source: SourceIntent, namespace: str) -> Source:
     )
 
 
-def _permit(permit: PermitIntent) -> Permit:
+def _permit(permit: PermitIntent | Connections) -> Permit:
+    if isinstance(permit, Connections):
+        return Permit.of_connections(tuple(sorted(set(permit.ports))))
     methods = (ANY_METHOD,) if ANY_METHOD in permit.methods else tuple(sorted(set(permit.methods)))
     return Permit(methods, tuple(sorted(set(permit.paths), key=str)), tuple(sorted(set(permit.ports))))
 

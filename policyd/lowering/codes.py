@@ -61,8 +61,9 @@ CODES = table(
     Explanation(
         "PD1210",
         "request rule for TCP",
-        "A `tcp` service has connections, no requests. Its rules can only say who may connect, and a health check"
-        " cannot ask for a path.",
+        "A `tcp` service has connections, no requests. Its rules can only say who may connect, with "
+        "`allow: [{connections: true}]`; they cannot ask for methods, paths or a token, and a health check not for a "
+        "path.",
     ),
     Explanation(
         "PD1211",
@@ -379,8 +380,7 @@ CODES = table(
     Explanation(
         "PD1243",
         "a fallback of another protocol",
-        "A call that goes on elsewhere is the same call, so the fallback speaks what the service speaks. `tcp` has "
-        "no calls.",
+        "A call that goes on elsewhere is the same call, so the fallback speaks what the service speaks.",
     ),
     Explanation(
         "PD1244",
@@ -435,6 +435,32 @@ CODES = table(
         "an external host in the place of a service",
         "It has no instances, versions or sidecar of the mesh, so nothing can be split over it, led to it or allowed "
         "to it as a caller. Services call it by its host, as access rules allow.",
+    ),
+    Explanation(
+        "PD1293",
+        "connections to a service that takes requests",
+        "`connections: true` lets connections in, to a `tcp` service. Every other service takes requests, and a rule "
+        "says which methods and paths. The line allows nothing.",
+    ),
+    Explanation(
+        "PD1294",
+        "a port of its own for what has a name",
+        "A request says whom it is for, so services that take requests are called by name through the sidecar's one "
+        "port. `localPorts` are for `tcp` services, which are known by the port alone.",
+    ),
+    Explanation(
+        "PD1295",
+        "loopback port wanted twice",
+        "An application finds each `tcp` service that it may connect to at one port of its sidecar's loopback, the "
+        "service's own unless `localPorts` of the caller says otherwise. Where another one, the application itself "
+        "or the sidecar listens there already, nobody could tell which is meant: it has no way until the port is "
+        "another.",
+    ),
+    Explanation(
+        "PD1296",
+        "requests of a service that has none",
+        "The line says how requests are treated, and a `tcp` service takes connections: no header, method, path or "
+        "answer could be looked at, so it would have no effect.",
     ),
     Explanation(
         "PD1297",

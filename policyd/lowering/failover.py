@@ -110,15 +110,7 @@ def _of_zone(document: Document, spec: ServiceSpec, zone: str, number: int) -> I
 
 
 def _of_the_way(document: Document, spec: ServiceSpec) -> Iterator[Finding]:
-    if spec.protocol == "tcp":
-        yield document.finding(
-            "PD1243",
-            "`tcp` has no requests that could go on elsewhere",
-            *_HERE,
-            at_key=True,
-            hint="use protocol http, http2 or grpc",
-        )
-    elif spec.health_check is None:
+    if spec.health_check is None:
         yield document.finding(
             "PD1248",
             f"without a health check only lost calls tell that `{document.name.name}` is down, or back",

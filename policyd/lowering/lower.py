@@ -1,7 +1,7 @@
 """Intents to the model: a fixed line of passes, each a pure function over one explicit working value.
 
 settings -> services -> egress -> routes -> slos -> access -> revocations -> canaries -> strategies -> references
--> fallbacks -> route checks -> egress checks -> policy tests
+-> fallbacks -> route checks -> egress checks -> connections -> policy tests
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from policyd.base.diagnostics import Finding, has_errors, in_order
 from policyd.intents import Loaded
 from policyd.lowering.access import access
 from policyd.lowering.canaries import canaries
+from policyd.lowering.connections import connections
 from policyd.lowering.egress import egress, egress_checks
 from policyd.lowering.fallbacks import fallbacks
 from policyd.lowering.memo import LoweringMemo
@@ -44,6 +45,7 @@ PASSES: tuple[Pass, ...] = (
     fallbacks,
     route_checks,
     egress_checks,
+    connections,
     policy_tests,
 )
 

@@ -11,16 +11,17 @@ from typing import cast
 
 from policyd.base.diagnostics import Finding, Severity
 from policyd.intents import Document
-from policyd.intents.access_rule import AccessRule
+from policyd.intents.access_rule import AccessRule, Permit
 from policyd.intents.canary_split import CanarySplit
 from policyd.intents.openslo import Slo as SloIntent
 from policyd.intents.rollout_strategy import TOUCHED, RolloutStrategy
 from policyd.intents.translate import nearest
+from policyd.lowering.connections import of_rule
 from policyd.lowering.memo import LoweringMemo, Piece
 from policyd.lowering.services import short
 from policyd.lowering.suggestions import Suggestions
 from policyd.lowering.work import Aimed, Work
-from policyd.model.access import ANY_METHOD, Rule, Source
+from policyd.model.access import Rule, Source
 from policyd.model.names import Name, parse_spiffe_id
 from policyd.model.paths import PathPattern
 from policyd.model.service import Protocol, Service
@@ -126,19 +127,14 @@ def _where(document: Document, number: int, field: str) -> tuple[str | int, ...]
 def _conditions(work: Work, document: Document, rule: Rule, to: Name) -> Iterator[Finding]:
     """Rules cannot judge what a destination does not show: paths that are opaque, requests that are none."""
     service = work.services.get(to)
-    if service is None or not _is_blind(service):
+    if service is None:
+        return
+    yield from of_rule(document, service)
+    if not service.opaque_paths or service.protocol is Protocol.TCP:
         return
     spec = cast("AccessRule", document.intent).spec
     for number, permit in enumerate(spec.allow):
-        any_path = set(permit.paths) == {EVERY_PATH}
-        if service.protocol is Protocol.TCP and not (any_path and set(permit.methods) == {ANY_METHOD}):
-            yield document.finding(
-                "PD1210",
-                f"`{to.name}` speaks `tcp`, which has no methods and paths",
-                *("spec", "allow", number),
-                hint='write `{methods: ["*"], paths: [/**]}`',
-            )
-        elif not any_path:
+        if isinstance(permit, Permit) and set(permit.paths) != {EVERY_PATH}:
             yield document.finding(
                 "PD1209",
                 f"`{to.name}` has `opaquePaths`, so that no rule can tell its paths apart",

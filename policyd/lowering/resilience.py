@@ -20,14 +20,19 @@ from policyd.model.service import WHOLE
 _HERE = ("spec", "resilience")
 
 
-def lowered(intent: ResilienceIntent) -> Resilience:
-    """The model of what the intent says."""
+IDLE_CONNECTION_MS = 3_600_000
+"""How long a connection to a `tcp` service may be silent unless the intent says so: pools keep theirs for long."""
+
+
+def lowered(intent: ResilienceIntent, *, connections: bool = False) -> Resilience:
+    """The model of what the intent says; `connections`: of a service that takes them."""
+    kept = connections and "idle" not in intent.timeout.model_fields_set
     return Resilience(
         Timeouts(
             connect_ms=intent.timeout.connect,
             request_ms=intent.timeout.request,
             per_try_ms=intent.timeout.per_try or 0,
-            idle_ms=intent.timeout.idle,
+            idle_ms=IDLE_CONNECTION_MS if kept else intent.timeout.idle,
             stream_ms=intent.timeout.stream or 0,
         ),
         _retries(intent.retries),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import cast
@@ -58,13 +58,16 @@ def _service(document: Document) -> Piece[_Said]:
         ),
         split=Split.all_to(spec.version),
         resilience=grpc.judged(
-            Protocol(spec.protocol), resilience.lowered(spec.resilience), fails_over=bool(spec.failover)
+            Protocol(spec.protocol),
+            resilience.lowered(spec.resilience, connections=spec.protocol == "tcp"),
+            fails_over=bool(spec.failover),
         ),
         health_check=health.lowered(spec.health_check),
         opaque_paths=spec.opaque_paths,
         upgrades=tuple(sorted(set(spec.upgrades))),
         rate_limits=rate_limits.lowered(spec.rate_limit),
         failover=failover.lowered(spec.failover, document.name.namespace),
+        local_ports=_local_ports(spec.local_ports, document.name.namespace),
     )
     endpoints = [endpoint for version in service.versions for endpoint in version.endpoints]
     said = _Said(
@@ -73,6 +76,10 @@ def _service(document: Document) -> Piece[_Said]:
         frozenset(endpoint.app_port for endpoint in endpoints if endpoint.app_address == endpoint.address),
     )
     return Piece(said, said_by(document), tuple(_problems(document)))
+
+
+def _local_ports(said: Mapping[str, int], namespace: str) -> tuple[tuple[Name, int], ...]:
+    return tuple(sorted((Name.parse(text, namespace), port) for text, port in said.items()))
 
 
 def _endpoint(endpoint: EndpointIntent, port: int) -> Endpoint:

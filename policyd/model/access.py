@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from policyd.base.content import digest, later
+from policyd.model.methods import CONNECTION
 from policyd.model.names import Name
-from policyd.model.paths import PathPattern
+from policyd.model.paths import EVERYTHING, PathPattern
 from policyd.model.tokens import TokenCondition
 
 ANY_METHOD = "*"
@@ -73,9 +74,19 @@ class Permit:
     paths: tuple[PathPattern, ...]
     ports: tuple[int, ...] = later(())
 
+    @classmethod
+    def of_connections(cls, ports: tuple[int, ...] = ()) -> Permit:
+        """What lets connections in, to a service that takes them; no method but this one means a connection."""
+        return cls((CONNECTION,), (EVERYTHING,), ports)
+
+    @property
+    def connections(self) -> bool:
+        """Whether it is connections that it lets in."""
+        return self.methods == (CONNECTION,)
+
     def covers(self, method: str, path: PathPattern, ports: tuple[int, ...] = ()) -> bool:
         """Whether it permits that method (`*` = all of them) on every path of the pattern at those ports."""
-        known = method in self.methods or ANY_METHOD in self.methods
+        known = method in self.methods or (ANY_METHOD in self.methods and method != CONNECTION)
         reached = not self.ports or (bool(ports) and set(ports) <= set(self.ports))
         return known and reached and any(mine.covers(path) for mine in self.paths)
 

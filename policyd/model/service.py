@@ -125,6 +125,8 @@ class Service:
     """Where calls go on while the version that they are for is down, in this order."""
     route: Route | None = later(None)
     """Requests that are taken differently from the rest."""
+    local_ports: tuple[tuple[Name, int], ...] = later(())
+    """At which of its own loopback's ports it finds `tcp` services that it calls, where not at theirs; sorted."""
     external: External | None = later(None)
     """Set where it lies outside of the mesh: no instances, no sidecar; its callers' sidecars judge and encrypt."""
     _digest: str = field(init=False, compare=False, repr=False, default="")

@@ -13,7 +13,7 @@ from policyd.model.failover import Fallback
 from policyd.model.mesh import Mesh
 from policyd.model.names import Name
 from policyd.model.scope import Callers
-from policyd.model.service import Protocol, Service
+from policyd.model.service import Service
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +52,6 @@ class Standby:
     def _leads(self, caller: Name, service: Service, to: Name) -> bool:
         """While changes are on their way a name may have no service yet, or one that speaks something else."""
         there = self._mesh.services.get(to)
-        if there is None or there.protocol is not service.protocol or there.protocol is Protocol.TCP:
+        if there is None or there.protocol is not service.protocol:
             return False
         return to != service.name and caller in self.callers(to)

@@ -18,6 +18,7 @@ from policyd.model.mesh import Mesh, Settings
 from policyd.model.methods import METHODS
 from policyd.model.names import Name, spiffe_id
 from policyd.model.paths import EVERYTHING, PathPattern
+from policyd.model.service import Protocol
 from policyd.model.tokens import Issuer, TokenCondition
 from policyd.testing import build
 
@@ -27,6 +28,8 @@ WEB, PROBE = Name("default", "web"), Name("ops", "probe")
 DESTINATIONS = (Name("default", "orders"), Name("pay", "payments"))
 CLOSED = Name("pay", "closed")
 OPAQUE = Name("default", "store")
+QUEUE = Name("pay", "queue")
+"""Takes connections."""
 MEMBERS = (WEB, PROBE, *DESTINATIONS)
 IDENTITIES = (
     *(spiffe_id(DOMAIN, name) for name in MEMBERS),
@@ -161,24 +164,44 @@ def _as_lowered(rule: Rule) -> Rule:
 
 
 @cache
-def meshes(pools: Pools) -> st.SearchStrategy[Mesh]:
-    """Meshes with destinations of several namespaces; one has no rules, one has opaque paths."""
+def meshes(pools: Pools, *, connections: bool = False) -> st.SearchStrategy[Mesh]:
+    """Meshes with destinations of several namespaces; one has no rules, one has opaque paths.
+
+    `connections`: one takes connections, which are asked for otherwise than requests are.
+    """
     revoked = st.one_of(st.just(()), some(IDENTITIES, 3))
+    special = (OPAQUE, QUEUE) if connections else (OPAQUE,)
     return st.builds(
-        lambda said, opaque, revoked: _mesh(said | {OPAQUE: tuple(map(_opaque, opaque))}, revoked, pools),
-        st.fixed_dictionaries({name: rules(name, pools) for name in DESTINATIONS}),
-        rules(OPAQUE, pools),
-        st.fixed_dictionaries(dict.fromkeys((*DESTINATIONS, OPAQUE), revoked)),
+        lambda said, revoked: _mesh(said, revoked, pools),
+        st.fixed_dictionaries(
+            {name: rules(name, pools) for name in DESTINATIONS}
+            | {OPAQUE: rules(OPAQUE, pools).map(lambda said: tuple(map(_opaque, said)))}
+            | ({QUEUE: rules(QUEUE, pools).map(lambda said: tuple(map(_connecting, said)))} if connections else {})
+        ),
+        st.fixed_dictionaries(dict.fromkeys((*DESTINATIONS, *special), revoked)),
     )
 
 
 def _mesh(said: Mapping[Name, tuple[Rule, ...]], revoked: Mapping[Name, tuple[str, ...]], pools: Pools) -> Mesh:
     services = [
-        build.service(str(name), {"v1": [f"10.0.9.{number}"]}, opaque_paths=name == OPAQUE)
+        build.service(
+            str(name),
+            {"v1": [f"10.0.9.{number}"]},
+            opaque_paths=name == OPAQUE,
+            protocol=Protocol.TCP if name == QUEUE else Protocol.HTTP,
+        )
         for number, name in enumerate((*said, CLOSED), 1)
     ]
     access = [Access(name, rules, revoked[name]) for name, rules in said.items()]
     return build.mesh(services, access, settings=Settings("shop", DOMAIN, issuers=pools.issuers))
+
+
+def _connecting(rule: Rule) -> Rule:
+    """The rule for connections; where it is for every method, as it is: `*` lets no connection in."""
+    permits = tuple(
+        permit if ANY_METHOD in permit.methods else Permit.of_connections(permit.ports) for permit in rule.permits
+    )
+    return replace(rule, permits=permits)
 
 
 def _opaque(rule: Rule) -> Rule:

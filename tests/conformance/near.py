@@ -14,9 +14,10 @@ from random import Random
 from policyd.decisions import NO_TOKEN, Token, TokenState
 from policyd.model.access import ANY_METHOD, Source
 from policyd.model.mesh import Mesh
-from policyd.model.methods import METHODS
+from policyd.model.methods import CONNECTION, METHODS
 from policyd.model.names import Name, namespace_prefix, spiffe_id
 from policyd.model.paths import PathPattern
+from policyd.model.service import Protocol
 from tests.conformance.meshes import (
     CLAIMS,
     DOMAIN,
@@ -118,13 +119,14 @@ def fitting(choose: Random, mesh: Mesh, to: Name, pools: Pools) -> Sent:
     if not said:
         return Sent(IDENTITIES[0], to, "GET", "/v1")
     rule = choose.choice(said)
+    connects = mesh.services[to].protocol is Protocol.TCP
     permit, source = choose.choice(rule.permits), choose.choice(rule.sources)
     method = choose.choice(permit.methods)
     sent = Sent(
         choose.choice(callers(source)),
         to,
-        choose.choice(METHODS) if method == ANY_METHOD else method,
-        path_in(choose, choose.choice(permit.paths)),
+        CONNECTION if connects else choose.choice(METHODS) if method == ANY_METHOD else method,
+        "" if connects else path_in(choose, choose.choice(permit.paths)),
         ip=choose.choice([each for each in pools.addresses if within(each, source.ip_blocks)] or pools.addresses),
     )
     if rule.token is None:

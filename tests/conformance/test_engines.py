@@ -40,7 +40,7 @@ def test_index_opa_and_embedded_agree(tally: Tally, opa: OpaEngine, embedded: Em
 
     found: DisagreementError | None = None
     try:
-        drawn(meshes(POOLS), tally.seed, -(-tally.requests // AT_ONCE), check)
+        drawn(meshes(POOLS, connections=True), tally.seed, -(-tally.requests // AT_ONCE), check)
     except DisagreementError as error:
         found = error
     if found is not None:

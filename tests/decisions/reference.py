@@ -8,11 +8,12 @@ from datetime import datetime
 from typing import NamedTuple
 
 from policyd.decisions import Cause, Request, TokenState, Would
-from policyd.model.access import ANY_METHOD, Mode, Rule, Source
+from policyd.model.access import ANY_METHOD, Mode, Permit, Rule, Source
 from policyd.model.mesh import Mesh
-from policyd.model.methods import METHODS
+from policyd.model.methods import CONNECTION, METHODS
 from policyd.model.names import Name, spiffe_id
 from policyd.model.paths import is_canonical_path
+from policyd.model.service import Protocol, Service
 
 
 class Expected(NamedTuple):
@@ -29,9 +30,12 @@ def expected(mesh: Mesh, request: Request, at: datetime) -> Expected:
     path = request.path.split("?")[0]
     if not is_workload(request.source):
         return Expected(Cause.MALFORMED)
-    if request.method not in METHODS:
-        return Expected(Cause.NOT_CANONICAL)
-    if not (service is not None and service.opaque_paths) and not is_canonical_path(path):
+    if service is not None and service.protocol is Protocol.TCP:
+        if (request.method, request.path) != (CONNECTION, ""):
+            return Expected(Cause.NOT_CANONICAL)
+    elif request.method not in METHODS or (
+        not (service is not None and service.opaque_paths) and not is_canonical_path(path)
+    ):
         return Expected(Cause.NOT_CANONICAL)
     if service is None:
         return Expected(Cause.UNKNOWN_DESTINATION)
@@ -67,12 +71,21 @@ def is_workload(identity: str) -> bool:
 
 def fits(mesh: Mesh, rule: Rule, request: Request) -> bool:
     """Whether some source and some permit fit; the token apart."""
-    path, port = request.path.split("?")[0], request.port or mesh.services[request.destination].port
+    service = mesh.services[request.destination]
+    port = request.port or service.port
+    permits = [permit for permit in rule.permits if not permit.ports or port in permit.ports]
     return any(fits_source(source, mesh.settings.trust_domain, request) for source in rule.sources) and any(
-        (request.method in permit.methods or ANY_METHOD in permit.methods)
-        and any(pattern.matches(path) for pattern in permit.paths)
-        and (not permit.ports or port in permit.ports)
-        for permit in rule.permits
+        fits_permit(permit, service, request) for permit in permits
+    )
+
+
+def fits_permit(permit: Permit, service: Service, request: Request) -> bool:
+    """A connection is let in by what names connections; a request by its method and path."""
+    if service.protocol is Protocol.TCP:
+        return permit.methods == (CONNECTION,)
+    path = request.path.split("?")[0]
+    return (request.method in permit.methods or ANY_METHOD in permit.methods) and any(
+        pattern.matches(path) for pattern in permit.paths
     )
 
 

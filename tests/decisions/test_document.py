@@ -39,6 +39,7 @@ def test_the_document_is_the_contract_of_every_engine() -> None:
         "spiffe": "spiffe://test.example/ns/default/svc/payments",
         "port": 8080,
         "opaque_paths": False,
+        "connections": False,
         "revoked": [],
         "rules": [
             {

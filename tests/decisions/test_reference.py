@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from policyd.decisions import NO_TOKEN, Index, Obstacle, Request, Token, TokenState
 from policyd.model.access import ANY_METHOD, Access, Mode, Permit, Rule, Source
 from policyd.model.mesh import Mesh, Settings
-from policyd.model.methods import METHODS
+from policyd.model.methods import CONNECTION, METHODS
 from policyd.model.names import Name, spiffe_id
 from policyd.model.paths import EVERYTHING, PathPattern
+from policyd.model.service import Protocol
 from policyd.model.tokens import Issuer, TokenCondition
 from policyd.testing import build
 from tests.decisions.reference import expected, fits_source
@@ -71,6 +72,12 @@ sources = mostly(
     anyone=st.booleans(),
     ip_blocks=st.lists(st.sampled_from(BLOCKS), max_size=2).map(tuple),
 )
+connections = mostly(
+    Permit.of_connections(),
+    Permit.of_connections(),
+    Permit.of_connections((9_090,)),
+    Permit((ANY_METHOD,), (EVERYTHING,)),
+)
 permits = st.builds(
     Permit,
     methods=mostly((ANY_METHOD,), ("GET",), ("GET", "POST"))
@@ -102,7 +109,10 @@ def rules(draw: st.DrawFn) -> Rule:
 @st.composite
 def meshes(draw: st.DrawFn) -> Mesh:
     said = draw(st.lists(rules(), min_size=draw(mostly(4, 4, 1)), max_size=6, unique_by=lambda rule: rule.name))
-    opaque = draw(mostly(*[False] * 7, True))
+    kind = draw(mostly(*["requests"] * 6, "opaque", "connections"))
+    opaque = kind == "opaque"
+    if kind == "connections":
+        said = [replace(rule, permits=(draw(connections),)) for rule in said]
     if opaque:  # as lowering has it: a service with opaque paths has no rule about them
         said = [
             replace(rule, permits=tuple(replace(permit, paths=(EVERYTHING,)) for permit in rule.permits))
@@ -111,7 +121,12 @@ def meshes(draw: st.DrawFn) -> Mesh:
     revoked = draw(mostly(*[()] * 8, (IDENTITIES[0],), (PARTNER,)))
     access = Access(PAYMENTS, tuple(sorted(said, key=lambda rule: rule.name)), revoked)
     services = [
-        build.service("payments", {"v1": ["10.0.0.3"]}, opaque_paths=opaque),
+        build.service(
+            "payments",
+            {"v1": ["10.0.0.3"]},
+            opaque_paths=opaque,
+            protocol=Protocol.TCP if kind == "connections" else Protocol.HTTP,
+        ),
         build.service("closed", {"v1": ["10.0.0.4"]}),
     ]
     issuers = tuple(Issuer(name, url) for name, url in URLS.items())
@@ -130,7 +145,7 @@ claims = st.dictionaries(
 tokens = mostly(
     NO_TOKEN, NO_TOKEN, Token(TokenState.VALID, URLS["login"], {"role": "admin", "team": ["pay"]})
 ) | st.builds(Token, st.sampled_from(TokenState), st.sampled_from([*URLS.values(), "login", ""]), claims)
-requests = st.builds(
+requests_of = st.builds(
     Request,
     source=mostly(*IDENTITIES[:1] * 8, PARTNER, *IDENTITIES, "web"),
     destination=mostly(*[PAYMENTS] * 16, CLOSED, Name("default", "nowhere")),
@@ -142,6 +157,13 @@ requests = st.builds(
     ip=mostly("10.0.0.9", "10.0.0.9", "2001:db8::1", *ADDRESSES),
     port=mostly(*[None] * 10, build.PORT, 9_090),
     token=tokens,
+)
+
+
+requests = mostly(*[False] * 5, True).flatmap(
+    lambda connects: requests_of.map(
+        lambda sent: sent._replace(method=CONNECTION, path="") if connects else sent,
+    )
 )
 
 

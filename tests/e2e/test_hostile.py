@@ -12,7 +12,6 @@ import pytest
 from policyd.demo.client import Json
 from policyd.demo.world import World
 from tests.e2e.conftest import drifted
-from tests.e2e.intents import service
 from tests.e2e.test_access import live_at
 from tests.hostile.test_files import CASES
 
@@ -60,7 +59,6 @@ async def test_hostile_commits_are_refused_and_live_traffic_does_not_notice(star
         bad.unlink()
         assert await _with_a_rule(world, folder, "package policyd.guardrails.mine\n") == {"PD2010"}
         assert await _with_a_rule(world, folder, "package shop.mine\n\ndeny contains {") != set()
-        assert await _lost(world) == {"PD1301"}
         files = {path: path.read_bytes() for path in folder.rglob("*.yaml")}
         for path in files:
             path.unlink()
@@ -82,17 +80,6 @@ async def test_hostile_commits_are_refused_and_live_traffic_does_not_notice(star
     assert set(denied) == {403}
     assert len(allowed) > len(CASES)
     assert await drifted(world) == []
-
-
-async def _lost(world: World) -> set[str]:
-    """A service that no sidecar can carry: nothing is wrong with the intent, but with what became of it."""
-    store = world.repository.path / "store.yaml"
-    store.write_text(service("store", {"v1": "127.0.7.99"}).replace("spec:", "spec:\n  protocol: tcp"))
-    codes = await refused(world, "a service that speaks tcp")
-    (loss,) = [each for each in (await world.client.status())["commit"]["findings"] if each["code"] == "PD1301"]
-    assert (loss["file"], loss["line"]) == ("store.yaml", 3)
-    store.unlink()
-    return codes
 
 
 async def _with_a_rule(world: World, folder: Path, rego: str) -> set[str]:

@@ -85,7 +85,7 @@ metadata: {name: shop-pays, namespace: pay}
 spec:
   to: ledger
   from: [default/checkout]
-  allow: [{methods: ["*"], paths: [/**]}]
+  allow: [{connections: true}]
 """
 RELEASES = """\
 apiVersion: policyd.dev/v1alpha1

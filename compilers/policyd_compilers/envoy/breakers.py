@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from envoy.config.cluster.v3 import circuit_breaker_pb2
 from envoy.type.v3 import percent_pb2
 
 from policyd.model.resilience import CircuitBreaker, Retries
-from policyd.model.service import WHOLE, Service
+from policyd.model.service import WHOLE, Protocol, Service
 from policyd_compilers.envoy.proto import uint32
 
 UNBOUNDED = 2**32 - 1
@@ -24,7 +25,11 @@ def of(service: Service, *, fails_over: bool) -> Any:
     In an outage every call is tried again, once: a budget would refuse those that it has no room for.
     """
     resilience = service.resilience
-    message = thresholds(resilience.circuit_breaker, resilience.retries)
+    asked = resilience.circuit_breaker
+    if asked is not None and service.protocol is Protocol.TCP:
+        # What the sidecars carry many of on one connection is the service's connections.
+        asked = replace(asked, requests=asked.connections, connections=0)
+    message = thresholds(asked, resilience.retries)
     if fails_over and message.HasField("retry_budget"):
         message.ClearField("retry_budget")
         message.max_retries.CopyFrom(uint32(UNBOUNDED))

@@ -10,6 +10,7 @@ expression, that together say exactly `policyd.model.paths.is_canonical_path`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -19,7 +20,7 @@ from envoy.extensions.filters.http.rbac.v3 import rbac_pb2 as filter_pb2
 from envoy.type.matcher.v3 import path_pb2, regex_pb2, string_pb2
 
 from policyd.compiler.rules import NOT_CANONICAL
-from policyd.model.methods import METHODS
+from policyd.model.methods import CONNECTION, METHODS
 
 FILTER = "policyd.canonical"
 _TARGET = r"/[!\"$-~]*"
@@ -44,6 +45,17 @@ def filter_config(*, opaque_paths: bool) -> Any:
             _path(string_pb2.StringMatcher(contains="//")),
             _path(regex_match(_DOT_SEGMENT)),
         ]
+    return _denied(wrong)
+
+
+@cache
+def connections_only() -> Any:
+    """The same where a service takes connections: every request for anything else is not canonical."""
+    asked = _header(":method", string_pb2.StringMatcher(exact=CONNECTION))
+    return _denied([_not(asked)])
+
+
+def _denied(wrong: Sequence[Any]) -> Any:
     policy = rbac_pb2.Policy(
         permissions=[rbac_pb2.Permission(or_rules=rbac_pb2.Permission.Set(rules=wrong))],
         principals=[rbac_pb2.Principal(any=True)],

@@ -29,7 +29,8 @@ APP_IDLE_MS = 1_000
 """Idle connections to the application are closed first by us: a common server closes its own after 2 to 5 s, and a
 request sent at that instant is lost. A new loopback connection costs some 50 us."""
 _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
-_MULTIPLEXED = frozenset({Protocol.HTTP2, Protocol.GRPC})
+_MULTIPLEXED = frozenset({Protocol.HTTP2, Protocol.GRPC, Protocol.TCP})
+"""What takes HTTP/2 alone. Connections to a `tcp` service are streams of it between sidecars (`connections`)."""
 
 
 def destination(
@@ -91,7 +92,8 @@ def application(service: Service, endpoint: Endpoint) -> Any:
         multiplexed = service.protocol in _MULTIPLEXED
         check = health.of_application(service.health_check, service.name.name, multiplexed=multiplexed)
         message.health_checks.append(check)
-    speak(message, service.protocol, idle_ms=APP_IDLE_MS, alpn=False)
+    if service.protocol is not Protocol.TCP:  # whose connections belong to the callers
+        speak(message, service.protocol, idle_ms=APP_IDLE_MS, alpn=False)
     return message
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from operator import attrgetter
 from types import MappingProxyType
 
@@ -17,9 +18,18 @@ from policyd.base.codes import Explanation
 from policyd.compiler import failover as failing
 from policyd.compiler import losses as shared_losses
 from policyd.compiler.artifact import Artifact, Compiled, Loss
+from policyd.compiler.connections import local_ports, of_application, of_sidecar
 from policyd.compiler.failover import Ways
 from policyd.compiler.memo import Memo
-from policyd.compiler.naming import APP, INBOUND, OUTBOUND, cluster_name, failover_name, pinned_cluster_name
+from policyd.compiler.naming import (
+    APP,
+    INBOUND,
+    OUTBOUND,
+    cluster_name,
+    connections_name,
+    failover_name,
+    pinned_cluster_name,
+)
 from policyd.compiler.protocol import Capabilities, ListenAddress, Secrets, Validation
 from policyd.compiler.sources import Index, Outside, Sources
 from policyd.model.access import Access
@@ -27,11 +37,12 @@ from policyd.model.external import VERSION
 from policyd.model.mesh import Mesh, Settings
 from policyd.model.names import Name
 from policyd.model.node import Node
-from policyd.model.service import Endpoint, Protocol, Service, Split, Version
+from policyd.model.service import Endpoint, Service, Split, Version
 from policyd.model.ways import asides
 from policyd_compilers.envoy import (
     balancing,
     clusters,
+    connections,
     egress,
     endpoints,
     failover,
@@ -122,14 +133,13 @@ class EnvoyCompiler:
 
 def _share(sources: Sources, zone: str, memo: Memo) -> Share:
     settings, service = sources.settings, sources.service
-    carried, ways = sources.carried, failing.ways(sources)
-    artifacts = [artifact for each in carried for artifact in _destination(settings, each, zone, memo)]
+    inside, ways = sources.inside, failing.ways(sources)
+    artifacts = [artifact for each in inside for artifact in _destination(settings, each, zone, memo)]
     artifacts += [artifact for way in ways.values() for artifact in _failover(settings, way, zone, memo)]
-    artifacts += [_pinned(settings, each, version, memo) for each, version in asides(carried)]
+    artifacts += [_pinned(settings, each, version, memo) for each, version in asides(inside)]
     artifacts += [_external(settings, each.service, memo) for each in _outside(sources)]
     artifacts.append(_outbound_routes(sources, ways, memo))
-    if service.protocol is not Protocol.TCP:
-        artifacts.append(_inbound_routes(settings, service, sources.access, memo))
+    artifacts.append(_inbound_routes(settings, service, sources.access, memo))
     artifacts += _collector(settings, memo)
     return Share(tuple(artifacts), shared_losses.of_sidecars(sources, _SAYS))
 
@@ -139,15 +149,14 @@ def _outside(sources: Sources) -> tuple[Outside, ...]:
 
 
 def _node(sources: Sources, node: Node, memo: Memo) -> Compiled:
-    """Its service's share, and what only this instance has: two listeners and the application."""
+    """Its service's share, and what only this instance has: listeners and the application."""
     endpoint = node.endpoint
-    places = (of(each, endpoint.zone) for each in sources.carried for of in (balancing.zone_of, failing.zone_of))
+    places = (of(each, endpoint.zone) for each in sources.inside for of in (balancing.zone_of, failing.zone_of))
     zone = endpoint.zone if any(places) else ""
     share = memo.get((NAME, sources.key, zone), lambda: _share(sources, zone, memo), counted=False)
     service = sources.service
-    own = [_outbound_listener(sources, node, memo)]
-    if service.protocol is not Protocol.TCP:
-        own += _inbound_listener(sources, node, memo), _application(service, endpoint, memo)
+    own = [_outbound_listener(sources, node, memo), _inbound_listener(sources, node, memo)]
+    own += [_application(service, endpoint, memo), *_connections(sources, node, memo)]
     return Compiled(tuple(sorted((*share.artifacts, *own), key=_IN_ORDER)), share.losses)
 
 
@@ -172,6 +181,32 @@ def _outbound_listener(sources: Sources, node: Node, memo: Memo) -> Artifact:
         return proto.artifact(proto.LISTENER, OUTBOUND, outbound.listener(chain, node, settings.outbound_port))
 
     return memo.get(("listener", OUTBOUND, node.id, settings.outbound_port, settings.tracing, extras), build)
+
+
+def _connections(sources: Sources, node: Node, memo: Memo) -> list[Artifact]:
+    """A loopback listener for each `tcp` service that may be called, and what they hand their connections to."""
+    settings, endpoint = sources.settings, node.endpoint
+    taken = of_application(endpoint) | of_sidecar(endpoint, settings.outbound_port, sources.inbound_ports)
+    ports = local_ports(sources.service, sources.inside, taken)
+    found: list[Artifact] = []
+    for service in sources.inside:
+        if (port := ports.get(service.name)) is None:
+            continue
+        key = ("connections", settings.trust_domain, node.id, service.name, service.port, port, service.resilience)
+        found.append(memo.get(key, partial(_connections_listener, settings, node, service, port)))
+    if found:
+        own = ("connections", node.id, settings.outbound_port)
+        found.append(memo.get(own, partial(_own_outbound, settings, node)))
+    return found
+
+
+def _own_outbound(settings: Settings, node: Node) -> Artifact:
+    return proto.artifact(proto.CLUSTER, OUTBOUND, connections.own_outbound(settings, node))
+
+
+def _connections_listener(settings: Settings, node: Node, service: Service, port: int) -> Artifact:
+    message = connections.listener(settings, node, service, port)
+    return proto.artifact(proto.LISTENER, connections_name(service.name), message)
 
 
 def _collector(settings: Settings, memo: Memo) -> tuple[Artifact, ...]:
@@ -284,8 +319,11 @@ def _inbound_routes(settings: Settings, service: Service, access: Access, memo: 
 
 
 def _outbound_routes(sources: Sources, ways: Ways, memo: Memo) -> Artifact:
-    settings, caller, scope, outside = sources.settings, sources.service.name, sources.carried, _outside(sources)
-    read = tuple((each.name, each.split, each.resilience, each.upgrades, each.route) for each in scope)
+    settings, caller, scope, outside = sources.settings, sources.service.name, sources.inside, _outside(sources)
+    read = tuple(
+        (each.name, each.port, each.protocol, each.split, each.resilience, each.upgrades, each.route)
+        for each in scope
+    )
     led = tuple((version, len(way)) for version, way in ways.items())
     judged = tuple((each.service.digest, each.access.digest) for each in outside)
     key = ("outbound", settings.digest, caller, read, led, judged)

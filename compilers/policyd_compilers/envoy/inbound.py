@@ -20,6 +20,7 @@ from policyd.model.service import Protocol, Service
 from policyd_compilers.envoy import (
     access_log,
     canonical,
+    connections,
     grpc_stats,
     health,
     manager,
@@ -74,6 +75,7 @@ def reads(service: Service, access: Access) -> Hashable:
     """What of a service and its rules the filter chain depends on; a change of it drains connections."""
     return (
         service.name,
+        service.protocol is Protocol.TCP,
         service.longest,
         service.protocol is Protocol.GRPC,
         service.health_check,
@@ -110,9 +112,13 @@ def connection_manager(settings: Settings, service: Service, access: Access) -> 
     )
     message.access_log.append(access_log.inbound())
     tracing.trace(message, settings, service.name)
-    manager.add_filter(message, canonical.FILTER, canonical.filter_config(opaque_paths=service.opaque_paths))
+    judging = [(canonical.FILTER, canonical.filter_config(opaque_paths=service.opaque_paths))]
     if service.health_check is not None:
-        manager.add_filter(message, "envoy.filters.http.health_check", health.answer(service.health_check))
+        judging.append(("envoy.filters.http.health_check", health.answer(service.health_check)))
+    if service.protocol is Protocol.TCP:  # callers' checks are the only requests that it answers
+        judging = [*judging[1:], (canonical.FILTER, canonical.connections_only())]
+    for name, config in judging:
+        manager.add_filter(message, name, config)
     believing = tokens.filter_config(settings.issuers) if tokens.asked(access) else None
     if believing is not None:
         manager.add_filter(message, tokens.FILTER, believing)
@@ -151,16 +157,7 @@ def routes(settings: Settings, service: Service, access: Access) -> Any:
     host = route_components_pb2.VirtualHost(
         name=INBOUND,
         domains=["*"],
-        routes=[
-            route_components_pb2.Route(
-                name=APP,
-                match=match,
-                route=route_components_pb2.RouteAction(
-                    cluster=APP, timeout=milliseconds(timeout_ms), upgrade_configs=offered
-                ),
-            )
-            for match, offered, timeout_ms in upgrades.routes(service, service.longest.request_ms)
-        ],
+        routes=_to_application(service),
         typed_per_filter_config=overrides,
     )
     message = route_pb2.RouteConfiguration(
@@ -169,3 +166,18 @@ def routes(settings: Settings, service: Service, access: Access) -> Any:
     if tracing.traced(settings):
         tracing.name_spans(message, str(service.name))
     return message
+
+
+def _to_application(service: Service) -> list[Any]:
+    if service.protocol is Protocol.TCP:
+        return [connections.to_application(APP, service)]
+    return [
+        route_components_pb2.Route(
+            name=APP,
+            match=match,
+            route=route_components_pb2.RouteAction(
+                cluster=APP, timeout=milliseconds(timeout_ms), upgrade_configs=offered
+            ),
+        )
+        for match, offered, timeout_ms in upgrades.routes(service, service.longest.request_ms)
+    ]

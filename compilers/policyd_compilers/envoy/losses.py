@@ -13,6 +13,4 @@ KNOWN = ", ".join(sorted(CONDITIONS)) + ", or a status code"
 def of_service(service: Service) -> tuple[Loss, ...]:
     """What is lost of a service, wherever it is compiled."""
     words = [word for word in service.resilience.retries.on if word not in CONDITIONS and not is_status(word)]
-    return losses.of_protocol(service) + tuple(
-        losses.of_retry_condition(service, word, "envoy", KNOWN) for word in words
-    )
+    return tuple(losses.of_retry_condition(service, word, "envoy", KNOWN) for word in words)

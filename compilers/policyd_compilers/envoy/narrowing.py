@@ -29,7 +29,7 @@ def narrowed(
         return _barred(artifact, {str(name) for name in barred})
     if (revoked or distrusted) and artifact.kind == proto.LISTENER and artifact.name == INBOUND:
         return _listener(artifact, inbound.chain_name(revoked, distrusted))
-    if distrusted and artifact.kind == proto.CLUSTER and artifact.name != APP:
+    if distrusted and artifact.kind == proto.CLUSTER and artifact.name not in (APP, OUTBOUND):
         return _cluster(artifact, distrusted)
     if revoked and artifact.kind == proto.ROUTES and artifact.name.startswith(f"{INBOUND}/"):
         return _routes(artifact, revoked)

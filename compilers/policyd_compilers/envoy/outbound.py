@@ -19,7 +19,17 @@ from policyd.model.names import Name
 from policyd.model.node import Node
 from policyd.model.service import Protocol, Service
 from policyd.model.ways import Known, forks
-from policyd_compilers.envoy import access_log, egress, grpc_stats, manager, replies, route_actions, tracing, upgrades
+from policyd_compilers.envoy import (
+    access_log,
+    connections,
+    egress,
+    grpc_stats,
+    manager,
+    replies,
+    route_actions,
+    tracing,
+    upgrades,
+)
 from policyd_compilers.envoy import routes as rule_routes
 from policyd_compilers.envoy.endpoints import socket_address
 from policyd_compilers.envoy.proto import boolean, pack, uint32
@@ -121,6 +131,8 @@ def routes(
 
 def virtual_host(settings: Settings, service: Service, known: Known, ways: Ways, *, local: bool) -> Any:
     """The names of a destination and the way to its versions. Only its own namespace calls it by the short name."""
+    if service.protocol is Protocol.TCP:
+        return connections.virtual_host(settings, service, known, ways, local=local)
     rules = service.route.rules if service.route is not None else ()
     found = [route for rule in rules for route in rule_routes.of_rule(service, rule, known, ways)]
     for match, offered, timeout_ms in upgrades.routes(service, service.resilience.timeouts.request_ms):

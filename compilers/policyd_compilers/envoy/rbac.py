@@ -28,6 +28,7 @@ from policyd.compiler.rules import (
 )
 from policyd.model.access import ANY_METHOD, Access, Permit, Rule
 from policyd.model.mesh import Settings
+from policyd.model.methods import CONNECTION
 from policyd.model.names import SPIFFE_FORM
 from policyd.model.service import Service
 from policyd_compilers.envoy import matchers, tokens
@@ -226,6 +227,8 @@ def _covering(prefix: str) -> _Means:
 
 
 def _permit(permit: Permit) -> Any:
+    if permit.connections:
+        return matchers.method_is(CONNECTION)  # a connection has no path
     parts = []
     if ANY_METHOD not in permit.methods:
         parts.append(matchers.any_of([matchers.method_is(method) for method in permit.methods]))

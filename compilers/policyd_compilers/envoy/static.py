@@ -38,6 +38,8 @@ def bootstrap(artifacts: Iterable[Artifact], node: Node, admin: ListenAddress, s
 
 def _listener(listener: Any, routes: dict[str, Any]) -> Any:
     for chain in listener.filter_chains:
+        if not chain.filters[0].typed_config.Is(http_connection_manager_pb2.HttpConnectionManager.DESCRIPTOR):
+            continue
         manager = _opened(chain.filters[0].typed_config, http_connection_manager_pb2.HttpConnectionManager)
         manager.route_config.CopyFrom(routes[manager.rds.route_config_name])
         manager.route_config.validate_clusters.value = True

@@ -68,7 +68,7 @@ def _node(sources: Sources, node: Node, memo: Memo) -> Compiled:
     artifacts = [named, processes.process(), _outbound(sources, endpoint, memo)]
     if service.protocol is not Protocol.TCP:
         artifacts.append(_inbound(sources, endpoint, memo))
-    artifacts += [_destination(settings, each, memo) for each in sources.carried]
+    artifacts += [_destination(settings, each, memo) for each in sources.requested]
     lost = shared_losses.of_sidecars(sources, _SAYS)
     return Compiled(tuple(sorted(artifacts, key=attrgetter("kind", "name"))), lost)
 
@@ -95,7 +95,8 @@ def _own(service: Service) -> tuple[object, ...]:
 def _outbound(sources: Sources, endpoint: Endpoint, memo: Memo) -> Artifact:
     settings, address = sources.settings, outbound_address(endpoint.address)
     destinations_key = tuple(
-        (each.name, each.split, each.upgrades, each.resilience.load_balancing, each.route) for each in sources.carried
+        (each.name, each.split, each.upgrades, each.resilience.load_balancing, each.route)
+        for each in sources.requested
     )
     key = (NAME, "outbound", settings.digest, sources.service.name, destinations_key)
 

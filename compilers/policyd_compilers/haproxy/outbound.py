@@ -40,21 +40,21 @@ def _rules(sources: Sources) -> Iterator[str]:
     yield from access_log.remember()
     yield from canonical.host()
     yield f"http-request set-var(txn.route) str({NOT_IN_SCOPE})"
-    for service in sources.carried:
+    for service in sources.requested:
         yield from _named(sources.settings, service, local=service.name.namespace == caller.namespace)
         yield from routes.taken(service)
     refused = f"if {{ var(txn.route) -m str -- {NOT_IN_SCOPE} }}"
     yield replies.deny(403, NOT_IN_SCOPE, refused, caller)
-    yield from upgrades.carried(sources.carried, caller)
+    yield from upgrades.carried(sources.requested, caller)
     yield "http-request del-header x-forwarded-client-cert"
     yield from inbound.forward()
     yield "http-request set-header host %[var(txn.host)]"
     yield f"http-request set-var(txn.draw) rand({WHOLE})"
-    known = {service.name: service for service in sources.carried}.get
-    for service in sources.carried:
+    known = {service.name: service for service in sources.requested}.get
+    for service in sources.requested:
         yield from _by_key(service)
         yield from routes.ways(service, known, caller)
-    for service in sources.carried:
+    for service in sources.requested:
         yield from routes.backends(service, known)
         yield from _choices(service)
 

@@ -11,6 +11,8 @@
 #      "method": "POST", "host": "checkout", "path": "/v1/orders?draft=1",
 #      "jwt": {"state": "absent" | "invalid" | "valid", "issuer": "https://...", "claims": {}}}
 #
+#   A connection to a `tcp` service is the method `CONNECT` with the path "".
+#
 #   `ip`, `port`, `host` and `jwt` may be missing. `source` is what mutual TLS verified, never what a header said. `jwt`
 #   is what became of the token: its signature, times and audience have been checked before.
 #

@@ -31,6 +31,7 @@ mesh_with(rules, said) := {
 			"spiffe": "spiffe://shop.example/ns/default/svc/checkout",
 			"port": 8080,
 			"opaque_paths": false,
+			"connections": false,
 			"revoked": [],
 			"rules": rules,
 		},

@@ -33,11 +33,24 @@ is_whole(value) if {
 #   CONNECT, which opens tunnels. Paths are never normalised: they are matched as they came, or refused. Path and query
 #   together are visible ASCII without `#`; more is asked of paths that rules may look at.
 canonical(request) if {
+	not takes_connections(request)
 	request.method in {"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"}
 	canonical_host(object.get(request, "host", ""))
 	regex.match(`^/[!"$-~]*$`, request.path)
 	canonical_path(bare_path(request), request)
 }
+
+# A connection has no path, and no name for what it does.
+canonical(request) if {
+	takes_connections(request)
+	request.method == "CONNECT"
+	request.path == ""
+	canonical_host(object.get(request, "host", ""))
+}
+
+# METADATA
+# description: Whether the service takes connections (`tcp`), and no requests.
+takes_connections(request) if destination(request).connections
 
 # A name or an address. One dot at its end is no part of it, nor is a port: proxies take away what they read as a number
 # of 32 bits, whatever its value. A host that is not known is taken for a good one.

@@ -88,3 +88,29 @@ test_no_rule_tells_opaque_paths_apart if {
 	mesh := mesh_with([rule_with({})], {"opaque_paths": true})
 	authz.reason == "no-rule" with input as request_with({}) with data.mesh as mesh
 }
+
+# What is decided about a request to a service that takes connections, under one rule with this permit.
+connected(permit, said) := answer if {
+	rules := [rule_with({"permits": [permit_with(permit)]})]
+	request := object.union(request_with({"method": "CONNECT", "path": ""}), said)
+	answer := authz.reason with input as request with data.mesh as mesh_with(rules, {"connections": true})
+}
+
+test_connections_are_let_in_by_what_names_them if {
+	connected({"methods": ["CONNECT"]}, {}) == "allowed"
+	connected({"methods": ["CONNECT"], "ports": [8080]}, {}) == "allowed"
+	connected({"methods": ["CONNECT"], "ports": [9090]}, {}) == "no-rule"
+	connected({"methods": ["*"]}, {}) == "no-rule"
+	connected({"methods": ["*"], "paths": [{"segments": [], "rest": true}]}, {}) == "no-rule"
+}
+
+test_a_service_takes_connections_or_requests if {
+	every said in [{"method": "GET"}, {"path": "/"}, {"method": "GET", "path": "/v1"}, {"host": "a b"}] {
+		connected({"methods": ["CONNECT"]}, said) == "not-canonical"
+	}
+	rules := [rule_with({"permits": [permit_with({"methods": ["CONNECT"], "paths": [{"segments": [], "rest": true}]})]})]
+	every said in [{"method": "CONNECT", "path": ""}, {"method": "CONNECT"}] {
+		reason := authz.reason with input as request_with(said) with data.mesh as mesh_with(rules, {})
+		reason == "not-canonical"
+	}
+}

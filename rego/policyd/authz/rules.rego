@@ -112,6 +112,13 @@ permit_fits(permit, request) if {
 	path_fits(pattern, parts, destination(request).opaque_paths)
 }
 
+# A connection is let in by what names connections, and by nothing else: `*` is every method of a request.
+permit_fits(permit, request) if {
+	takes_connections(request)
+	permit.methods == ["CONNECT"]
+	one_of(called_port(request), permit.ports)
+}
+
 path_parts(request) := split(substring(bare_path(request), 1, -1), "/") if startswith(request.path, "/")
 
 # METADATA

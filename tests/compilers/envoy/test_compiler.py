@@ -200,21 +200,17 @@ def test_the_outbound_listener_is_never_reachable_from_elsewhere(address: str, l
 
 
 def test_losses_say_what_envoy_cannot() -> None:
-    queue = replace(service(Name("pay", "queue"), v1=["10.0.5.1"]), protocol=Protocol.TCP)
     odd = replace(
         service(Name("pay", "odd"), v1=["10.0.6.1"]),
         resilience=Resilience(retries=Retries(1, ("timeout", "503"))),
         opaque_paths=True,
     )
     trace = replace(rule(odd.name), permits=(Permit(("TRACE",), (PathPattern.parse("/x"),)),))
-    the_mesh = mesh([queue, odd, service(WEB, v1=["10.0.0.1"])], (queue.name, rule(queue.name)), (odd.name, trace))
+    the_mesh = mesh([odd, service(WEB, v1=["10.0.0.1"])], (odd.name, trace))
     compiled = compile_all(the_mesh)
-    assert [loss.code for loss in compiled["pay/queue/v1/10.0.5.1"].losses] == ["PD1301"]
     assert [loss.code for loss in compiled["pay/odd/v1/10.0.6.1"].losses] == ["PD1303", "PD1304", "PD1302"]
     web = compiled["shop/web/v1/10.0.0.1"]
-    assert [loss.code for loss in web.losses] == ["PD1302", "PD1301"]
-    assert not [name for name in of_kind(web, CLUSTER) if "queue" in name]
-    assert set(of_kind(compiled["pay/queue/v1/10.0.5.1"], LISTENER)) == {"outbound"}
+    assert [loss.code for loss in web.losses] == ["PD1302"]
     config = parse(of_kind(compiled["pay/odd/v1/10.0.6.1"], ROUTES)["inbound/pay/odd"])
     assert b"ALLOW" not in config.SerializeToString()
     override = rbac_pb2.RBACPerRoute()
