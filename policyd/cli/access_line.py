@@ -19,6 +19,7 @@ from policyd.cli.logged_way import Way, read_way
 from policyd.compiler.naming import parse_cluster_name
 from policyd.compiler.rules import NOT_IN_SCOPE
 from policyd.decisions import Outcome
+from policyd.model.methods import CONNECTION
 from policyd.model.names import Name
 from policyd.model.node import service_of
 
@@ -86,7 +87,8 @@ def read_line(text: str) -> Logged:
             "this is no line of an access log: a line is one JSON object",
             hint="give the whole line as it stands in the log of a sidecar, in quotes, or on standard input",
         )
-    missing = [name for name in ("method", "path", "host") if not _text(said, name)]
+    needed = ("method", "host") if _text(said, "method") == CONNECTION else ("method", "path", "host")
+    missing = [name for name in needed if not _text(said, name)]
     status = said.get("status")
     if isinstance(status, bool) or not isinstance(status, int):
         missing.append("status")

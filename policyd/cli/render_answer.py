@@ -22,7 +22,7 @@ def answer_text(answer: Json, asked: Request, source: str, destination: str) -> 
         (outcome, "bold green" if answer["allow"] else "bold red"),
         (would, _WOULD.get(answer["would"], "")),
         f"  {printable(source)} → {printable(destination)}  ",
-        words(f"{asked.method} {asked.path}", "bold"),
+        words(f"{asked.method} {asked.path}".rstrip(), "bold"),
     )
     for text, place in zip(answer["reasons"], answer["places"], strict=True):
         yield Text.assemble("  ", words(text), (f"   {printable(place)}" if place else "", "dim"))

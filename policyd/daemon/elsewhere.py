@@ -22,6 +22,7 @@ from policyd.lowering import lower
 from policyd.model.mesh import Mesh
 from policyd.model.names import Name
 from policyd.model.provenance import Key, Provenance
+from policyd.model.service import Protocol as Spoken
 from policyd.plan.effective import Effective
 from policyd.source import Snapshot
 
@@ -54,11 +55,9 @@ class Deliveries(Protocol):
 
     def connected(self) -> Collection[str]:
         """Ids of the nodes that are connected now."""
-        ...
 
     def in_sync(self, node_id: str) -> bool:
         """Whether a node has acknowledged what it was given last."""
-        ...
 
 
 class Fleet:
@@ -105,7 +104,7 @@ def _rules(mesh: Mesh, service: Name) -> object:
         return None
     said = mesh.services[service]
     issuers = {issuer.name: issuer.url for issuer in mesh.settings.issuers}
-    return mesh.access[service].digest, said.opaque_paths, said.port, issuers
+    return mesh.access[service].digest, said.protocol is Spoken.TCP, said.opaque_paths, said.port, issuers
 
 
 class Repository(Protocol):
@@ -113,11 +112,9 @@ class Repository(Protocol):
 
     def resolve(self, commit: str) -> str:
         """The whole id of a commit, from how it begins. Raises `UsageError` for none."""
-        ...
 
     def snapshot(self, commit: str) -> Snapshot:
         """The watched folder at a commit."""
-        ...
 
 
 class Commits:

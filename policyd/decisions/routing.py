@@ -178,8 +178,8 @@ def _tries(service: Service, method: str, *, led_on: bool) -> Iterator[str]:
 def _open_for(service: Service, longest_ms: int) -> Iterator[str]:
     """How long a connection may last, in all and in silence."""
     timeouts = service.resilience.timeouts
-    silent = f", after {_time(timeouts.idle_ms)} of silence" if timeouts.idle_ms else ""
-    longest = _time(min(timeouts.stream_ms or longest_ms, longest_ms))
+    silent = f", after {spoken(timeouts.idle_ms)} of silence" if timeouts.idle_ms else ""
+    longest = spoken(min(timeouts.stream_ms or longest_ms, longest_ms))
     yield f"its bytes pass unseen until one side ends it{silent}, or {longest} have passed"
 
 

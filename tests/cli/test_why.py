@@ -229,3 +229,21 @@ def test_haproxys_flags_are_not_taken_for_envoys() -> None:
     })  # fmt: skip
     way = read_line(text).way
     assert (way.flags, way.attempts) == ("", 3)
+
+
+def test_a_connection_is_replayed_though_it_has_no_path(policyd: Policyd, shop: Path) -> None:
+    (shop / "db.yaml").write_text(
+        "apiVersion: policyd.dev/v1alpha1\nkind: Service\nmetadata: {name: db}\n"
+        "spec: {port: 5432, protocol: tcp, versions: {v1: {endpoints: [10.9.9.9]}}, version: v1}\n---\n"
+        "apiVersion: policyd.dev/v1alpha1\nkind: AccessRule\nmetadata: {name: web-connects}\n"
+        "spec: {to: db, from: [web], allow: [{connections: true}]}\n"
+    )
+    asked = policyd("explain", "--from", "web", "--to", "db", "CONNECT", str(shop))
+    assert (asked.exit_code, "rule `web-connects` allows `web` to connect to `db`" in asked.stdout) == (0, True)
+    assert "its bytes pass unseen until one side ends it, after 3600 s of silence" in " ".join(asked.stdout.split())
+    line = {"method": "CONNECT", "path": None, "host": "db", "status": 200, "listener": "inbound"}
+    told = {"caller": "spiffe://shop.example/ns/default/svc/web", "node": "default/db/v1/10.9.9.9"}
+    found = policyd("why", json.dumps(line | told), "--path", str(shop))
+    assert "allow  web → db  CONNECT" in found.stdout
+    denied = policyd("explain", "--from", "web", "--to", "db", "GET /", str(shop))
+    assert "it takes connections, not requests" in denied.stdout
