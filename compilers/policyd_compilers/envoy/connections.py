@@ -94,7 +94,8 @@ def virtual_host(settings: Settings, service: Service, known: Known, ways: Ways,
             continue  # a connection brings none
         action = routes.action_to(fork.ways, ways)
         followers = routes.followers(fork.ways, ways)
-        routes.finish(action, _of_connections(settings, service.resilience), 0, [_offered()], followers)
+        bounds = _of_connections(settings, service.resilience)
+        routes.finish(action, bounds, 0, [_offered()], followers, protocol=service.protocol)
         found.append(route_components_pb2.Route(name="split", match=_match(), route=action))
     return route_components_pb2.VirtualHost(
         name=str(service.name),
