@@ -99,6 +99,12 @@ def prometheus_binary() -> Path:
 
 
 @pytest.fixture(scope="session")
+def redis_binary() -> Path:
+    """The real Redis, on PATH: a protocol that is not HTTP."""
+    return _tool("redis-server", "bash tests/install-tools.sh, or apt-get install redis-server")
+
+
+@pytest.fixture(scope="session")
 def secrets() -> Secrets:
     """A throw-away identity for validators that want to read one."""
     return throwaway_secrets("validation.invalid", datetime.now(UTC))

@@ -75,7 +75,7 @@ install_packages() { # PROGRAM... (each is in the Debian package of its name)
     done
 }
 
-install_packages git openssl haproxy wrk prometheus
+install_packages git openssl haproxy wrk prometheus redis-server
 install_opa
 install_actionlint
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import socket
+import subprocess
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,7 +20,7 @@ from policyd.model.access import Permit, Rule, Source
 from policyd.model.failover import Fallback
 from policyd.model.mesh import Mesh
 from policyd.model.names import Name, spiffe_id
-from policyd.model.node import nodes
+from policyd.model.node import Node, nodes
 from policyd.model.service import HealthCheck, Probe, Protocol, Service, Split
 from policyd_compilers.envoy import COMPILER
 from policyd_compilers.envoy.proto import LISTENER
@@ -230,6 +232,39 @@ def test_connections_are_led_on_while_an_application_is_down(envoy_binary: Path)
         with dial(world) as again:
             again.sendall(b"y")
             assert (again.recv(1), heard.opened[-1]) == (b"y", "v2")
+
+
+@pytest.mark.e2e
+def test_a_real_database_is_asked_and_speaks_up_by_itself(envoy_binary: Path, redis_binary: Path) -> None:
+    """Redis: commands one behind the other, large values, and messages to who has subscribed."""
+    net = loopback(os.getpid() + 346)
+
+    @contextmanager
+    def redis(node: Node, _delayed: list[str]) -> Iterator[None]:
+        bound = ["--bind", node.endpoint.app_address, "--port", str(PORT), "--save", "", "--protected-mode", "no"]
+        process = subprocess.Popen([redis_binary, *bound], stdout=subprocess.DEVNULL)
+        try:
+            yield
+        finally:
+            process.kill()
+            process.wait()
+
+    with running(
+        mesh([service(WEB, v1=[f"{net}1"]), database(v1=[f"{net}3"])], (DB, connecting())),
+        Envoys(envoy_binary),
+        serving=lambda node, delayed: redis(node, delayed) if node.service == DB else nullcontext(),
+    ) as world, dial(world) as asking, dial(world) as listening, listening.makefile("rb") as heard:
+        listening.sendall(b"SUBSCRIBE news\r\n")
+        assert [heard.readline() for _ in range(6)][-1] == b":1\r\n"
+        value = b"v" * (5 << 20)
+        asking.sendall(
+            b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$%d\r\n%b\r\nGET k\r\nPUBLISH news x\r\n" % (len(value), value)
+        )
+        with asking.makefile("rb") as answers:
+            assert answers.readline() == b"+OK\r\n"
+            assert answers.read(len(value) + 12) == b"$%d\r\n%b\r\n" % (len(value), value)
+            assert answers.readline() == b":1\r\n"
+        assert [heard.readline() for _ in range(7)][-1] == b"x\r\n"
 
 
 def ended(connection: socket.socket) -> bool:
