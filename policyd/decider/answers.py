@@ -57,11 +57,11 @@ class DataApi:
         self.loaded: Loaded | None = None
         self.differing: Mapping[str, Any] = {}
         """The services whose proxies do not all decide as promoted now; see `differing`."""
-        self._heads = heads
-        self._log = log
+        self.heads = heads
+        self.log = log
         self._version = version
         self._batch = batch
-        self._ids = DecisionIds()
+        self.ids = DecisionIds()
         self.decided = 0
         self._routes = {path: Route(path, orjson.dumps(path), found) for path, found in DOCUMENTS.items()}
         self._plain = {f"/v1/data/{path}".removesuffix("/").encode(): route for path, route in self._routes.items()}
@@ -89,7 +89,7 @@ class DataApi:
     def undefined(self, exchange: Exchange, path: str, query: Query) -> bytes:
         """What is answered for a path that is not in the table."""
         del path
-        return self._ok(exchange, {"decision_id": self._ids.next().decode()} if self._log else {}, query)
+        return self._ok(exchange, {"decision_id": self.ids.next().decode()} if self.log else {}, query)
 
     def _v1(self, exchange: Exchange, route: Route, query: Query, body: bytes) -> bytes:
         started = time.perf_counter_ns()
@@ -120,18 +120,16 @@ class DataApi:
         loaded = self.loaded  # read once, so that the answer and its revision agree
         result = self._decide(loaded, route, asked)
         decision, handled = b"", time.perf_counter_ns() - started
-        if self._log is not None:
-            decision = self._ids.next()
-            self._log.add(
-                decision, route.quoted, asked, result, handled, bundles=_bundles(loaded), peer=exchange.peer
-            )
+        if self.log is not None:
+            decision = self.ids.next()
+            self.log.add(decision, route.quoted, asked, result, handled, bundles=_bundles(loaded), peer=exchange.peer)
         live = live_of(self.differing, asked) if self.differing else None
         if result is not None and query is PLAIN and not warn and live is None and exchange.keep_alive:
             if decision:
                 # The id has a fixed length, and so has all but the result.
-                head, length = self._heads.ok, 65 + len(result)
+                head, length = self.heads.ok, 65 + len(result)
                 return b'%b%d\r\n\r\n{"decision_id":"%b","result":%b}\n' % (head, length, decision, result)
-            return b'%b%d\r\n\r\n{"result":%b}\n' % (self._heads.ok, 12 + len(result), result)
+            return b'%b%d\r\n\r\n{"result":%b}\n' % (self.heads.ok, 12 + len(result), result)
         answer: dict[str, Any] = {"decision_id": decision.decode()} if decision else {}
         if query.provenance:
             answer["provenance"] = self._provenance(loaded)
@@ -163,21 +161,19 @@ class DataApi:
             return self._refused(exchange, words)
         loaded = self.loaded
         result = self._decide(loaded, route, asked)
-        if self._log is not None:
-            decision, handled = self._ids.next(), time.perf_counter_ns() - started
-            self._log.add(
-                decision, route.quoted, asked, result, handled, bundles=_bundles(loaded), peer=exchange.peer
-            )
+        if self.log is not None:
+            decision, handled = self.ids.next(), time.perf_counter_ns() - started
+            self.log.add(decision, route.quoted, asked, result, handled, bundles=_bundles(loaded), peer=exchange.peer)
         if result is None:
             return self.undefined_v0(exchange, path)
         if query.pretty:
             result = orjson.dumps(orjson.loads(result), option=orjson.OPT_INDENT_2)
-        return self._heads.response(200, result + b"\n", keep_alive=exchange.keep_alive)
+        return self.heads.response(200, result + b"\n", keep_alive=exchange.keep_alive)
 
     def undefined_v0(self, exchange: Exchange, path: str) -> bytes:
         """What `/v0/data` answers for a path that is not in the table, or while nothing is loaded."""
         words = f"document missing: {'.'.join(['data', *filter(None, path.split('/'))])}"
-        return self._heads.response(404, error_body("undefined_document", words), keep_alive=exchange.keep_alive)
+        return self.heads.response(404, error_body("undefined_document", words), keep_alive=exchange.keep_alive)
 
     def batch(self, exchange: Exchange, path: str, query: Query) -> bytes | Awaitable[bytes]:
         """`/v1/batch/data/<path>`: many inputs, one revision. Raises `NotFound`."""
@@ -202,23 +198,23 @@ class DataApi:
     ) -> bytes:
         started = time.perf_counter_ns()
         loaded = self.loaded
-        batch, answers = self._ids.next(), {}
+        batch, answers = self.ids.next(), {}
         turn = time.perf_counter()
         for key, own in inputs.items():
             asked = _merged(common, own)
-            decision, since = self._ids.next(), time.perf_counter_ns()
+            decision, since = self.ids.next(), time.perf_counter_ns()
             result = self._decide(loaded, route, asked)
-            if self._log is not None:
+            if self.log is not None:
                 bundles, peer, handled = _bundles(loaded), exchange.peer, time.perf_counter_ns() - since
-                self._log.add(decision, route.quoted, asked, result, handled, bundles=bundles, peer=peer, batch=batch)
-            answer = {"decision_id": decision.decode()} if self._log is not None else {}
+                self.log.add(decision, route.quoted, asked, result, handled, bundles=bundles, peer=peer, batch=batch)
+            answer = {"decision_id": decision.decode()} if self.log is not None else {}
             live = live_of(self.differing, asked) if self.differing else None
             said = answer if live is None else {**answer, "live": live}
             answers[key] = said if result is None else {**said, "result": orjson.loads(result)}
             if time.perf_counter() - turn > _TURN_S:
                 await asyncio.sleep(0)
                 turn = time.perf_counter()
-        whole: dict[str, Any] = {"batch_decision_id": batch.decode()} if self._log is not None else {}
+        whole: dict[str, Any] = {"batch_decision_id": batch.decode()} if self.log is not None else {}
         if query.metrics:
             whole["metrics"] = {"timer_server_handler_ns": time.perf_counter_ns() - started}
         if query.provenance:
@@ -242,10 +238,10 @@ class DataApi:
 
     def _ok(self, exchange: Exchange, answer: Mapping[str, Any], query: Query) -> bytes:
         option = orjson.OPT_APPEND_NEWLINE | (orjson.OPT_INDENT_2 if query.pretty else 0)
-        return self._heads.response(200, orjson.dumps(answer, option=option), keep_alive=exchange.keep_alive)
+        return self.heads.response(200, orjson.dumps(answer, option=option), keep_alive=exchange.keep_alive)
 
     def _refused(self, exchange: Exchange, words: str) -> bytes:
-        return self._heads.response(400, error_body("invalid_parameter", words), keep_alive=exchange.keep_alive)
+        return self.heads.response(400, error_body("invalid_parameter", words), keep_alive=exchange.keep_alive)
 
 
 def _bundles(loaded: Loaded | None) -> bytes:

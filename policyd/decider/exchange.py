@@ -57,6 +57,10 @@ class Service(Protocol):
         """The whole response; later, where something else has to be asked first. What it raises becomes a 500."""
         ...
 
+    def quick(self, target: bytes, body: bytes, peer: bytes) -> bytes | None:
+        """The same for a plain `POST`, where there is a short way; `None` where only `answer` knows, or it raised."""
+        ...
+
 
 class Heads:
     """The heads of responses. The date is set by who looks at the clock, once a second."""

@@ -1,6 +1,6 @@
 """Heads of requests that were parsed before: a client that keeps its connection sends the same bytes again and again.
 
-bytes from the start of a message -> KnownHeads.whole -> Exchange, or `None`: the parser reads them (`reading`)
+bytes from the start of a message -> KnownHeads.find -> Known, or `None`: the parser reads them (`reading`)
 
 A parser that begins a message reads equal bytes alike. So what it said about a head holds for every head of the same
 bytes; with a body of the length that this head names, it is the same whole request but for the body. Nothing is
@@ -19,9 +19,10 @@ LONGEST = 2048
 _END = b"\r\n\r\n"
 
 
-class _Known(NamedTuple):
+class Known(NamedTuple):
     """What the parser said about a head."""
 
+    head: bytes
     length: int
     """Of the body."""
     method: bytes
@@ -29,6 +30,23 @@ class _Known(NamedTuple):
     authorization: bytes
     encoding: bytes
     keep_alive: bool
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is a `POST` of what is not compressed, on a connection that stays."""
+        return self.method == b"POST" and self.keep_alive and not self.encoding
+
+    def exchange(self, data: bytes, peer: bytes) -> Exchange:
+        """The request that `data` is, which begins with this head and is as long as it says."""
+        return Exchange(
+            self.method,
+            self.target,
+            peer,
+            data[len(self.head) :],
+            authorization=self.authorization,
+            encoding=self.encoding,
+            keep_alive=self.keep_alive,
+        )
 
 
 class KnownHeads:
@@ -40,32 +58,29 @@ class KnownHeads:
     def __init__(self, most: int = MOST, longest: int = LONGEST) -> None:
         self._most = most
         self._longest = longest
-        self._known: dict[bytes, _Known] = {}
+        self._known: dict[bytes, Known] = {}
+        self._by_size: dict[int, Known] = {}
+        """The head that was met last in a request of that many bytes: one comparison, where another look-up would
+        have to find the end of the head first."""
 
     def __len__(self) -> int:
         return len(self._known)
 
-    def whole(self, data: bytes, peer: bytes) -> Exchange | None:
-        """The request that `data` is, where it is one whole request with a known head and nothing behind it.
+    def find(self, data: bytes) -> Known | None:
+        """What is known of `data`, where it is one whole request with a known head and nothing behind it.
 
         `data` has to begin where a message does.
         """
+        size = len(data)
+        known = self._by_size.get(size)
+        if known is not None and data.startswith(known.head):
+            return known
         end = data.find(_END) + 4
         known = self._known.get(data[:end])
-        if known is None:
+        if known is None or size - end != known.length:
             return None
-        length, method, target, authorization, encoding, keep_alive = known
-        if len(data) - end != length:
-            return None
-        return Exchange(
-            method,
-            target,
-            peer,
-            data[end:],
-            authorization=authorization,
-            encoding=encoding,
-            keep_alive=keep_alive,
-        )
+        self._by_size[size] = known
+        return known
 
     def learn(self, data: bytes, exchange: Exchange) -> None:
         """Remember the head of `data`, which the parser read as `exchange` and nothing else.
@@ -79,7 +94,10 @@ class KnownHeads:
             return
         if len(self._known) >= self._most:
             self._known.clear()
-        self._known[data[:end]] = _Known(
+            self._by_size.clear()
+        head = data[:end]
+        self._known[head] = Known(
+            head,
             length,
             exchange.method,
             exchange.target,

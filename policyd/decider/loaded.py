@@ -9,6 +9,7 @@ from datetime import datetime
 import orjson
 
 from policyd.decisions import Cause, Decision, Index, Outcome, Request
+from policyd.decisions.destination import Destination, Verdict
 from policyd.model.names import Name
 
 NOWHERE = ("", "")
@@ -29,12 +30,25 @@ class Loaded:
     bundles: bytes = field(init=False, default=b"")
     """How a decision log names the revision, as JSON."""
 
+    _by_text: dict[str, Destination] = field(init=False, default_factory=dict, compare=False, repr=False)
+    """Destinations as questions spelled them so far: each in two ways at the most."""
+
     def __post_init__(self) -> None:
         object.__setattr__(self, "bundles", orjson.dumps({"mesh": {"revision": self.revision}}))
 
     def instant(self, now: datetime) -> datetime:
         """The instant to decide for."""
         return now if self.floor is None or now >= self.floor else self.floor
+
+    def plainly(self, source: str, service: str, method: str, path: str) -> Verdict | None:
+        """What is decided of a question that says no more than this, where a look-up tells; else `None`."""
+        found = self._by_text.get(service)
+        if found is None:
+            found = self.index.destinations.get(Name.parse(service))
+            if found is None:
+                return None
+            self._by_text[service] = found
+        return found.plainly(source, method, path)
 
     def allows(self, request: Request, at: datetime) -> bool:
         """Whether the request passes: the comparisons of `explain`, without the words."""

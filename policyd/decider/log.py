@@ -20,9 +20,8 @@ GATHER_S = 0.05
 BATCH_LINES, BATCH_BYTES = 2000, 256 * 1024
 NO_INPUT: Any = object()
 """In the place of an input, where there was none."""
-_LINE = (
-    b'","bundles":%b,"path":%b%b%b%b,"requested_by":"%b","timestamp":"%b%09dZ",'
-    b'"metrics":{"timer_server_handler_ns":%d},"req_id":%d,'
+_TAIL = (
+    b'%09dZ","metrics":{"timer_server_handler_ns":%d},"req_id":%d,'
     b'"type":"openpolicyagent.org/decision_logs","level":"info","msg":"Decision Log"}'
 )
 
@@ -50,8 +49,8 @@ class DecisionLog:
 
     def __init__(self, outlets: tuple[Outlet, ...], masks: Masks | None, labels: dict[str, str]) -> None:
         self._outlets = outlets
-        self._masks = masks
-        self._line = b'{"labels":%b,"decision_id":"' % orjson.dumps(labels).replace(b"%", b"%%") + b"%b" + _LINE
+        self.masks = masks
+        self._head = b'{"labels":%b,"decision_id":"' % orjson.dumps(labels)
         self._lines: list[bytes] = []
         self._size = 0
         self._due: asyncio.TimerHandle | None = None
@@ -90,31 +89,32 @@ class DecisionLog:
     ) -> None:
         """Write down a decision; `path` and `result` are JSON, no result is an undefined document."""
         marks = b""
-        if self._masks is not None:
-            masked = self._masked(self._masks, asked, result)
+        if self.masks is not None:
+            masked = self._masked(self.masks, asked, result)
             if masked is None:
                 self.dropped += 1
                 return
             asked, result, marks = masked
-        now = time.time_ns()
-        second, rest = divmod(now, 1_000_000_000)
-        if second != self._second:
-            self._second = second
-            self._stamp = time.strftime("%Y-%m-%dT%H:%M:%S.", time.gmtime(second)).encode()
-        self._number += 1
-        line = self._line % (
-            decision if not batch else b'%b","batch_decision_id":"%b' % (decision, batch),
+        said = b'","bundles":%b,"path":%b%b%b%b' % (
             bundles,
             path,
             b"" if asked is NO_INPUT else b',"input":' + orjson.dumps(asked),
             b"" if result is None else b',"result":' + result,
             marks,
-            peer,
-            self._stamp,
-            rest,
-            handled_ns,
-            self._number,
         )
+        self.append(
+            decision if not batch else b'%b","batch_decision_id":"%b' % (decision, batch), said, peer, handled_ns
+        )
+
+    def append(self, decision: bytes, said: bytes, peer: bytes, handled_ns: int) -> None:
+        """Write down what needs no mask: `said` is JSON from the end of the id to the end of the result."""
+        second, rest = divmod(time.time_ns(), 1_000_000_000)
+        if second != self._second:
+            self._second = second
+            self._stamp = time.strftime('","timestamp":"%Y-%m-%dT%H:%M:%S.', time.gmtime(second)).encode()
+        self._number += 1
+        tail = _TAIL % (rest, handled_ns, self._number)
+        line = b"".join((self._head, decision, said, b',"requested_by":"', peer, self._stamp, tail))
         lines = self._lines
         lines.append(line)
         self._size = size = self._size + len(line)

@@ -1,6 +1,6 @@
 """From bytes to whole requests: what httptools' parser (llhttp) says, and what two parsers could read in two ways.
 
-bytes of one client -> Reader.feed -> whole exchanges, or the refusal that ends the connection
+bytes of one client -> Reader.known, Reader.read -> whole exchanges, or the refusal that ends the connection
 
 A head that was read before is not read again (`known_heads`).
 """
@@ -13,7 +13,7 @@ from typing import Any
 import httptools
 
 from policyd.decider.exchange import Exchange, Refusal
-from policyd.decider.known_heads import KnownHeads
+from policyd.decider.known_heads import Known, KnownHeads
 from policyd.decider.limits import Limits
 
 _VERSIONS = ("1.1", "1.0")
@@ -60,19 +60,25 @@ class Reader:
         self._refusal: Refusal | None = None
         self._idle = True
         self._strange = 0
+        self._fresh = False
         self.began = False
         """A request has begun; whoever looks puts it back."""
 
-    def feed(self, data: bytes) -> Refusal | None:
-        """Read on. Nothing can be read after a refusal."""
-        fresh = self._idle and self._strange < PATIENCE
-        if fresh:
-            known = self._known.whole(data, self._peer)
-            if known is not None:
-                self.began, self._strange = True, 0
-                self._taken(known)
-                return None
-            self._strange += 1
+    def known(self, data: bytes) -> Known | None:
+        """What is known of `data`, where that is one whole request. Asked once of what comes, before `read`."""
+        self._fresh = self._idle and self._strange < PATIENCE
+        if not self._fresh:
+            return None
+        known = self._known.find(data)
+        self._strange = 0 if known is not None else self._strange + 1
+        return known
+
+    def read(self, data: bytes, known: Known | None) -> Refusal | None:
+        """Read on; `known` is what is known of `data`. Nothing can be read after a refusal."""
+        if known is not None:
+            self.began = True
+            self._taken(known.exchange(data, self._peer))
+            return None
         self._idle, self._whole = False, []
         self._head_bytes += len(data)
         try:
@@ -85,7 +91,7 @@ class Reader:
             self._refusal = self._refusal or Refusal(400, f"not HTTP: {error}")
         if self._refusal is None:
             self._idle = self._current is None and self._head_bytes == 0
-            if fresh and self._idle and len(self._whole) == 1 and not (self._chunked or self._expects):
+            if self._fresh and self._idle and len(self._whole) == 1 and not (self._chunked or self._expects):
                 self._known.learn(data, self._whole[0])
         return self._refusal
 

@@ -10,6 +10,7 @@ import orjson
 from policyd.decider.answers import DataApi, Malformed, NotFound, plain_body
 from policyd.decider.exchange import Exchange, Heads, error_body
 from policyd.decider.queries import Query, read_query
+from policyd.decider.quick import Quick
 from policyd.decider.targets import TargetError, read_target
 
 _HEALTH, _OPENAPI, _METRICS = "/health", "/openapi.json", "/metrics"
@@ -49,11 +50,16 @@ class DecisionService:
     ) -> None:
         self._heads = heads
         self._data = data
+        self._quick = Quick(data)
         self._gate = gate
         self._elsewhere = elsewhere
         self._controller = controller
         self._openapi = openapi
         self._metrics = metrics
+
+    def quick(self, target: bytes, body: bytes, peer: bytes) -> bytes | None:
+        """The response to a plain `POST` from everybody; `None` where `answer` has to look."""
+        return self._quick.answer(target, body, peer) if self._gate is None else None
 
     def answer(self, exchange: Exchange) -> bytes | Awaitable[bytes]:
         """The response to one request."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from policyd.decisions.compiled import CompiledRule, Methods
 from policyd.model.access import Mode
-from policyd.model.paths import PathPattern
+from policyd.model.paths import PathPattern, is_canonical_path
 
 NONE = -1
 """No rule."""
@@ -22,6 +22,7 @@ class Lane:
     """Rules by what they allow, each time the first of them; a key is a method and a path, written together."""
 
     literal: Mapping[str, int]
+    """Its paths are canonical."""
     last: Mapping[str, int]
     """Patterns of which only the last segment is open: by what stands before its slash."""
     patterns: tuple[tuple[int, PathPattern, Methods], ...]
@@ -41,7 +42,12 @@ class Lane:
                 patterns.append((position, pattern, methods))
             else:
                 last.update((method + before, position) for method in methods)
-        literal = {method + path: position for path, methods in compiled.literal.items() for method in methods}
+        literal = {
+            method + path: position
+            for path, methods in compiled.literal.items()
+            if is_canonical_path(path)  # a request that has another one is refused before
+            for method in methods
+        }
         return cls(literal, last, tuple(patterns))
 
     @classmethod

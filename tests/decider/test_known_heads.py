@@ -76,7 +76,7 @@ def read(data: bytes, known: KnownHeads) -> tuple[list[tuple[Any, ...]], bool]:
     """What a new parser reads, and whether that is all there is to `data`."""
     taken: list[Exchange] = []
     reader = Reader(b"peer", Limits(), known, taken=taken.append, go_on=lambda: None)
-    refusal: Refusal | None = reader.feed(data)
+    refusal: Refusal | None = reader.read(data, reader.known(data))
     return [fields(exchange) for exchange in taken], refusal is None and reader._idle
 
 
@@ -93,9 +93,10 @@ def test_a_known_head_is_read_as_the_parser_reads_it(
     known = KnownHeads()
     read(head + body, known)
     data = head + (body[::-1] if other is None else other) + behind
-    found = known.whole(data, b"peer")
-    if found is not None:
-        assert read(data, KnownHeads()) == ([fields(found)], True)
+    for _ in range(2):  # by the head, then by the size
+        found = known.find(data)
+        if found is not None:
+            assert read(data, KnownHeads()) == ([fields(found.exchange(data, b"peer"))], True)
 
 
 @pytest.mark.parametrize(
@@ -108,11 +109,23 @@ def test_a_known_head_is_read_as_the_parser_reads_it(
 )
 def test_a_plain_request_is_known_from_then_on(plain: bytes) -> None:
     known = KnownHeads()
-    assert known.whole(plain, b"peer") is None
+    assert known.find(plain) is None
     expected, _ = read(plain, known)
-    found = known.whole(plain, b"peer")
+    found = known.find(plain)
     assert found is not None
-    assert [fields(found)] == expected
+    assert [fields(found.exchange(plain, b"peer"))] == expected
+
+
+def test_heads_of_requests_of_one_size_are_told_apart() -> None:
+    known = KnownHeads()
+    plain = [b"POST /%b HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\na" % target for target in (b"a", b"b")]
+    for each in plain:
+        read(each, known)
+    for each in plain * 2:
+        found = known.find(each)
+        assert found is not None
+        assert found.head == each[:-1]
+    assert known.find(plain[0] + b"b") is None
 
 
 @pytest.mark.parametrize(
@@ -137,7 +150,7 @@ def test_the_table_is_bounded() -> None:
     for number in range(100):
         read(b"GET /%d HTTP/1.1\r\nHost: x\r\n\r\n" % number, known)
         assert 1 <= len(known) <= 8
-    assert known.whole(b"GET /99 HTTP/1.1\r\nHost: x\r\n\r\n", b"peer") is not None
+    assert known.find(b"GET /99 HTTP/1.1\r\nHost: x\r\n\r\n") is not None
 
 
 def test_who_sends_another_head_each_time_is_not_looked_up_for_ever() -> None:
@@ -145,7 +158,8 @@ def test_who_sends_another_head_each_time_is_not_looked_up_for_ever() -> None:
     known = KnownHeads()
     reader = Reader(b"peer", Limits(), known, taken=taken.append, go_on=lambda: None)
     for number in range(PATIENCE + 10):
-        reader.feed(b"GET /%d HTTP/1.1\r\nHost: x\r\n\r\n" % number)
+        data = b"GET /%d HTTP/1.1\r\nHost: x\r\n\r\n" % number
+        reader.read(data, reader.known(data))
     assert len(taken) == PATIENCE + 10
     assert len(known) == PATIENCE
 
@@ -155,6 +169,31 @@ class Echo:
 
     def answer(self, exchange: Exchange) -> bytes:
         return b"%r\n" % (fields(exchange),)
+
+    def quick(self, target: bytes, body: bytes, peer: bytes) -> bytes | None:
+        return None
+
+
+class Short(Echo):
+    """Knows a short way for every plain request."""
+
+    def __init__(self) -> None:
+        self.quickly = 0
+
+    def answer(self, exchange: Exchange) -> bytes:
+        return b"%r\n" % ((exchange.target, exchange.body, exchange.peer),)
+
+    def quick(self, target: bytes, body: bytes, peer: bytes) -> bytes:
+        self.quickly += 1
+        return b"%r\n" % ((target, body, peer),)
+
+
+class Failing(Short):
+    """Has a bug on its short way."""
+
+    def quick(self, target: bytes, body: bytes, peer: bytes) -> bytes:
+        super().quick(target, body, peer)
+        raise RuntimeError("planted")
 
 
 class Wire:
@@ -198,9 +237,12 @@ ASKS = [
 ]
 
 
-async def test_requests_cut_anywhere_are_answered_alike_whether_their_heads_are_known_or_not() -> None:
+@pytest.mark.parametrize("service", [Echo, Short, Failing])
+async def test_requests_cut_anywhere_are_answered_alike_whether_their_heads_are_known_or_not(
+    service: type[Echo],
+) -> None:
     said = b"".join(ASKS)
-    edge = Edge(Echo(), Heads(), Limits())
+    edge = Edge(service(), Heads(), Limits())
     connection, wire = connected(edge)
     connection.data_received(said)
     expected = wire.written
@@ -219,9 +261,10 @@ async def test_requests_cut_anywhere_are_answered_alike_whether_their_heads_are_
     assert wire.written == expected
 
 
-async def test_a_connection_with_known_requests_ends_in_time_as_any_other_does() -> None:
+@pytest.mark.parametrize("service", [Echo, Short])
+async def test_a_connection_with_known_requests_ends_in_time_as_any_other_does(service: type[Echo]) -> None:
     limits = Limits(request_s=10.0, idle_s=75.0)
-    edge = Edge(Echo(), Heads(), limits)
+    edge = Edge(service(), Heads(), limits)
     connection, wire = connected(edge)
     connection.data_received(ASKS[0])
     edge.sweep(start := asyncio.get_running_loop().time() + 5.0)
@@ -232,6 +275,27 @@ async def test_a_connection_with_known_requests_ends_in_time_as_any_other_does()
     edge.sweep(start + limits.request_s)
     assert wire.written.endswith(b"}\n")
     assert b"HTTP/1.1 408 " in wire.written
+    assert wire.closed
+
+
+async def test_the_short_way_is_for_plain_requests_of_whom_nothing_waits() -> None:
+    service = Short()
+    edge = Edge(service, Heads(), Limits())
+    connection, wire = connected(edge)
+    connection.data_received(ASKS[0])  # not known yet
+    assert service.quickly == 0
+    connection.data_received(ASKS[0])
+    assert service.quickly == 1
+    for other in (
+        b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+        ASKS[0].replace(b"Host: x", b"Host: x\r\nConnection: close"),
+        ASKS[0].replace(b"Host: x", b"Host: x\r\nContent-Encoding: gzip"),
+    ):
+        for _ in range(2):
+            connected(edge)[0].data_received(other)
+    edge.stopping = True
+    connection.data_received(ASKS[0])
+    assert service.quickly == 1
     assert wire.closed
 
 
