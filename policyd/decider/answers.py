@@ -125,11 +125,7 @@ class DataApi:
             self.log.add(decision, route.quoted, asked, result, handled, bundles=_bundles(loaded), peer=exchange.peer)
         live = live_of(self.differing, asked) if self.differing else None
         if result is not None and query is PLAIN and not warn and live is None and exchange.keep_alive:
-            if decision:
-                # The id has a fixed length, and so has all but the result.
-                head, length = self.heads.ok, 65 + len(result)
-                return b'%b%d\r\n\r\n{"decision_id":"%b","result":%b}\n' % (head, length, decision, result)
-            return b'%b%d\r\n\r\n{"result":%b}\n' % (self.heads.ok, 12 + len(result), result)
+            return self.heads.result(decision, result)
         answer: dict[str, Any] = {"decision_id": decision.decode()} if decision else {}
         if query.provenance:
             answer["provenance"] = self._provenance(loaded)

@@ -75,6 +75,12 @@ class Heads:
         self._date = email.utils.formatdate(now, usegmt=True).encode()
         self.ok = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nDate: %b\r\nContent-Length: " % self._date
 
+    def result(self, decision: bytes, result: bytes) -> bytes:
+        """The response of the data API that says a result, as JSON, and the decision's id if there is one."""
+        if decision:  # an id has a fixed length, and so has all but the result
+            return b'%b%d\r\n\r\n{"decision_id":"%b","result":%b}\n' % (self.ok, 65 + len(result), decision, result)
+        return b'%b%d\r\n\r\n{"result":%b}\n' % (self.ok, 12 + len(result), result)
+
     def response(self, status: int, body: bytes, *, keep_alive: bool = True, headers: bytes = b"") -> bytes:
         """A response; `headers` are whole lines. Without one for the type, a body is JSON."""
         phrase = HTTPStatus(status).phrase.encode()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -10,6 +10,7 @@ import orjson
 
 from policyd.decisions import Cause, Decision, Index, Outcome, Request
 from policyd.decisions.destination import Destination, Verdict
+from policyd.decisions.reasons import allowing, caller_text
 from policyd.model.names import Name
 
 NOWHERE = ("", "")
@@ -32,6 +33,10 @@ class Loaded:
 
     _by_text: dict[str, Destination] = field(init=False, default_factory=dict, compare=False, repr=False)
     """Destinations as questions spelled them so far: each in two ways at the most."""
+    _allowing: dict[tuple[Name, Name], tuple[str, str]] = field(
+        init=False, default_factory=dict, compare=False, repr=False
+    )
+    """By destination and rule, the whole answer where it allows, but for who asked for what; of rules that did."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "bundles", orjson.dumps({"mesh": {"revision": self.revision}}))
@@ -50,15 +55,39 @@ class Loaded:
             self._by_text[service] = found
         return found.plainly(source, method, path)
 
+    def plainly_told(self, verdict: Verdict, request: Request, now: Callable[[], datetime]) -> bytes:
+        """The whole answer as JSON, `explain`, where `plainly` decided."""
+        destination = request.destination
+        if verdict.rule is None:
+            found = self.index.explained(verdict, request, self.instant(now()))
+            return orjson.dumps(self._told(found, destination))
+        pieces = self._allowing.get((destination, verdict.rule))
+        if pieces is None:
+            pieces = self._allowing[destination, verdict.rule] = self._pieces(verdict, destination)
+        # Neither a SPIFFE ID nor a method nor a canonical path has anything that JSON would escape.
+        before, behind = pieces
+        caller = caller_text(request.source, self.index.trust_domain)
+        return f"{before}{caller} to `{request.method} {request.path}`{behind}".encode()
+
+    def _pieces(self, verdict: Verdict, destination: Name) -> tuple[str, str]:
+        """What stands before and behind caller and request in the answer of a rule that allows."""
+        assert verdict.rule is not None
+        told = orjson.dumps(self._told(Decision(*verdict, tuple), destination)).decode()
+        before, _, behind = told.partition('"reasons":[]')  # no string can hold this: its quotes would be escaped
+        first, last = (orjson.dumps(text).decode() for text in allowing(verdict.rule, destination))
+        return f'{before}"reasons":[{first[:-1]}', f"{last[1:]}]{behind}"
+
     def allows(self, request: Request, at: datetime) -> bool:
         """Whether the request passes: the comparisons of `explain`, without the words."""
         return self.index.judge(request, at).cause is Cause.ALLOWED
 
     def explain(self, request: Request, at: datetime) -> dict[str, object]:
         """The whole answer: outcome, rule, status, reasons, and where the commit says the rule."""
-        found: Decision = self.index.decide(request, at)
+        return self._told(self.index.decide(request, at), request.destination)
+
+    def _told(self, found: Decision, destination: Name) -> dict[str, object]:
         rule = "" if found.rule is None else str(found.rule)
-        place, owner = self.places.get(request.destination, {}).get(rule, NOWHERE) if rule else NOWHERE
+        place, owner = self.places.get(destination, {}).get(rule, NOWHERE) if rule else NOWHERE
         return {
             "allow": found.allow,
             "outcome": found.outcome.value,

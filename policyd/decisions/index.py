@@ -69,7 +69,10 @@ class Index:
 
     def decide(self, request: Request, at: datetime) -> Decision:
         """The decision at the instant `at`. What is not canonical is rejected, what no rule allows is denied."""
-        verdict = self.judge(request, at)
+        return self.explained(self.judge(request, at), request, at)
+
+    def explained(self, verdict: Verdict, request: Request, at: datetime) -> Decision:
+        """What was decided, with the reasons."""
         return Decision(*verdict, partial(self._reasons, verdict, request, at))
 
     def _reasons(self, verdict: Verdict, request: Request, at: datetime) -> tuple[Reason, ...]:

@@ -42,13 +42,20 @@ def why(destination: Destination, request: Request, at: datetime, verdict: Verdi
             return plain(f"{caller} is revoked: it may not call `{to}`, whatever the rules say")
         case Cause.ALLOWED:
             assert verdict.rule is not None
-            first = Reason(f"rule `{short(verdict.rule)}` allows {caller} to {_what(request)}", verdict.rule)
+            before, behind = allowing(verdict.rule, request.destination)
+            text = f"{before}{caller} to `{request.method} {request.bare_path}`{behind}"
+            first = Reason(text, verdict.rule)
             return (first, *_observed(verdict))
     head = Reason(f"no rule of `{to}` allows {caller} to {_what(request)}")
     if not destination.rules:
         return head, Reason(f"nobody may call `{to}`: it has no rules")
     near = _nearest(destination, request, at)
     return (head, *near) if near else (head, Reason(f"no rule names {caller}"))
+
+
+def allowing(rule: Name, destination: Name) -> tuple[str, str]:
+    """That a rule allows, in words: what stands before the caller and the request, and what behind them."""
+    return f"rule `{short(rule)}` allows ", f" on `{short(destination)}`"
 
 
 def _observed(verdict: Verdict) -> Iterator[Reason]:

@@ -22,13 +22,15 @@ from policyd.decider.masks import Masks
 from policyd.decider.service import DecisionService
 from policyd.decisions import Index
 from policyd.model.access import Mode, Permit, Source
+from policyd.model.names import Name
 from policyd.model.paths import PathPattern
 from policyd.model.tokens import TokenCondition
 from policyd.testing import build
 from tests.decider.meshes import READS, WEB, WRITES, question, shop
 from tests.decider.server import COMMIT
 
-ALLOW = b"/v1/data/policyd/authz/allow"
+ALLOW, WHOLE = b"/v1/data/policyd/authz/allow", b"/v1/data/policyd/authz"
+PAYMENTS = Name("default", "payments")
 PEER = b"127.0.0.1:7"
 EVERYBODY = replace(build.rule("everybody", [], "GET /v1/**"), sources=(Source(anyone=True),))
 NAMESPACE = replace(READS, sources=(Source(namespaces=("default",)),))
@@ -74,7 +76,9 @@ class World:
         outlets: Any = (self.kept,)
         self.log = DecisionLog(outlets, masks, {"id": "100%"}) if logged else None
         self.data = DataApi(self.heads, log=self.log, version="0", batch=1)
-        self.data.loaded = Loaded(Index.build(mesh), COMMIT, None, {})
+        self.data.loaded = Loaded(
+            Index.build(mesh), COMMIT, None, {PAYMENTS: {"default/reads": ('a"reasons":[].yaml:1:1', "team \u2028")}}
+        )
         self.service = DecisionService(
             self.heads, self.data, gate=None, elsewhere=None, openapi=b"", metrics=lambda: ""
         )
@@ -143,22 +147,25 @@ LAYOUTS = st.sampled_from([orjson.dumps, lambda value: orjson.dumps(value, optio
 
 
 @settings(max_examples=600, deadline=None)
-@given(st.sampled_from(WORLDS), SOURCES, SERVICES, METHODS, PATHS, MORE, LAYOUTS)
-@example(WORLDS[0], WEB, "payments", "POST/v1", "/charges", {}, orjson.dumps)
+@given(st.sampled_from(WORLDS), SOURCES, SERVICES, METHODS, PATHS, MORE, LAYOUTS, st.sampled_from([ALLOW, WHOLE]))
+@example(WORLDS[0], WEB, "payments", "POST/v1", "/charges", {}, orjson.dumps, WHOLE)
+@example(WORLDS[6], WEB, "payments", "GET", "/v1//charges", {}, orjson.dumps, WHOLE)
+@example(WORLDS[6], "web", "payments", "GET", "/v1/charges/7", {}, orjson.dumps, WHOLE)
 def test_both_ways_say_the_same(
-    world: World, source: Any, service: Any, method: Any, path: Any, more: dict[str, Any], layout: Any
+    world: World, source: Any, service: Any, method: Any, path: Any, more: dict[str, Any], layout: Any, target: bytes
 ) -> None:
     asked = {**question(source=source, service=service), "method": method, "path": path, **more}
-    if (found := world.both(layout({"input": asked}))) is not None:
+    if (found := world.both(layout({"input": asked}), target)) is not None:
         short, long = found
         assert short == long
 
 
+@pytest.mark.parametrize("target", [ALLOW, WHOLE])
 @pytest.mark.parametrize("logged", [True, False])
 @pytest.mark.parametrize("said", ["GET /v1/charges/7", "POST /v1/charges", "DELETE /v1/charges"])
-def test_a_plain_question_goes_the_short_way(said: str, logged: bool) -> None:
+def test_a_plain_question_goes_the_short_way(said: str, logged: bool, target: bytes) -> None:
     for rules in ((READS, WRITES), (NAMESPACE,)):
-        found = World(shop(*rules), logged=logged).both(orjson.dumps({"input": question(said)}))
+        found = World(shop(*rules), logged=logged).both(orjson.dumps({"input": question(said)}), target)
         assert found is not None
         short, long = found
         assert short == long
