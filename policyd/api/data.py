@@ -17,7 +17,7 @@ from policyd.api.bad_request import BadRequest
 from policyd.api.bodies import answer, parse_object, read_object, refusal
 from policyd.api.control import Decisions
 from policyd.api.documents import documents
-from policyd.api.question import question_from
+from policyd.api.question import headers_from, question_from
 from policyd.base.errors import Retry, UsageError
 from policyd.decisions import Answer, Cause
 
@@ -51,10 +51,12 @@ class DataEndpoint:
         """The same input: the decision with its rule, places and reasons, and what proxies do while they differ.
 
         `?at=` asks for other rules than the promoted ones, `?when=` for another instant; with `?sent` the request is
-        as its caller sends it, before a rule of a route may rewrite it.
+        as its caller sends it, before a rule of a route takes it: by `input.headers`, too.
         """
         try:
-            question, wanted = question_from(await _asked(request)), request.query_params
+            asked, wanted = await _asked(request), request.query_params
+            question = question_from(asked)
+            question = question._replace(headers=headers_from(asked))
             told = await self._decisions.explain(
                 question,
                 wanted.get("at", ""),

@@ -27,6 +27,24 @@ def question_from(asked: Any) -> Request:
     )
 
 
+def headers_from(asked: dict[str, Any]) -> tuple[tuple[str, str], ...] | None:
+    """What the request brings, `[[name, value], ...]` or `{name: value}`; `None` where the question does not say.
+
+    Raises `BadRequest` for anything else.
+    """
+    said = asked.get("headers")
+    pairs = list(said.items()) if isinstance(said, dict) else said
+    if pairs is None:
+        return None
+    if not isinstance(pairs, list) or not all(_is_pair(each) for each in pairs):
+        raise BadRequest("`input.headers` is not a list of names and values")
+    return tuple((name.lower(), value) for name, value in pairs)
+
+
+def _is_pair(said: Any) -> bool:
+    return isinstance(said, list | tuple) and len(said) == 2 and all(isinstance(each, str) for each in said)
+
+
 def _text(value: Any, *keys: str) -> str:
     for key in keys:
         value = value.get(key) if isinstance(value, dict) else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any
@@ -16,6 +17,9 @@ from policyd.intents.translate import nearest
 from policyd.model.mesh import Mesh
 from policyd.model.methods import CONNECTION
 from policyd.model.names import Name, spiffe_id
+
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+"""What a header and a cookie may be called. Source: RFC 9110, section 5.6.2."""
 
 
 class TokenOption(enum.StrEnum):
@@ -34,6 +38,13 @@ ClaimOption = Annotated[
     typer.Option("--jwt-claim", help="What a valid token says, `issuer:role=admin`; may be repeated."),
 ]
 IpOption = Annotated[str, typer.Option("--ip", help="The address of the direct peer.")]
+HeaderOption = Annotated[
+    list[str] | None,
+    typer.Option("--header", metavar="NAME=VALUE", help="A header that it brings; may be repeated."),
+]
+CookieOption = Annotated[
+    list[str] | None, typer.Option("--cookie", metavar="NAME=VALUE", help="A cookie that it brings; may be repeated.")
+]
 AtOption = Annotated[
     str,
     typer.Option("--at", help="Ask the controller about `promoted`, `head`, a commit or `node:ID`, not the folder."),
@@ -123,6 +134,24 @@ def request_of(
     return Request(known.identity(source), to, method, path.strip(), host, address_of(ip), port, token)
 
 
+def brought(headers: Sequence[str], cookies: Sequence[str]) -> tuple[tuple[str, str], ...] | None:
+    """All headers of a request, cookies among them; `None` where nothing was said of any.
+
+    Raises `UsageError` for what is no pair of name and value.
+    """
+    pairs = [_pair(text, "header") for text in headers]
+    if cookies:
+        pairs.append(("cookie", "; ".join("=".join(_pair(text, "cookie")) for text in cookies)))
+    return tuple((name.lower(), value) for name, value in pairs) or None
+
+
+def _pair(text: str, what: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not _TOKEN.fullmatch(name) or not equals or any(ord(each) < 0x20 for each in value):
+        raise UsageError(f"`{text}` is not a {what}", hint=f"a name and its value: `--{what} name=value`")
+    return name, value
+
+
 def address_of(text: str) -> str:
     """The address that a person typed, or none. Raises `UsageError` for what no peer has."""
     if text and address_number(text) is None:
@@ -144,4 +173,6 @@ def as_input(request: Request) -> dict[str, Any]:
         asked["destination"]["port"] = request.port
     if request.host:
         asked["host"] = request.host
+    if request.headers is not None:
+        asked["headers"] = [list(each) for each in request.headers]
     return asked

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import asdict, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,13 +14,24 @@ from rich.text import Text
 
 from policyd.base.clock import SystemClock
 from policyd.base.errors import Retry, UsageError
-from policyd.cli.asking import AtOption, ClaimOption, IpOption, Known, TokenStateOption, as_input, request_of
+from policyd.cli.asking import (
+    AtOption,
+    ClaimOption,
+    CookieOption,
+    HeaderOption,
+    IpOption,
+    Known,
+    TokenStateOption,
+    as_input,
+    brought,
+    request_of,
+)
 from policyd.cli.client import DEFAULT_SERVER, Client, ServerOption
 from policyd.cli.codes import explanation
 from policyd.cli.judged import judge
 from policyd.cli.output import Format, OutputOption, console, say_json, words
 from policyd.cli.render_answer import answer_json, answer_text
-from policyd.decisions import Answer, Index, Outcome, Request, Said, arriving, diverted, replay, routing
+from policyd.decisions import Answer, Index, Request, Said, explained, explained_from_caller, follow, routing
 from policyd.plan.floor import without_own_cuts
 from policyd.source import DirectoryTree
 
@@ -37,6 +49,8 @@ def explain(
     host: Annotated[str, typer.Option("--host", help="The host that the request names.")] = "",
     token: TokenStateOption = None,
     jwt_claim: ClaimOption = None,
+    header: HeaderOption = None,
+    cookie: CookieOption = None,
     at: AtOption = "",
     server: ServerOption = DEFAULT_SERVER,
     output: OutputOption = Format.TEXT,
@@ -48,9 +62,12 @@ def explain(
     if not source or not destination:
         raise UsageError("who calls whom?", hint="policyd explain --from web --to checkout 'POST /v1/orders'")
 
+    headers = brought(header or (), cookie or ())
+
     def read(known: Known) -> Request:
         carried = known.token(token, jwt_claim or ())
-        return request_of(known, source, destination, request, host=host, ip=ip, port=port, token=carried)
+        asked = request_of(known, source, destination, request, host=host, ip=ip, port=port, token=carried)
+        return asked._replace(headers=headers)
 
     answer: dict[str, Any]
     if at:
@@ -85,14 +102,13 @@ def look(said: Said, asked: Request, at: datetime, path: Path, logged: str = "",
 
     `sent`: the request is as its caller sends it, else as it arrives.
     """
-    index, judged = Index.build(said.mesh), arriving(said.mesh, asked) if sent else asked
-    answer = replay(index, judged, at, said, logged)
-    place, *places = (str(path / each) if each else "" for each in (answer.place, *answer.places))
-    if answer.allow:
-        ways = routing(said.mesh, asked)
+    index, ways = Index.build(said.mesh), partial(routing, said.mesh)
+    if sent:
+        answer = explained_from_caller(said, index, follow(index, said.mesh, asked, at), ways, at)
     else:
-        ways = diverted(said.mesh, asked) if answer.outcome == Outcome.DENY.value else ()
-    return replace(answer, place=place, places=tuple(places), routing=ways)
+        answer = explained(said, index, asked, ways, at, logged=logged)
+    place, *places = (str(path / each) if each else "" for each in (answer.place, *answer.places))
+    return replace(answer, place=place, places=tuple(places))
 
 
 def known_by(client: Client) -> Known:

@@ -40,7 +40,7 @@ def _text(tried: Sequence[Tried], path: Path) -> Iterator[Text]:
     for one in tried:
         yield _line(one, path)
         if not one.passed:
-            yield from (words(f"      {reason.text}") for reason in one.decision.reasons)
+            yield from (words(f"      {reason.text}") for reason in one.followed.reasons)
     failed = sum(not one.passed for one in tried)
     if not tried:
         yield Text("no `PolicyTest` is here: `policyd schema` says what one looks like", style="dim")
@@ -54,7 +54,7 @@ def _line(one: Tried, path: Path) -> Text:
     case = one.case
     method, request = case.request
     answer = (
-        f"{case.expect}" if one.passed else f"{case.expect} expected, {one.decision.outcome} ({one.decision.status})"
+        f"{case.expect}" if one.passed else f"{case.expect} expected, {one.followed.outcome} ({one.followed.status})"
     )
     return Text.assemble(
         ("  ✓ ", "green") if one.passed else ("  ✗ ", "bold red"),
@@ -70,12 +70,12 @@ def _json(one: Tried, path: Path) -> dict[str, object]:
         "test": str(one.document.name),
         "place": str(path / str(one.place)),
         "from": one.case.from_,
-        "to": str(one.request.destination),
-        "method": one.request.method,
-        "path": one.request.path,
+        "to": str(one.followed.sent.destination),
+        "method": one.followed.sent.method,
+        "path": one.followed.sent.path,
         "expect": one.case.expect,
-        "outcome": one.decision.outcome.value,
-        "status": one.decision.status,
+        "outcome": one.followed.outcome.value,
+        "status": one.followed.status,
         "passed": one.passed,
-        "reasons": [reason.text for reason in one.decision.reasons],
+        "reasons": [reason.text for reason in one.followed.reasons],
     }

@@ -10,12 +10,23 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 
 from policyd.api.control import Differing
 from policyd.base.clock import Clock
 from policyd.base.errors import Retry
 from policyd.daemon.elsewhere import Elsewhere, Standing
-from policyd.decisions import Answer, Index, Live, Outcome, Request, Said, arriving, diverted, replay, routing
+from policyd.decisions import (
+    Answer,
+    Index,
+    Live,
+    Request,
+    Said,
+    explained,
+    explained_from_caller,
+    follow,
+    routing,
+)
 from policyd.model.mesh import Mesh
 from policyd.model.names import parse_spiffe_id
 from policyd.model.provenance import Key, Provenance
@@ -43,20 +54,21 @@ class Indexes:
 
     def __init__(self, kept: int = INDEXES) -> None:
         self._kept = kept
-        self._made: OrderedDict[tuple[int, tuple[Revocation, ...]], tuple[Mesh, Index]] = OrderedDict()
+        self._made: OrderedDict[tuple[int, tuple[Revocation, ...]], tuple[Mesh, Mesh, Index]] = OrderedDict()
         self._last: Index | None = None
 
-    def of(self, mesh: Mesh, cuts: tuple[Revocation, ...] = ()) -> Index:
-        """The index of `mesh`."""
+    def of(self, mesh: Mesh, cuts: tuple[Revocation, ...] = ()) -> tuple[Index, Mesh]:
+        """The index of `mesh`, and what it was made of."""
         key = (id(mesh), cuts)
         known = self._made.get(key)
         if known is None:
-            self._last = Index.build(subtracted(mesh, Floor(NOTHING_ENDED, cuts)), self._last)
-            known = self._made[key] = (mesh, self._last)  # holds the mesh, so that no other gets its id
+            left = subtracted(mesh, Floor(NOTHING_ENDED, cuts))
+            self._last = Index.build(left, self._last)
+            known = self._made[key] = (mesh, left, self._last)  # holds the mesh, so that no other gets its id
             if len(self._made) > self._kept:
                 self._made.popitem(last=False)
         self._made.move_to_end(key)
-        return known[1]
+        return known[2], known[1]
 
 
 class ControllerDecisions:
@@ -85,13 +97,17 @@ class ControllerDecisions:
         if at and at != "promoted":
             standing = await self._elsewhere.find(at, standing)
         instant = when if when is not None else self._instant(now)
-        judged = arriving(standing.mesh, request) if sent else request
-        answer = self._answer(judged, standing, now, instant, logged)
-        if answer.allow:
-            ways = self._routing(request, standing)
-        else:
-            ways = diverted(standing.mesh, request) if answer.outcome == Outcome.DENY.value else ()
-        return replace(answer, live=self._live(judged, now, instant, answer), routing=ways)
+        index, mesh = self._indexes.of(standing.mesh, now.cuts)
+        said = Said(mesh, standing.provenance, standing.commit, now.cuts)
+        ways = partial(self._routing, standing)
+        if not sent:
+            answer = explained(said, index, request, ways, instant, logged=logged)
+            live = self._live(request, now, instant, answer)
+            return replace(answer, judged=standing.name, live=live)
+        followed = follow(index, mesh, request, instant)
+        answer = explained_from_caller(said, index, followed, ways, instant)
+        live = self._live(followed.judged, now, instant, answer) if followed.reply is None else None
+        return replace(answer, judged=standing.name, live=live)
 
     def _now(self) -> Promoted:
         now = self._promoted()
@@ -103,13 +119,7 @@ class ControllerDecisions:
         """The clock, unless it was set back behind what has ended."""
         return self._clock.now() if now.floor is None else max(self._clock.now(), now.floor)
 
-    def _answer(self, request: Request, standing: Standing, now: Promoted, at: datetime, logged: str) -> Answer:
-        index = self._indexes.of(standing.mesh, now.cuts)
-        said = Said(standing.mesh, standing.provenance, standing.commit, now.cuts)
-        answer = replay(index, request, at, said, logged)
-        return replace(answer, judged=standing.name)
-
-    def _routing(self, request: Request, standing: Standing) -> tuple[str, ...]:
+    def _routing(self, standing: Standing, request: Request) -> tuple[str, ...]:
         """Where the request goes: now, for what is promoted, as the caller's own proxies have it; else at rest."""
         caller = parse_spiffe_id(standing.mesh.settings.trust_domain, request.source)
         ways: dict[tuple[str, ...], int] = {}
@@ -130,7 +140,7 @@ class ControllerDecisions:
             of += 1
             if not node.in_sync:
                 unknown += 1
-            elif self._indexes.of(node.mesh, now.cuts).decide(request, at).allow:
+            elif self._indexes.of(node.mesh, now.cuts)[0].decide(request, at).allow:
                 allow += 1
         same = unknown == 0 and allow == (of if answer.allow else 0)
         return None if same else Live(allow, of, unknown)

@@ -8,10 +8,12 @@ Reasons come from the very comparisons that decided, and are worked out when som
 from policyd.decisions.answer import Answer, Live, Said, answered
 from policyd.decisions.decision import Cause, Decision, Obstacle, Outcome, Reason, Would
 from policyd.decisions.destination import Destination
+from policyd.decisions.explained import explained, explained_from_caller
+from policyd.decisions.following import Followed, follow
 from policyd.decisions.index import Index
 from policyd.decisions.replay import replay
 from policyd.decisions.request import NO_TOKEN, Request, Token, TokenState
-from policyd.decisions.routing import arriving, diverted, routing
+from policyd.decisions.routing import diverted, routing
 
 __all__ = [
     "NO_TOKEN",
@@ -19,6 +21,7 @@ __all__ = [
     "Cause",
     "Decision",
     "Destination",
+    "Followed",
     "Index",
     "Live",
     "Obstacle",
@@ -30,8 +33,10 @@ __all__ = [
     "TokenState",
     "Would",
     "answered",
-    "arriving",
     "diverted",
+    "explained",
+    "explained_from_caller",
+    "follow",
     "replay",
     "routing",
 ]

@@ -30,7 +30,10 @@ class Live:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The decision, the rule that allowed, and why; `outcome` is `allow`, `deny` (401, 403) or `reject` (400)."""
+    """The decision, the rule that allowed, and why; `outcome` is `allow`, `deny` (401, 403) or `reject` (400).
+
+    Of a request that is followed from its caller also `redirect` or `abort`: a rule of a route answers it.
+    """
 
     allow: bool
     outcome: str
@@ -73,10 +76,10 @@ class Said:
 def answered(decision: Decision, request: Request, said: Said, index: Index, logged: str = "") -> Answer:
     """The decision with its places. `logged` is a rule's name in a log, whose name now is looked up."""
     reasons = decision.reasons
-    texts, places = [reason.text for reason in reasons], [_place(said, reason.rule) for reason in reasons]
+    texts, places = [reason.text for reason in reasons], [place_of(said, reason.rule) for reason in reasons]
     for cut in _cuts(decision, request, said.cuts):
         texts.append(f"revocation `{cut.name}`: {cut.reason}")
-        places.append(_place(said, cut.name, "Revocation"))
+        places.append(place_of(said, cut.name, "Revocation"))
     known = said.provenance.get(Key("AccessRule", decision.rule)) if decision.rule is not None else None
     names = _policy_names(index, request, [decision.rule, _rule_of(logged)])
     return Answer(
@@ -97,7 +100,8 @@ def answered(decision: Decision, request: Request, said: Said, index: Index, log
     )
 
 
-def _place(said: Said, name: Name | None, kind: str = "AccessRule") -> str:
+def place_of(said: Said, name: Name | None, kind: str = "AccessRule") -> str:
+    """Where the intents say it; empty where nobody knows."""
     known = said.provenance.get(Key(kind, name)) if name is not None else None
     return str(known.location) if known is not None else ""
 

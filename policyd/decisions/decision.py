@@ -18,6 +18,10 @@ class Outcome(enum.StrEnum):
     """401 or 403: no rule allows it."""
     REJECT = "reject"
     """400: it is not canonical, so that no rule is asked."""
+    REDIRECT = "redirect"
+    """A rule of a route sends the client elsewhere. Only of a request that is followed from its caller."""
+    ABORT = "abort"
+    """A rule of a route answers every such request with an error, on purpose. The same."""
 
 
 class Cause(enum.StrEnum):

@@ -13,11 +13,11 @@ from datetime import datetime
 from typing import cast
 
 from policyd.base.diagnostics import Finding, Location
-from policyd.decisions.decision import Decision
 from policyd.decisions.destination import Destination
+from policyd.decisions.following import Followed, follow
 from policyd.decisions.index import Index
+from policyd.decisions.reasons import short
 from policyd.decisions.request import NO_TOKEN, Request, Token, TokenState
-from policyd.decisions.routing import arriving
 from policyd.intents import Document
 from policyd.intents.policy_test import Case, PolicyTest
 from policyd.intents.policy_test import Token as TokenIntent
@@ -36,13 +36,12 @@ class Tried:
     document: Document
     number: int
     case: Case
-    request: Request
-    decision: Decision
+    followed: Followed
 
     @property
     def passed(self) -> bool:
         """Whether it is as expected."""
-        return self.decision.outcome.value == self.case.expect
+        return self.followed.outcome.value == self.case.expect
 
     @property
     def place(self) -> Location:
@@ -51,18 +50,20 @@ class Tried:
 
     @property
     def _arrives(self) -> str:
-        """Where a rule of a route rewrites the path: what the rules judge."""
-        sent, arrives = self.case.request[1].partition("?")[0], self.request.path.partition("?")[0]
-        return "" if sent == arrives else f" to `{arrives}`, as which it arrives,"
+        """Where a rule of a route rewrites the path, or sends it to another service: what is judged, and by whom."""
+        sent, judged = self.followed.sent, self.followed.judged
+        path = f" as `{judged.bare_path}`" if judged.bare_path != sent.bare_path else ""
+        there = f" at `{short(judged.destination)}`" if judged.destination != sent.destination else ""
+        return f" to what arrives{path}{there}" if self.followed.reply is None and (path or there) else ""
 
     def finding(self) -> Finding:
         """What to say where it is not as expected: the decision, and the nearest reasons as a hint."""
-        first, *near = self.decision.reasons
+        first, *near = self.followed.reasons
         when = f" at {self.case.at:%Y-%m-%dT%H:%M:%SZ}" if self.case.at is not None else ""
         return self.document.finding(
             "PD1391",
             f"`{self.case.expect}` is expected, and the answer{when}{self._arrives} is "
-            f"`{self.decision.outcome.value}` ({self.decision.status}): {first.text}",
+            f"`{self.followed.outcome.value}` ({self.followed.status}): {first.text}",
             *("spec", self.number, "expect"),
             hint="; ".join(reason.text for reason in near),
         )
@@ -129,11 +130,13 @@ def _route(mesh: Mesh, name: Name) -> Route | None:
 
 def _try(document: Document, index: Index, mesh: Mesh, at: datetime) -> _Kept:
     tried = tuple(_cases(document, index, mesh, at))
-    destinations = {name: index.destinations.get(name) for name in {one.request.destination for one in tried}}
-    now = [index.destinations.get(one.request.destination) for one in tried if one.case.at is None]
+    called = {one.followed.sent.destination for one in tried}
+    routes = {name: _route(mesh, name) for name in called}
+    judging = called.union(*(route.services for route in routes.values() if route is not None))
+    destinations = {name: index.destinations.get(name) for name in judging}
+    now = destinations.values() if any(one.case.at is None for one in tried) else ()
     ends = (destination.next_expiry(at) for destination in now if destination is not None)
     until = min((end for end in ends if end is not None), default=None)
-    routes = {name: _route(mesh, name) for name in destinations}
     return _Kept(tried, index.trust_domain, index.issuers, destinations, routes, at, until)
 
 
@@ -151,8 +154,7 @@ def _cases(document: Document, index: Index, mesh: Mesh, at: datetime) -> Iterat
             port=case.port,
             token=_token(case.jwt, index.issuers),
         )
-        judged = arriving(mesh, request)
-        yield Tried(document, number, case, judged, index.decide(judged, case.at or at))
+        yield Tried(document, number, case, follow(index, mesh, request, case.at or at))
 
 
 def _token(said: TokenIntent | None, issuers: Mapping[str, str]) -> Token:

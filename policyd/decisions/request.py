@@ -56,6 +56,9 @@ class Request(NamedTuple):
     ip: str = ""
     port: int | None = None
     token: Token = NO_TOKEN
+    headers: tuple[tuple[str, str], ...] | None = None
+    """All that it brings, with names in lower case; `None`: the question does not say. No access rule looks at them,
+    rules of routes do."""
 
     @property
     def bare_path(self) -> str:

@@ -10,15 +10,13 @@ from dataclasses import replace
 
 from policyd.base.durations import spoken
 from policyd.decisions.request import Request
-from policyd.model import route
+from policyd.decisions.taking import FOR_SURE, rewritten_by, taking
 from policyd.model.access import ANY_METHOD
 from policyd.model.failover import OTHER_ZONES, Fallback
 from policyd.model.mesh import Mesh
 from policyd.model.names import DEFAULT_NAMESPACE, parse_spiffe_id
-from policyd.model.paths import EVERYTHING
-from policyd.model.route_actions import rewritten
+from policyd.model.route import Match, RouteRule
 from policyd.model.route_words import outcome, requests
-from policyd.model.scope import Scope
 from policyd.model.service import WHOLE, Protocol, Service
 from policyd.model.standby import Standby
 
@@ -28,13 +26,13 @@ def routing(mesh: Mesh, request: Request) -> tuple[str, ...]:
     service = mesh.services[request.destination]
     caller = parse_spiffe_id(mesh.settings.trust_domain, request.source)
     fallbacks = Standby.of(mesh).usable(caller, service) if caller is not None else ()
-    said, taking = _rules(service, request)
-    if taking is not None:
-        if taking.redirect is not None:
+    said, rule = taken_by(mesh, request), taking(mesh, request)[-1].rule
+    if rule is not None:
+        if rule.redirect is not None:
             return said
-        service = replace(service, resilience=taking.override.over(service.resilience))
-    if taking is None or not taking.targets:
-        said = (*said, *_versions(service, otherwise=bool(said) and taking is None))
+        service = replace(service, resilience=rule.override.over(service.resilience))
+    if rule is None or not rule.targets:
+        said = (*said, *_versions(service, request, otherwise=bool(said) and rule is None))
         said = (*said, *(_goes_on(each) for each in fallbacks))
     else:
         fallbacks = ()
@@ -44,81 +42,50 @@ def routing(mesh: Mesh, request: Request) -> tuple[str, ...]:
     return (*said, *_instance(service), *tries, *_held_back(service))
 
 
-def arriving(mesh: Mesh, request: Request) -> Request:
-    """What the callee judges of a request as its caller sends it: a rule of a route may rewrite the path.
-
-    Only a rule that takes it for sure counts, one without conditions on headers or cookies.
-    """
-    service = mesh.services.get(request.destination)
-    for rule, unknown in _taking(service, request) if service is not None else ():
-        if unknown == route.Match():
-            return request._replace(path=_rewritten(rule, request))
-    return request
-
-
 def diverted(mesh: Mesh, request: Request) -> tuple[str, ...]:
     """Of a request that is denied as it is asked: rules of the route that send the client, or the call, to elsewhere.
 
-    The caller's sidecar does so before the callee judges what arrives. One that may call nothing there has no route.
+    The caller's sidecar does so before the callee judges what arrives.
     """
-    service = mesh.services.get(request.destination)
-    caller = parse_spiffe_id(mesh.settings.trust_domain, request.source)
-    if service is None or caller is None or request.destination not in Scope.of(mesh).destinations(caller):
-        return ()
     said = []
-    for rule, unknown in _taking(service, request):
+    for rule, unknown in _rules(mesh, request):
         if rule.redirect is not None or _arriving(rule, request):
-            with_ = f"with {requests(unknown)} " if unknown != route.Match() else ""
+            with_ = f"with {requests(unknown)} " if unknown != FOR_SURE else ""
             said.append(f"{with_}rule `{rule.name}` of its route takes it before that: {outcome(rule)}")
             said.extend(_arriving(rule, request))
     return tuple(said)
 
 
-def _rules(service: Service, request: Request) -> tuple[tuple[str, ...], route.RouteRule | None]:
-    """The rules that may take the request, and the one that does, for sure."""
+def taken_by(mesh: Mesh, request: Request) -> tuple[str, ...]:
+    """The rules of the route that may take the request, up to the one that does, each with what it makes of it."""
     said: list[str] = []
-    for rule, unknown in _taking(service, request):
-        if unknown == route.Match():
-            taken = f"rule `{rule.name}` of its route takes it: {outcome(rule) or 'as any other'}"
-            return (*said, taken, *_arriving(rule, request)), rule
-        said.append(f"with {requests(unknown)} rule `{rule.name}` of its route takes it: {outcome(rule)}")
+    for rule, unknown in _rules(mesh, request):
+        if unknown != FOR_SURE:
+            said.append(f"with {requests(unknown)} rule `{rule.name}` of its route takes it: {outcome(rule)}")
+        else:
+            said.append(f"rule `{rule.name}` of its route takes it{_since(rule)}: {outcome(rule) or 'as any other'}")
         said.extend(_arriving(rule, request))
-    return tuple(said), None
+    return tuple(said)
 
 
-def _taking(service: Service, request: Request) -> Iterator[tuple[route.RouteRule, route.Match]]:
-    """The rules that may take the request, each with what must hold besides; up to the one that does, for sure.
-
-    A question names no headers.
-    """
-    host = request.host.lower().partition(":")[0].removesuffix(".")
-    asked = route.Request(request.method, request.path, host)
-    for rule in service.route.rules if service.route is not None else ():
-        unknown = route.Match(
-            hosts=() if host else rule.match.hosts, headers=rule.match.headers, cookies=rule.match.cookies
-        )
-        known = replace(rule.match, headers=(), cookies=(), hosts=rule.match.hosts if host else ())
-        if known.matches(asked):
-            yield rule, unknown
-            if unknown == route.Match():
-                return
+def _rules(mesh: Mesh, request: Request) -> Iterator[tuple[RouteRule, Match]]:
+    for taken in taking(mesh, request):
+        if taken.rule is not None:
+            yield taken.rule, taken.unknown
 
 
-def _arriving(rule: route.RouteRule, request: Request) -> tuple[str, ...]:
+def _since(rule: RouteRule) -> str:
+    """What a rule asks for that not every such request brings."""
+    asked = Match(headers=rule.match.headers, cookies=rule.match.cookies)
+    return f", since it brings {requests(asked)}" if asked != FOR_SURE else ""
+
+
+def _arriving(rule: RouteRule, request: Request) -> tuple[str, ...]:
     """The path that the callee judges, where a rule changes it."""
-    arrives = _rewritten(rule, request).partition("?")[0]
-    if arrives == request.path.partition("?")[0]:
+    arrives = rewritten_by(rule, request).partition("?")[0]
+    if arrives == request.bare_path:
         return ()
     return (f"then it arrives as `{arrives}`, and that is what access rules judge",)
-
-
-def _rewritten(rule: route.RouteRule, request: Request) -> str:
-    """The path as the rule lets it arrive, with its query."""
-    if rule.redirect is not None or rule.rewrite is None or not rule.rewrite.path:
-        return request.path
-    path, mark, query = request.path.partition("?")
-    pattern = next((each for each in rule.match.paths if each.matches(path)), EVERYTHING)
-    return rewritten(path, pattern, rule.rewrite.path) + mark + query
 
 
 def _goes_on(fallback: Fallback) -> str:
@@ -132,13 +99,16 @@ def _goes_on(fallback: Fallback) -> str:
     return f"while all instances there are down it goes on {where}"
 
 
-def _versions(service: Service, *, otherwise: bool) -> Iterator[str]:
+def _versions(service: Service, request: Request, *, otherwise: bool) -> Iterator[str]:
     split = service.split
     if (outside := service.external) is not None:
         how = f"over TLS, as long as its certificate names `{outside.host}`" if outside.roots else "in the clear"
         yield f"it leaves the mesh, to `{outside.host}:{service.port}`, {how}"
         return
     if split.first is not None:
+        if (split.first.name, split.first.value) in (request.headers or ()):
+            yield f"it goes to `{split.first_version}`, since it brings `{split.first.name}: {split.first.value}`"
+            return
         yield f"with `{split.first.name}: {split.first.value}` it goes to `{split.first_version}`"
     heaviest = sorted(split.weights, key=lambda each: (-each[1], each[0]))
     shares = [f"`{version}` with weight {_percent(weight)}" for version, weight in heaviest]

@@ -31,8 +31,11 @@ class Case(Part):
     """The service that is called."""
     request: RequestLine
     """Method and path: `POST /v1/charges`; or `CONNECT`, a connection to a `tcp` service."""
-    expect: Literal["allow", "deny", "reject"]
-    """`allow`, `deny` (401 or 403), or `reject` (400: the request is not canonical)."""
+    expect: Literal["allow", "deny", "reject", "redirect", "abort"]
+    """`allow`, `deny` (401 or 403), or `reject` (400: the request is not canonical).
+
+    Where a rule of a route answers it in the place of the service: `redirect`, or `abort` by a fault.
+    """
     port: Port | None = None
     """The port that is called; the service's own unless you say so."""
     ip: Address | None = None

@@ -190,6 +190,8 @@ class OneRule:
     ) -> Answer:
         if at.startswith("node:"):
             raise UsageError(f"there is no node `{at}`", hint="did you mean another?")
+        if sent and ("x-beta", "yes") in (request.headers or ()):
+            return Answer(False, "redirect", "", ("because",), places=("a.yaml:9:1",), status=302, judged=at)
         live = Live(3, 12) if at == "head" else None
         return replace(self._decide(request), judged=at or "promoted", live=live, logged_now=logged, commit="c" * 40)
 

@@ -143,6 +143,8 @@ def test_explain_asks_a_controller_about_other_rules(
     assert "live: 3 of 12 connected proxies of the destination allow it" in done.stdout
     told = json.loads(policyd(*asked, "--at", "promoted", "-o", "json").stdout)
     assert (told["rule"], told["live"]) == ("default/web-reads", None)
+    away = policyd(*asked, "--at", "head", "--header", "X-Beta=yes")
+    assert (away.exit_code, away.stdout.split("  ")[0]) == (1, "redirect (302)")
     lost = policyd(*asked, "--at", "node:x")
     assert (lost.exit_code, "there is no node" in lost.stderr) == (2, True)
     assert "hint: did you mean another?" in lost.stderr
@@ -181,3 +183,45 @@ def test_what_a_route_lets_arrive_is_judged(policyd: Policyd, shop: Path) -> Non
     allowed = policyd("explain", "POST /v0/orders", *call)
     assert (allowed.exit_code, allowed.stdout.partition(" ")[0]) == (0, "allow")
     assert "it arrives as `/v1/orders`" in allowed.stdout
+
+
+BY_HEADER = """\
+apiVersion: policyd.dev/v1alpha1
+kind: Route
+metadata: {name: checkout, owner: team-buy}
+spec:
+  to: checkout
+  rules:
+    - {name: beta, match: {headers: {x-beta: "yes"}}, redirect: {host: beta.example}}
+    - {name: tester, match: {cookies: {tester: "1"}}, rewrite: {path: /admin}}
+"""
+
+
+def test_headers_and_cookies_choose_the_rule_of_a_route(policyd: Policyd, shop: Path) -> None:
+    (shop / "route.yaml").write_text(BY_HEADER)
+    call = ("explain", "POST /v1/orders", shop, "--from", "web", "--to", "checkout")
+    plain = policyd(*call)
+    assert plain.exit_code == 0
+    assert "with header x-beta: yes the answer is `redirect` (302)" in plain.stdout
+    assert "with cookie tester: 1 the answer is `deny` (403)" in plain.stdout
+    away = policyd(*call, "--header", "X-Beta=yes")
+    assert (away.exit_code, away.stdout.startswith("redirect (302)")) == (1, True)
+    assert f"never arrives: redirect 302 to //beta.example   {shop}/route.yaml:3:18" in away.stdout
+    tester = policyd(*call, "--cookie", "a=b", "--cookie", "tester=1")
+    assert "rule `tester` of its route takes it, since it brings cookie tester: 1" in tester.stdout
+    other = policyd(*call, "--header", "x-other=1")
+    assert (other.exit_code, "x-beta" in other.stdout) == (0, False)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--header", "x-beta"), "`x-beta` is not a header"),
+        (("--header", "x beta=1"), "`x beta=1` is not a header"),
+        (("--cookie", "=1"), "`=1` is not a cookie"),
+        (("--header", "x-beta=a\nb"), "is not a header"),
+    ],
+)
+def test_what_is_no_header_is_said(words: tuple[str, ...], said: str, policyd: Policyd, shop: Path) -> None:
+    done = policyd("explain", "GET /", shop, "--from", "web", "--to", "checkout", *words)
+    assert (done.exit_code, said in done.stderr) == (2, True)

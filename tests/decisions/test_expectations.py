@@ -227,9 +227,45 @@ def test_what_arrives_is_judged() -> None:
     assert repository.judge(paid, route=ROUTE) == ()
     (found,) = repository.judge(paid + home, route=ROUTE)
     assert found.message.startswith(
-        "`allow` is expected, and the answer to `/v1/secrets`, as which it arrives, is `deny` (403)"
+        "`allow` is expected, and the answer to what arrives as `/v1/secrets` is `deny` (403)"
     )
     before = repository.expectations.decided
     (found,) = repository.judge(paid, route=ROUTE.replace("{path: /v1}", "{path: /v2}"))
     assert "`/v2/charges`" in found.message
     assert repository.expectations.decided == before + 1
+
+
+LED = """\
+apiVersion: policyd.dev/v1alpha1
+kind: Service
+metadata: {name: old, namespace: pay}
+spec: {port: 8080, version: v1, versions: {v1: {endpoints: [10.0.0.3]}}}
+---
+apiVersion: policyd.dev/v1alpha1
+kind: Route
+metadata: {name: charges, namespace: pay}
+spec:
+  to: charges
+  rules:
+    - {name: moved, match: {paths: [/v1/charges]}, split: {service: old}}
+    - {name: away, match: {paths: [/away]}, redirect: {path: /v1/charges}}
+"""
+TO_OLD = """\
+---
+apiVersion: policyd.dev/v1alpha1
+kind: AccessRule
+metadata: {name: web-old, namespace: pay}
+spec: {to: old, from: [default/web], allow: [{methods: [POST], paths: [/v1/charges]}]}
+"""
+
+
+def test_tests_follow_a_route_to_who_judges() -> None:
+    repository = Repository()
+    paid, away = case("POST /v1/charges", "allow", "ip: 10.0.0.9"), case("GET /away", "redirect")
+    denied, sent_away = repository.judge(paid + case("GET /away", "allow"), led=LED)
+    assert "to what arrives at `pay/old` is `deny` (403): no rule of `pay/old` allows" in denied.message
+    assert sent_away.message.endswith(
+        "is `redirect` (302): rule `away` of its route answers it, and it never arrives: redirect 302 to /v1/charges"
+    )
+    assert repository.judge(paid + away, led=LED + TO_OLD) == ()
+    assert len(repository.judge(paid + away, led=LED)) == 1  # judged anew, since the rules of `old` are others

@@ -249,11 +249,16 @@ def test_a_real_database_is_asked_and_speaks_up_by_itself(envoy_binary: Path, re
             process.kill()
             process.wait()
 
-    with running(
-        mesh([service(WEB, v1=[f"{net}1"]), database(v1=[f"{net}3"])], (DB, connecting())),
-        Envoys(envoy_binary),
-        serving=lambda node, delayed: redis(node, delayed) if node.service == DB else nullcontext(),
-    ) as world, dial(world) as asking, dial(world) as listening, listening.makefile("rb") as heard:
+    with (
+        running(
+            mesh([service(WEB, v1=[f"{net}1"]), database(v1=[f"{net}3"])], (DB, connecting())),
+            Envoys(envoy_binary),
+            serving=lambda node, delayed: redis(node, delayed) if node.service == DB else nullcontext(),
+        ) as world,
+        dial(world) as asking,
+        dial(world) as listening,
+        listening.makefile("rb") as heard,
+    ):
         listening.sendall(b"SUBSCRIBE news\r\n")
         assert [heard.readline() for _ in range(6)][-1] == b":1\r\n"
         value = b"v" * (5 << 20)
