@@ -16,6 +16,9 @@ APP = "app"
 """The cluster of a sidecar's own application; also the inbound listener's only upstream."""
 INBOUND = "inbound"
 OUTBOUND = "outbound"
+EDGE = "edge"
+"""What a gateway listens with, one for each port: `edge/443`."""
+CERTIFICATE = "certificate"
 FAILOVER = "failover"
 _ZONE = "zone"
 SVID = "svid"
@@ -28,6 +31,11 @@ HEALTH_CHECK_HEADER = "x-policyd-health-check"
 _HEALTH_CHECK_PATH = "/health"
 PINNED = "/pinned"
 LOOPBACK = "127.0.0.1"
+
+
+def certificate_secret(name: str) -> str:
+    """The SDS secret with a certificate that a gateway shows to its clients: `certificate/shop`."""
+    return f"{CERTIFICATE}/{name}"
 
 
 def cluster_name(service: Name, version: str, zone: str = "") -> str:

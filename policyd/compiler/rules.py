@@ -28,6 +28,10 @@ NO_VALID_TOKEN = "no-valid-token"  # noqa: S105
 """401: a rule would allow the request, had it come with a token that can be believed."""
 NOT_IN_SCOPE = "denied-not-in-scope"
 """403, from the caller's own sidecar: no rule lets this service call this host."""
+MISDIRECTED = "misdirected"
+"""421, from a gateway: the connection was opened for other hosts than the one that the request is for."""
+ADDRESS_NOT_ALLOWED = "address-not-allowed"
+"""403, from a gateway: clients do not come from there."""
 RATE_LIMITED = "rate-limited"
 """429: an access rule let the request in, and it is one too many."""
 MESSAGES = {
@@ -37,6 +41,8 @@ MESSAGES = {
     NO_RULE_FOR_REQUEST: "the access rules for this caller do not allow this method and path",
     NO_VALID_TOKEN: "the access rules ask for a valid token in `authorization: Bearer`",
     NOT_IN_SCOPE: "no access rule lets this service call this host",
+    MISDIRECTED: "this connection is not for that host",
+    ADDRESS_NOT_ALLOWED: "clients do not come from this address",
     RATE_LIMITED: "the service takes no more requests like this one for now: see `retry-after`",
 }
 """What a caller is told beside the reason."""

@@ -53,13 +53,26 @@ class Sources:
 
     @property
     def inside(self) -> tuple[Service, ...]:
-        """The destinations in the mesh."""
-        return tuple(each for each in self.scope if each.external is None)
+        """The destinations in the mesh that sidecars carry; of a gateway, where its routes lead."""
+        led = self._led_to()
+        return tuple(
+            each
+            for each in self.scope
+            if each.external is None and each.gateway is None and (led is None or each.name in led)
+        )
 
     @property
     def requested(self) -> tuple[Service, ...]:
         """Those that take requests, which every sidecar carries; a `tcp` service takes connections."""
         return tuple(each for each in self.inside if each.protocol is not Protocol.TCP)
+
+    def _led_to(self) -> set[Name] | None:
+        """Where the routes of a gateway lead, and on from there; `None` for a service."""
+        if self.service.gateway is None:
+            return None
+        named = set(self.service.gateway.services)
+        on = {each.service for name in named for each in self.fallbacks.get(name, ()) if each.service is not None}
+        return named | on
 
 
 class Index(dict[Name, Sources]):

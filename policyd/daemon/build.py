@@ -35,6 +35,7 @@ from policyd.daemon.revoking import MeshRevoking
 from policyd.daemon.seen_edges import SeenEdges
 from policyd.daemon.serials import Serials
 from policyd.daemon.settings import Settings
+from policyd.daemon.showing import Showing
 from policyd.daemon.troubles import Troubles
 from policyd.daemon.wallet import Wallet
 from policyd.decisions.signature import Signer
@@ -45,6 +46,7 @@ from policyd.delivery.xds.server import XdsServer
 from policyd.guardrails.bundle import shipped_bundle
 from policyd.guardrails.choice import choose, find_opa
 from policyd.identity.bundle_key import PUBLIC_FILE, bundle_key
+from policyd.identity.certificates import Certificates
 from policyd.identity.key_sets import KeySets
 from policyd.model.node import nodes
 from policyd.rollout.assembly import Assembly
@@ -92,7 +94,9 @@ async def serve(settings: Settings, clock: Clock, stop: asyncio.Event) -> None:
         key_sets = KeySets(settings.state / "key-sets.json", settings.fetch.allowed, clock)
         stats = EnvoyStats(AdminAddresses(settings.admin), clock)
         stack.push_async_callback(stats.aclose)
-        assembly = Assembly(registry.load, wallet.secrets, settings.places)
+        troubles = Troubles()
+        showing = Showing(Certificates(settings.certificate_files, clock), troubles)
+        assembly = Assembly(registry.load, wallet.secrets, settings.places, showing.secrets)
         driver = Driver(
             store=store,
             clock=clock,
@@ -112,7 +116,6 @@ async def serve(settings: Settings, clock: Clock, stop: asyncio.Event) -> None:
             engine, shipped_bundle(), opa=find_opa(guardrails.opa_binary), vouched=guardrails.vouched
         )
         admission = Admission(guarding, clock, metrics.stopwatch, bindings=settings.bindings)
-        troubles = Troubles()
         recovery = Recovery(
             driver, lost, mirror=mirror, admission=admission, wallet=wallet, troubles=troubles, xds=xds, envoys=envoys
         )
@@ -171,7 +174,13 @@ async def serve(settings: Settings, clock: Clock, stop: asyncio.Event) -> None:
             driver.events.close()
             publisher.close()
 
-        others = [acknowledged.follow(ledger), seen_edges.follow(driver.edges), recovery.watch(clock), *deciding]
+        others = [
+            acknowledged.follow(ledger),
+            seen_edges.follow(driver.edges),
+            recovery.watch(clock),
+            showing.follow(clock, driver.runtime_changed),
+            *deciding,
+        ]
         await _together(controller, api, stop, end_feeds, *others)
 
 

@@ -16,6 +16,7 @@ from pydantic import Field, PlainValidator
 from policyd.api.credentials import Auth
 from policyd.api.decide_settings import Decide
 from policyd.api.fetch_settings import Fetch
+from policyd.identity.certificates import Files
 from policyd.intents.bindings import Bindings, Folders
 from policyd.intents.kind import Many
 from policyd.intents.settings_file import ListenAddress, Seconds, Section, path_value, read_settings_file
@@ -49,6 +50,14 @@ class Guardrails(Section):
     deadline_s: Seconds = 10.0
     vouched: Many[str] = ()
     """Digests of team rules that the embedded engine may run (production judges team rules with OPA)."""
+
+
+class CertificateFiles(Section):
+    """A certificate and its key, PEM, on this machine. New files are taken as soon as they belong together."""
+
+    chain: Annotated[Path, PlainValidator(path_value)]
+    """The certificate first, then those that signed it."""
+    key: Annotated[Path, PlainValidator(path_value)]
 
 
 class Logs(Section):
@@ -91,6 +100,8 @@ class Settings(Section):
     )
     """Files of root certificates (PEM) on the machines of the sidecars, by the name that an `Egress` has for them
     (`tls: {roots: NAME}`). `system` is `/etc/ssl/certs/ca-certificates.crt` unless you say so."""
+    certificates: Mapping[Annotated[str, PlainValidator(label)], CertificateFiles] = Field(default_factory=dict)
+    """What a `Gateway` shows to its clients, by the name that it has for it (`tls: {certificate: NAME}`)."""
     tick_s: Seconds = 1.0
     """Seconds between looks at the metrics while something is in flight."""
     deadline_s: Seconds = DEADLINE_S
@@ -106,7 +117,17 @@ class Settings(Section):
     @property
     def bindings(self) -> Bindings:
         """Which folders may speak for which namespace."""
-        return Bindings(self.namespaces, frozenset(self.collectors), frozenset({SYSTEM, *self.roots}))
+        return Bindings(
+            self.namespaces,
+            frozenset(self.collectors),
+            frozenset({SYSTEM, *self.roots}),
+            frozenset(self.certificates),
+        )
+
+    @property
+    def certificate_files(self) -> Mapping[str, Files]:
+        """Where the certificates for gateways are."""
+        return {name: Files(said.chain, said.key) for name, said in self.certificates.items()}
 
     @property
     def places(self) -> Places:
@@ -135,6 +156,16 @@ def _anchored(settings: Settings, folder: Path) -> Settings:
     fetch = settings.fetch
     if fetch.authorities is not None:
         fetch = fetch.model_copy(update={"authorities": folder / fetch.authorities})
+    certificates = {
+        name: files.model_copy(update={"chain": folder / files.chain, "key": folder / files.key})
+        for name, files in settings.certificates.items()
+    }
     return settings.model_copy(
-        update={"source": source, "admin": admin, "state": folder / settings.state, "fetch": fetch}
+        update={
+            "source": source,
+            "admin": admin,
+            "state": folder / settings.state,
+            "fetch": fetch,
+            "certificates": certificates,
+        }
     )

@@ -22,6 +22,7 @@ class About(enum.StrEnum):
     SECRETS = "secrets"
     ROOTS = "roots"
     KEYS = "keys"
+    CERTIFICATES = "certificates"
     RELEASES = "releases"
     CLOCK = "clock"
     MEMORY = "memory"

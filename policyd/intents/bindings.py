@@ -17,6 +17,7 @@ from pydantic import PlainValidator
 from policyd.base.diagnostics import Finding
 from policyd.intents.document import Document
 from policyd.intents.egress import Egress, EgressSpec, OutboundTls
+from policyd.intents.gateway import Gateway, GatewaySpec
 from policyd.intents.kind import OneOrMany
 from policyd.intents.mesh import Mesh, MeshSpec
 from policyd.intents.observability import Observability, Tracing
@@ -76,6 +77,9 @@ class Bindings:
     roots: frozenset[str] | None = None
     """The roots for external hosts that the settings know; `None` where no settings are known."""
 
+    certificates: frozenset[str] | None = None
+    """The certificates for gateways that the settings know; `None` where no settings are known."""
+
     def findings(self, documents: Iterable[Document]) -> Iterator[Finding]:
         """An error for each document outside of its namespace's folders, and for what the settings do not know."""
         for document in documents:
@@ -86,6 +90,12 @@ class Bindings:
                 case Egress(spec=EgressSpec(tls=OutboundTls(roots=name))):
                     path = ("spec", "tls", "roots")
                     yield from _unknown(document, path, name, self.roots, what="roots", setting="roots")
+                case Gateway(spec=GatewaySpec(listeners=listeners)):
+                    known, words = self.certificates, {"what": "certificate", "setting": "certificates"}
+                    for number, each in enumerate(listeners):
+                        if each.tls is not None:
+                            path = ("spec", "listeners", number, "tls", "certificate")
+                            yield from _unknown(document, path, each.tls.certificate, known, **words)
             allowed = self._of(document.name.namespace) if self.folders else ("",)
             if not document.path.startswith(allowed):
                 yield self._refusal(document, allowed)

@@ -185,9 +185,9 @@ CODES = table(
     Explanation(
         "PD1270",
         "a name that the settings do not know",
-        "A mesh names the collector of its spans, an external host the roots of its certificate, and the "
-        "controller's settings (`collectors`, `roots`) say where they are: Git never says how something is reached. "
-        "Name one that is there, or add it to the settings.",
+        "A mesh names the collector of its spans, an external host the roots of its certificate, a gateway the "
+        "certificates that it shows, and the controller's settings (`collectors`, `roots`, `certificates`) say where "
+        "they are: Git never says how something is reached. Name one that is there, or add it to the settings.",
     ),
     Explanation(
         "PD1281",
@@ -200,5 +200,12 @@ CODES = table(
         "an address inside",
         "Loopback and link-local addresses are the caller's own machine, and what its cloud tells it about itself, "
         "credentials included. No rule can open those.",
+    ),
+    Explanation(
+        "PD1292",
+        "no host of a gateway",
+        "A listener is for names as clients write them in the TLS handshake: in lower case, without a port, or `*.` "
+        "and a name for all below it. `*` alone would answer for hosts that nobody thought of, and an address is "
+        "not asked for by name.",
     ),
 )

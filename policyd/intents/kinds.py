@@ -8,6 +8,7 @@ from types import MappingProxyType
 from policyd.intents.access_rule import AccessRule
 from policyd.intents.canary_split import CanarySplit
 from policyd.intents.egress import Egress
+from policyd.intents.gateway import Gateway
 from policyd.intents.kind import OPENSLO, POLICYD, Intent
 from policyd.intents.mesh import Mesh
 from policyd.intents.openslo import OpensloIntent, Sli, Slo
@@ -24,6 +25,7 @@ KINDS: Mapping[tuple[str, str], type[AnyIntent]] = MappingProxyType(
         (POLICYD, "Mesh"): Mesh,
         (POLICYD, "Service"): Service,
         (POLICYD, "Egress"): Egress,
+        (POLICYD, "Gateway"): Gateway,
         (POLICYD, "Route"): Route,
         (POLICYD, "AccessRule"): AccessRule,
         (POLICYD, "Revocation"): Revocation,

@@ -437,6 +437,48 @@ CODES = table(
         "to it as a caller. Services call it by its host, as access rules allow.",
     ),
     Explanation(
+        "PD1285",
+        "name or address of a gateway taken",
+        "Rules name services, external hosts and gateways alike, so no two of them share a name. A proxy is known by "
+        "its address, so no two of them share one.",
+    ),
+    Explanation(
+        "PD1286",
+        "listeners of a gateway at odds",
+        "On one port a host has one listener, since a client is shown one certificate; and a port speaks TLS or it "
+        "does not.",
+    ),
+    Explanation(
+        "PD1287",
+        "a gateway in the place of a service",
+        "Nobody inside the mesh calls a gateway, so no rule opens it and nothing is led to it. It leads to services "
+        "that take requests: not out of the mesh again, not to another gateway, not to `tcp`.",
+    ),
+    Explanation(
+        "PD1288",
+        "a route of a gateway that no rule lets it go",
+        "A gateway calls services with an identity of its own, and a route opens nothing. Without an access rule of "
+        "the service that names the gateway its proxies answer 403; with one for other paths the service does.",
+    ),
+    Explanation(
+        "PD1289",
+        "a route for a host that nobody can ask for",
+        "Requests come in by the listeners. A host that none of them has, or only one that sends clients to TLS, is "
+        "never matched by a route.",
+    ),
+    Explanation(
+        "PD1290",
+        "no TLS where clients are sent for it",
+        "A listener without `tls` tells clients to come again over TLS, unless it says `plaintext: true`; then some "
+        "listener has to speak it for that host.",
+    ),
+    Explanation(
+        "PD1291",
+        "rules of a route that a gateway does not take",
+        "The `Route` of a service is for the sidecars of its callers. A gateway has routes of its own, which see "
+        "what clients asked for; the service's split, its canaries, bounds, tries and failover hold for both.",
+    ),
+    Explanation(
         "PD1293",
         "connections to a service that takes requests",
         "`connections: true` lets connections in, to a `tcp` service. Every other service takes requests, and a rule "

@@ -1,7 +1,7 @@
 """Intents to the model: a fixed line of passes, each a pure function over one explicit working value.
 
-settings -> services -> egress -> routes -> slos -> access -> revocations -> canaries -> strategies -> references
--> fallbacks -> route checks -> egress checks -> connections -> policy tests
+settings -> services -> egress -> gateways -> routes -> slos -> access -> revocations -> canaries -> strategies
+-> references -> fallbacks -> route checks -> egress checks -> gateway checks -> connections -> policy tests
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from policyd.lowering.canaries import canaries
 from policyd.lowering.connections import connections
 from policyd.lowering.egress import egress, egress_checks
 from policyd.lowering.fallbacks import fallbacks
+from policyd.lowering.gateway_checks import gateway_checks
+from policyd.lowering.gateways import gateways
 from policyd.lowering.memo import LoweringMemo
 from policyd.lowering.policy_tests import policy_tests
 from policyd.lowering.references import references
@@ -35,6 +37,7 @@ PASSES: tuple[Pass, ...] = (
     settings,
     services,
     egress,
+    gateways,
     routes,
     slos,
     access,
@@ -45,6 +48,7 @@ PASSES: tuple[Pass, ...] = (
     fallbacks,
     route_checks,
     egress_checks,
+    gateway_checks,
     connections,
     policy_tests,
 )

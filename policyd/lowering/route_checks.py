@@ -22,6 +22,7 @@ from policyd.lowering.headers import unseen
 from policyd.lowering.memo import LoweringMemo
 from policyd.lowering.redirects import round_trip
 from policyd.lowering.references import known_services, target
+from policyd.lowering.rewrites import untold
 from policyd.lowering.route_targets import mirrors, targets
 from policyd.lowering.work import Work
 from policyd.model.access import Access
@@ -243,24 +244,10 @@ def _arriving(checked: Checked, number: int, rule: RouteRule) -> Iterator[Findin
         yield checked.finding("PD1259", "opaque paths are not looked into, and not rewritten", number, "rewrite")
         return
     for pattern in rule.match.paths or (EVERYTHING,):
-        if pattern.rest and None in pattern.segments:
-            yield checked.finding(
-                "PD1265",
-                f"what a rewrite puts in the place of `{pattern}` cannot be told: its beginning has a `{{name}}`",
-                number,
-                "rewrite",
-                hint="rewrite a path such as `/v1/**`, or a whole path without `/**`",
-                at_key=True,
-            )
-            continue
-        if pattern.rest and rewrite.path != "/" and rewrite.path.endswith("/"):
-            yield checked.finding(
-                "PD1265",
-                f"what follows in `{pattern}` begins with `/` and would arrive as `{rewrite.path}/...`",
-                number,
-                *("rewrite", "path"),
-                hint=f"write `{rewrite.path.rstrip('/')}`",
-            )
+        if (wrong := untold(rewrite, pattern)) is not None:
+            message, hint, of_path = wrong
+            path: tuple[Step, ...] = ("rewrite", "path") if of_path else ("rewrite",)
+            yield checked.finding("PD1265", message, number, *path, hint=hint, at_key=not of_path)
             continue
         arriving = rewrite.arriving(pattern)
         for name in rule.services or (checked.to,):

@@ -91,25 +91,26 @@ def rule_name(rule: RuleIntent, number: int) -> str:
 def _rule(rule: RuleIntent, number: int, to: Name, namespace: str) -> RouteRule:
     return RouteRule(
         name=rule_name(rule, number),
-        match=_match(rule.match) if rule.match is not None else Match(),
+        match=match(rule.match) if rule.match is not None else Match(),
         targets=tuple(_target(target, to, namespace) for target in rule.split),
         override=_override(rule.resilience) if rule.resilience is not None else Override(),
         sticky=_sticky(rule.sticky),
         mirrors=tuple(_mirror(mirror, to, namespace) for mirror in rule.mirror),
         fault=_fault(rule.fault),
-        redirect=_redirect(rule.redirect),
-        rewrite=_rewrite(rule.rewrite),
+        redirect=redirect(rule.redirect),
+        rewrite=rewrite(rule.rewrite),
     )
 
 
-def _match(match: MatchIntent) -> Match:
+def match(said: MatchIntent) -> Match:
+    """Which requests, in an order of its own."""
     return Match(
-        hosts=tuple(sorted(set(match.hosts))),
-        paths=tuple(sorted(set(match.paths), key=str)),
-        methods=tuple(sorted(set(match.methods))),
-        headers=_conditions(match.headers),
-        query=_conditions(match.query),
-        cookies=_conditions(match.cookies),
+        hosts=tuple(sorted(set(said.hosts))),
+        paths=tuple(sorted(set(said.paths), key=str)),
+        methods=tuple(sorted(set(said.methods))),
+        headers=_conditions(said.headers),
+        query=_conditions(said.query),
+        cookies=_conditions(said.cookies),
     )
 
 
@@ -167,14 +168,16 @@ def _fault(fault: FaultIntent | None) -> Fault | None:
     )
 
 
-def _redirect(redirect: RedirectIntent | None) -> Redirect | None:
-    if redirect is None:
+def redirect(said: RedirectIntent | None) -> Redirect | None:
+    """Where a client is sent; what is not said stays empty."""
+    if said is None:
         return None
-    path = str(redirect.path) if redirect.path is not None else ""
-    return Redirect(redirect.code, redirect.scheme or "", redirect.host or "", path)
+    path = str(said.path) if said.path is not None else ""
+    return Redirect(said.code, said.scheme or "", said.host or "", path)
 
 
-def _rewrite(rewrite: RewriteIntent | None) -> Rewrite | None:
-    if rewrite is None:
+def rewrite(said: RewriteIntent | None) -> Rewrite | None:
+    """What arrives in place of what was asked."""
+    if said is None:
         return None
-    return Rewrite(str(rewrite.path) if rewrite.path is not None else "", rewrite.host or "")
+    return Rewrite(str(said.path) if said.path is not None else "", said.host or "")

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from policyd.base.content import digest, later
 from policyd.model.external import External
 from policyd.model.failover import Fallback
+from policyd.model.gateway import Gateway
 from policyd.model.names import Name
 from policyd.model.rate_limit import RateLimit
 from policyd.model.resilience import Resilience, Timeouts
@@ -129,6 +130,8 @@ class Service:
     """At which of its own loopback's ports it finds `tcp` services that it calls, where not at theirs; sorted."""
     external: External | None = later(None)
     """Set where it lies outside of the mesh: no instances, no sidecar; its callers' sidecars judge and encrypt."""
+    gateway: Gateway | None = later(None)
+    """Set where it is a way into the mesh: its instances take requests from outside, and nobody inside calls it."""
     _digest: str = field(init=False, compare=False, repr=False, default="")
 
     @property

@@ -58,7 +58,8 @@ def _led_to(service: Service | None, *, routes: bool = True) -> set[Name]:
     if service is None:
         return set()
     routed = service.route.services if routes and service.route is not None else ()
-    return {each.service for each in service.failover if each.service is not None} | set(routed)
+    edge = service.gateway.services if service.gateway is not None else ()
+    return {each.service for each in service.failover if each.service is not None} | {*routed, *edge}
 
 
 def _no_longer_leading_to(name: Name, promoted: Mesh, head: Mesh) -> list[Name]:

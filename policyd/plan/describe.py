@@ -7,6 +7,7 @@ from dataclasses import fields
 from operator import attrgetter
 
 from policyd.model.access import Access, Rule
+from policyd.model.gateway import Gateway
 from policyd.model.mesh import Settings
 from policyd.model.names import DEFAULT_NAMESPACE, Name
 from policyd.model.release import Wave
@@ -25,6 +26,7 @@ _PARTS: Mapping[str, Callable[[Service], object]] = {
     "rate limits": attrgetter("rate_limits"),
     "failover": attrgetter("failover"),
     "upgrades": attrgetter("upgrades"),
+    "gateway": attrgetter("gateway"),
 }
 """What of a service is named where it changes, without saying how."""
 
@@ -33,6 +35,8 @@ def describe(change: Change) -> str:
     """One line: `checkout: v1 -> v2`, `access to payments: +rule web-pays, -rule ops-pays`."""
     name = _short(change.name)
     match change.base, change.target:
+        case None, Service(gateway=Gateway()):
+            return f"{name}: new gateway"
         case None, Service() as target:
             return f"{name}: new service, {target.serving} serves"
         case Service(), None:

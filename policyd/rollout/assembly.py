@@ -8,6 +8,7 @@ all that is in use and nothing else.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from policyd.compiler.artifact import Artifact
 from policyd.compiler.memo import Memo, Same
@@ -20,6 +21,8 @@ from policyd.plan.places import Places, reaching
 
 Secrets = Callable[[Name], tuple[Artifact, ...]]
 """The secrets of a service's nodes; the same tuple for as long as they are the same."""
+Certificates = Callable[[], Mapping[str, Artifact]]
+"""The secrets that gateways show to clients, by the certificate's name; the same mapping while they are the same."""
 CompilerOf = Callable[[str], Compiler]
 """The compiler of that name, as a mesh's settings write it."""
 REFERENCES = 20_000
@@ -29,9 +32,16 @@ REFERENCES = 20_000
 class Assembly:
     """Turns a mesh per node into a snapshot per node. Not for two threads at a time."""
 
-    def __init__(self, compiler_of: CompilerOf, secrets: Secrets, places: Places | None = None) -> None:
-        """`places`: how the things are reached that a mesh only names."""
+    def __init__(
+        self,
+        compiler_of: CompilerOf,
+        secrets: Secrets,
+        places: Places | None = None,
+        certificates: Certificates | None = None,
+    ) -> None:
+        """`places`: how the things are reached that a mesh only names. Without `certificates` none is missed."""
         self._places = places or Places()
+        self._certificates = certificates
         self._compiler_of = compiler_of
         self._secrets = secrets
         self._compilers: dict[str, Compiler] = {}
@@ -53,7 +63,7 @@ class Assembly:
 
     def anew(self, secrets: Secrets) -> Assembly:
         """One that remembers nothing, with the same compilers: for the self-check, in a thread of its own."""
-        return Assembly(self._compiler_of, secrets, self._places)
+        return Assembly(self._compiler_of, secrets, self._places, self._certificates)
 
     def secrets_of(self, nodes: Iterable[Node]) -> Mapping[Name, tuple[Artifact, ...]]:
         """The secrets that these nodes are given now, by service."""
@@ -97,12 +107,30 @@ class Assembly:
         return consistent(snapshot, self._read)
 
     def _snapshot(self, mesh: Mesh, node: Node, secrets: tuple[Artifact, ...]) -> NodeSnapshot:
+        shown = self._shown()
         mesh = reaching(mesh, self._places)
         # A mesh has one kind of sidecar until nodes can be selected for several.
         artifacts = self._compiler(mesh.settings.data_planes[0].compiler).compile(mesh, node, self._memo).artifacts
+        if (gateway := mesh.services[node.service].gateway) is not None:
+            secrets = self._with_shown(secrets, [shown[each] for each in gateway.certificates if each in shown])
         # The same artefacts (by identity, which the compiler's memo keeps) and secrets make the same snapshot.
         key = ("snapshot", node.id, Same(artifacts), Same(secrets))
         return self._memo.get(key, lambda: NodeSnapshot.of(node.id, (*artifacts, *secrets)), counted=False)
+
+    def _shown(self) -> Mapping[str, Artifact]:
+        """What gateways can show now; what they cannot is said to the compiler."""
+        if self._certificates is None:
+            return {}
+        shown = self._certificates()
+        known = frozenset(shown)
+        if self._places.certificates != known:
+            self._places = replace(self._places, certificates=known)
+        return shown
+
+    def _with_shown(self, secrets: tuple[Artifact, ...], shown: Sequence[Artifact]) -> tuple[Artifact, ...]:
+        """What a gateway's nodes are given; the very same tuple while it is the same."""
+        key = ("shown", Same(secrets), *((each.name, each.version) for each in shown))
+        return self._memo.get(key, lambda: (*secrets, *shown), counted=False)
 
     def _compiler(self, name: str) -> Compiler:
         """Found once: looking through the installed packages takes longer than compiling a node."""

@@ -150,8 +150,10 @@ class Connection:
         tls: ssl.SSLContext | None = None,
         session: ssl.SSLSession | None = None,
         coming_from: str = "",
+        asking_for: str = "",
     ) -> None:
-        self._address, self._tls, self._offered = address, tls, session
+        """`asking_for`: the name in the handshake (SNI)."""
+        self._address, self._tls, self._offered, self._asking_for = address, tls, session, asking_for or None
         self._coming_from = (coming_from, 0) if coming_from else None
         self._socket: socket.socket | None = None
 
@@ -213,7 +215,9 @@ class Connection:
         plain = socket.create_connection(self._address, timeout=10, source_address=self._coming_from)
         # Else a request waits for the acknowledgement of the handshake's last part, which is delayed.
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._socket = self._tls.wrap_socket(plain, session=self._offered) if self._tls else plain
+        self._socket = plain
+        if self._tls is not None:
+            self._socket = self._tls.wrap_socket(plain, session=self._offered, server_hostname=self._asking_for)
         return self._socket
 
     def _exchange(self, connection: socket.socket, method: str, raw: bytes) -> Reply:
@@ -355,7 +359,9 @@ def running(
             process = world.processes[node.id] = sidecars.start(world, node, memo)
             stack.callback(_end, process)
         for node in chosen:
-            _wait_for(node.endpoint.address, mesh.settings.outbound_port, world.processes[node.id])
+            edge = mesh.services[node.service].gateway
+            port = mesh.settings.outbound_port if edge is None else edge.ports[0]
+            _wait_for(node.endpoint.address, port, world.processes[node.id])
         world.until(lambda: all(sidecars.content(world, node) for node in chosen))
         yield world
 

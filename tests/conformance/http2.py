@@ -21,8 +21,10 @@ _PIECE = 65_536
 class Http2Connection:
     """One connection while it lasts, and another one when the server has ended it."""
 
-    def __init__(self, address: tuple[str, int], tls: ssl.SSLContext, coming_from: str) -> None:
+    def __init__(self, address: tuple[str, int], tls: ssl.SSLContext, coming_from: str, asking_for: str = "") -> None:
+        """`asking_for`: the name in the handshake (SNI)."""
         self._address, self._tls, self._coming_from = address, tls, (coming_from, 0)
+        self._asking_for = asking_for or None
         self._socket: socket.socket | None = None
         self._speaks = _speaks()
 
@@ -67,7 +69,7 @@ class Http2Connection:
     def _open(self) -> socket.socket:
         plain = socket.create_connection(self._address, timeout=10, source_address=self._coming_from)
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._socket = made = self._tls.wrap_socket(plain)
+        self._socket = made = self._tls.wrap_socket(plain, server_hostname=self._asking_for)
         assert made.selected_alpn_protocol() == "h2"
         self._speaks = _speaks()
         self._speaks.initiate_connection()

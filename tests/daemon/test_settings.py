@@ -109,6 +109,17 @@ def test_roots_are_files_by_name(tmp_path: Path) -> None:
             read_settings(written(tmp_path, f"source: {{repository: /x}}\nroots: {{{bad}}}\n"))
 
 
+def test_certificates_are_two_files_by_name(tmp_path: Path) -> None:
+    said = "certificates: {shop: {chain: tls/shop.pem, key: /keys/shop.key}}\n"
+    settings = read_settings(written(tmp_path, f"source: {{repository: /x}}\n{said}"))
+    files = settings.certificate_files["shop"]
+    assert (files.chain, files.key) == (tmp_path.resolve() / "tls/shop.pem", Path("/keys/shop.key"))
+    assert settings.bindings.certificates == frozenset({"shop"})
+    for bad in ("shop: {chain: /x}", "'a b': {chain: /x, key: /y}", "shop: /x"):
+        with pytest.raises(UsageError):
+            read_settings(written(tmp_path, f"source: {{repository: /x}}\ncertificates: {{{bad}}}\n"))
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"gone\.yaml"):
         read_settings(tmp_path / "gone.yaml")

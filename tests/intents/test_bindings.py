@@ -168,3 +168,29 @@ def test_roots_are_some_that_the_settings_know() -> None:
     ((code, _, message, hint),) = said("out.yaml", EGRESS, Bindings(roots=frozenset({"system"})))
     assert (code, hint) == ("PD1270", "known here: `system`")
     assert "`corp`" in message
+
+
+GATEWAY = """\
+apiVersion: policyd.dev/v1alpha1
+kind: Gateway
+metadata: {name: edge}
+spec:
+  endpoints: [10.0.9.1]
+  listeners:
+    - {port: 80, hosts: shop.example}
+    - {port: 443, hosts: shop.example, tls: {certificate: shpo}}
+  routes: [{to: checkout}]
+"""
+
+
+def test_certificates_are_some_that_the_settings_know() -> None:
+    assert said("edge.yaml", GATEWAY, Bindings()) == []
+    assert said("edge.yaml", GATEWAY, Bindings(certificates=frozenset({"shpo"}))) == []
+    assert said("edge.yaml", GATEWAY, Bindings(certificates=frozenset({"shop"}))) == [
+        (
+            "PD1270",
+            "edge.yaml:8:59",
+            "the controller's settings know no certificate `shpo`",
+            "did you mean `shop`?",
+        )
+    ]

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from policyd.model.failover import Fallback
+from policyd.model.gateway import Entry, Gateway, Listener
 from policyd.model.mesh import Mesh
 from policyd.model.names import Name
 from policyd.model.resilience import Resilience, Timeouts
+from policyd.model.route import RouteRule
 from policyd.model.service import Service, Split
 from policyd.plan.change import Unit
 from policyd.plan.changes import advance, changes
@@ -24,6 +26,23 @@ def with_service(mesh: Mesh, service: Service) -> Mesh:
 
 def serving(mesh: Mesh, name: Name, version: str) -> Mesh:
     return with_service(mesh, replace(mesh.services[name], split=Split.all_to(version)))
+
+
+def test_a_gateway_is_changed_as_a_service_is_and_waits_for_new_ones_it_leads_to(shop: Mesh) -> None:
+    edge, new = Name.parse("edge"), Name.parse("new")
+    leading = Gateway((Listener(443, ("a.example",), "a"),), (Entry(RouteRule("r"), CHECKOUT),))
+    there = with_service(shop, replace(build.service("edge", {"edge": ["10.9.9.9"]}), gateway=leading))
+    (change,) = changes(shop, there)
+    assert (change.key, describe(change)) == ((Unit.SERVICE, edge), "edge: new gateway")
+    elsewhere = replace(leading, entries=(Entry(RouteRule("r"), new),))
+    after = with_service(there, replace(there.services[edge], gateway=elsewhere))
+    after = with_service(after, build.service("new", {"v1": ["10.9.9.1"]}))
+    moved, added = changes(there, after)
+    assert describe(moved) == "edge: gateway"
+    assert moved.needs == ((Unit.SERVICE, new),)
+    gone = changes(after, there)
+    assert [each.needs for each in gone if each.name == new] == [((Unit.SERVICE, edge),)]
+    assert added.key == (Unit.SERVICE, new)
 
 
 def test_equal_content_is_no_change(shop: Mesh) -> None:

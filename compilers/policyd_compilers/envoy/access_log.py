@@ -62,6 +62,13 @@ def outbound(*, judged: bool = False) -> Any:
     return _stdout({"listener": "outbound", **_COMMON, **_OUTBOUND, **(_DECIDED if judged else {})})
 
 
+@cache
+def edge() -> Any:
+    """The log of what came in from outside: `client` asks behind trusted proxies, `sni` names whom he asked for."""
+    outside = {"client": "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%", "sni": "%REQUESTED_SERVER_NAME%"}
+    return _stdout({"listener": "edge", **_COMMON, **outside, **_OUTBOUND})
+
+
 def told(node_id: str) -> Any:
     """The metadata of a listener: whose lines they are."""
     return base_pb2.Metadata(filter_metadata={NAMESPACE: struct({"node": node_id})})

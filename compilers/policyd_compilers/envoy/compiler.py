@@ -34,6 +34,7 @@ from policyd.compiler.protocol import Capabilities, ListenAddress, Secrets, Vali
 from policyd.compiler.sources import Index, Outside, Sources
 from policyd.model.access import Access
 from policyd.model.external import VERSION
+from policyd.model.gateway import Gateway
 from policyd.model.mesh import Mesh, Settings
 from policyd.model.names import Name
 from policyd.model.node import Node
@@ -46,6 +47,7 @@ from policyd_compilers.envoy import (
     egress,
     endpoints,
     failover,
+    gateway_routes,
     inbound,
     losses,
     narrowing,
@@ -56,6 +58,7 @@ from policyd_compilers.envoy import (
     tracing,
 )
 from policyd_compilers.envoy import bootstrap as bootstraps
+from policyd_compilers.envoy import gateway as edge
 from policyd_compilers.envoy import render as rendering
 from policyd_compilers.envoy import validation as validating
 
@@ -137,9 +140,12 @@ def _share(sources: Sources, zone: str, memo: Memo) -> Share:
     artifacts = [artifact for each in inside for artifact in _destination(settings, each, zone, memo)]
     artifacts += [artifact for way in ways.values() for artifact in _failover(settings, way, zone, memo)]
     artifacts += [_pinned(settings, each, version, memo) for each, version in asides(inside)]
-    artifacts += [_external(settings, each.service, memo) for each in _outside(sources)]
-    artifacts.append(_outbound_routes(sources, ways, memo))
-    artifacts.append(_inbound_routes(settings, service, sources.access, memo))
+    if service.gateway is not None:
+        artifacts += _edge_routes(sources, service.gateway, ways, memo)
+    else:
+        artifacts += [_external(settings, each.service, memo) for each in _outside(sources)]
+        artifacts.append(_outbound_routes(sources, ways, memo))
+        artifacts.append(_inbound_routes(settings, service, sources.access, memo))
     artifacts += _collector(settings, memo)
     return Share(tuple(artifacts), shared_losses.of_sidecars(sources, _SAYS))
 
@@ -155,8 +161,11 @@ def _node(sources: Sources, node: Node, memo: Memo) -> Compiled:
     zone = endpoint.zone if any(places) else ""
     share = memo.get((NAME, sources.key, zone), lambda: _share(sources, zone, memo), counted=False)
     service = sources.service
-    own = [_outbound_listener(sources, node, memo), _inbound_listener(sources, node, memo)]
-    own += [_application(service, endpoint, memo), *_connections(sources, node, memo)]
+    if service.gateway is not None:
+        own = _edge_listeners(sources, service.gateway, node, memo)
+    else:
+        own = [_outbound_listener(sources, node, memo), _inbound_listener(sources, node, memo)]
+        own += [_application(service, endpoint, memo), *_connections(sources, node, memo)]
     return Compiled(tuple(sorted((*share.artifacts, *own), key=_IN_ORDER)), share.losses)
 
 
@@ -207,6 +216,42 @@ def _own_outbound(settings: Settings, node: Node) -> Artifact:
 def _connections_listener(settings: Settings, node: Node, service: Service, port: int) -> Artifact:
     message = connections.listener(settings, node, service, port)
     return proto.artifact(proto.LISTENER, connections_name(service.name), message)
+
+
+def _edge_listeners(sources: Sources, gateway: Gateway, node: Node, memo: Memo) -> list[Artifact]:
+    """One for each port of a gateway that has anything to answer with."""
+    settings, name, found = sources.settings, sources.service.name, []
+    reads = edge.reads(settings, gateway)
+    for port in edge.open_ports(gateway):
+        built = memo.get(
+            ("edge", node.id, port, reads),
+            lambda port=port: proto.artifact(  # type: ignore[misc]
+                proto.LISTENER, edge.listener_name(port), edge.listener(settings, name, gateway, node, port)
+            ),
+        )
+        found.append(built)
+    return found
+
+
+def _edge_routes(sources: Sources, gateway: Gateway, ways: Ways, memo: Memo) -> list[Artifact]:
+    """The routes of each listener of a gateway, to the services that let it in."""
+    settings, service, scope = sources.settings, sources.service, sources.inside
+    read = tuple((each.name, each.split, each.resilience, each.upgrades) for each in scope)
+    led = tuple((version, len(way)) for version, way in ways.items())
+    key = ("edge", settings.digest, service.digest, read, led)
+
+    def build() -> list[Artifact]:
+        known, believed = {each.name: each for each in scope}.get, edge.believed(settings, gateway)
+        return [
+            proto.artifact(
+                proto.ROUTES,
+                gateway_routes.config_name(service.name, listener),
+                gateway_routes.routes(settings, service, listener, known, ways, believed=believed),
+            )
+            for listener in edge.open_listeners(gateway)
+        ]
+
+    return memo.get(key, build)
 
 
 def _collector(settings: Settings, memo: Memo) -> tuple[Artifact, ...]:

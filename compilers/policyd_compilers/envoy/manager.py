@@ -22,6 +22,8 @@ MAX_HEADERS_KB = 60
 MAX_HEADERS = 100
 MAX_STREAMS = 1_024
 DRAIN_S = 5
+CLAIMS = ("x-envoy-", "client-cert")
+"""The ones could set timeouts, retries and even the path, the others (RFC 9440) claim an identity."""
 NOBODY = address_pb2.CidrRange(address_prefix="255.255.255.255", prefix_len=uint32(32))
 """No peer is "internal", so that nobody's address makes his headers trusted. This one address can be nobody's; an
 empty list would mean every private one."""
@@ -42,7 +44,7 @@ def base(stat_prefix: str, route_config: str, *, idle_ms: int, stream_idle_ms: i
         preserve_external_request_id=True,
         use_remote_address=boolean(True),
         internal_address_config=_Manager.InternalAddressConfig(cidr_ranges=[NOBODY]),
-        early_header_mutation_extensions=[_without_claims()],
+        early_header_mutation_extensions=[without(CLAIMS)],
         common_http_protocol_options=protocol_pb2.HttpProtocolOptions(
             idle_timeout=milliseconds(idle_ms), max_headers_count=uint32(MAX_HEADERS)
         ),
@@ -71,18 +73,15 @@ def add_router(manager: Any) -> None:
 
 
 @cache
-def _without_claims() -> Any:
-    """Removes `x-envoy-*` and `client-cert*` from requests first of all.
-
-    The ones could set timeouts, retries and even the path, the others (RFC 9440) claim an identity.
-    """
+def without(prefixes: tuple[str, ...]) -> Any:
+    """Removes headers that begin so from requests first of all."""
     mutations = [
         mutation_rules_pb2.HeaderMutation(
             remove_on_match=mutation_rules_pb2.HeaderMutation.RemoveOnMatch(
                 key_matcher=string_pb2.StringMatcher(prefix=prefix, ignore_case=True)
             )
         )
-        for prefix in ("x-envoy-", "client-cert")
+        for prefix in prefixes
     ]
     return extension_pb2.TypedExtensionConfig(
         name="envoy.http.early_header_mutation.header_mutation",

@@ -13,7 +13,9 @@ from envoy.extensions.access_loggers.filters.cel.v3 import cel_pb2
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2
 
 from policyd.compiler.rules import (
+    ADDRESS_NOT_ALLOWED,
     MESSAGES,
+    MISDIRECTED,
     NO_RULE_FOR_CALLER,
     NO_RULE_FOR_REQUEST,
     NO_VALID_TOKEN,
@@ -70,6 +72,29 @@ def outbound(caller: Name, *, redirects: bool = False, judged: bool = False, grp
         who = str(caller)
         mappers += [_denial(NOT_CANONICAL, status=400, caller=who)]
         mappers += [_denial(reason, caller=who) for reason in (REVOKED, NO_RULE_FOR_REQUEST)]
+    return http_connection_manager_pb2.LocalReplyConfig(mappers=mappers, body_format=_body("%RESPONSE_CODE_DETAILS%"))
+
+
+@cache
+def edge() -> Any:
+    """The mapping of a gateway: who asks is told why, and nothing about who is behind it."""
+    misdirected = _body(MISDIRECTED, message=MESSAGES[MISDIRECTED])
+    closed = _body(NOT_IN_SCOPE, message=MESSAGES[NO_RULE_FOR_REQUEST])
+    token = _body(NO_VALID_TOKEN, message=MESSAGES[NO_VALID_TOKEN])
+    asked = {"www-authenticate": "Bearer"}
+    mappers = [
+        _redirected(),
+        _when(f"response.code_details == 'direct_response' && xds.route_name == '{MISDIRECTED}'", misdirected),
+        _mapper("direct_response", closed),
+        _mapper(_DENIED.format(NOT_CANONICAL), _body(NOT_CANONICAL, message=MESSAGES[NOT_CANONICAL]), 400),
+        _mapper("absolute_path_rejected", _body(NOT_CANONICAL, message=MESSAGES[NOT_CANONICAL]), 400),
+        _mapper(
+            _DENIED.format(ADDRESS_NOT_ALLOWED), _body(ADDRESS_NOT_ALLOWED, message=MESSAGES[ADDRESS_NOT_ALLOWED])
+        ),
+        _mapper(_DENIED.format(NO_VALID_TOKEN), token, 401, asked),
+        # Envoy answers 403 to a token for somebody else; who holds it can only bring another one.
+        _when("response.code_details.startsWith('jwt_authn_access_denied')", token, 401, asked),
+    ]
     return http_connection_manager_pb2.LocalReplyConfig(mappers=mappers, body_format=_body("%RESPONSE_CODE_DETAILS%"))
 
 

@@ -32,6 +32,7 @@ def bootstrap(artifacts: Iterable[Artifact], node: Node, admin: ListenAddress, s
     resources = message.static_resources
     resources.secrets.extend(_secrets(secrets))
     resources.listeners.extend(_listener(each, routes) for each in found[LISTENER])
+    resources.secrets.extend(_shown(name, secrets) for name in sorted(_certificates(resources.listeners)))
     resources.clusters.extend(_cluster(each, assignments) for each in found[CLUSTER])
     return message
 
@@ -79,19 +80,37 @@ def _opened(packed: Any, kind: Any) -> Any:
     return message
 
 
+def _certificates(listeners: Iterable[Any]) -> set[str]:
+    """What gateways show to their clients, by name; here it is the proxy's own."""
+    contexts = (
+        _opened(chain.transport_socket.typed_config, tls_pb2.DownstreamTlsContext)
+        for listener in listeners
+        for chain in listener.filter_chains
+        if chain.HasField("transport_socket")
+    )
+    shown = (
+        each.name for context in contexts for each in context.common_tls_context.tls_certificate_sds_secret_configs
+    )
+    return {*shown} - {SVID}
+
+
 def _secrets(secrets: Secrets) -> list[Any]:
     return [
-        secret_pb2.Secret(
-            name=SVID,
-            tls_certificate=common_pb2.TlsCertificate(
-                certificate_chain=_inline(secrets.certificate_chain), private_key=_inline(secrets.private_key)
-            ),
-        ),
+        _shown(SVID, secrets),
         secret_pb2.Secret(
             name=TRUST_BUNDLE,
             validation_context=common_pb2.CertificateValidationContext(trusted_ca=_inline(secrets.roots)),
         ),
     ]
+
+
+def _shown(name: str, secrets: Secrets) -> Any:
+    return secret_pb2.Secret(
+        name=name,
+        tls_certificate=common_pb2.TlsCertificate(
+            certificate_chain=_inline(secrets.certificate_chain), private_key=_inline(secrets.private_key)
+        ),
+    )
 
 
 def _inline(pem: bytes) -> Any:

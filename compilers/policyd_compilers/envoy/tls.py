@@ -44,6 +44,20 @@ def upstream(spiffe_id: str, server_name: str) -> Any:
     return base_pb2.TransportSocket(name="envoy.transport_sockets.tls", typed_config=pack(context))
 
 
+def edge(certificate: str) -> Any:
+    """The transport socket of a gateway: the certificate by the name of its secret, and clients that are anybody."""
+    common = tls_pb2.CommonTlsContext(
+        alpn_protocols=ALPN,
+        tls_params=common_pb2.TlsParameters(
+            tls_minimum_protocol_version=common_pb2.TlsParameters.TLSv1_2,
+            tls_maximum_protocol_version=common_pb2.TlsParameters.TLSv1_3,
+        ),
+        tls_certificate_sds_secret_configs=[_secret(certificate)],
+    )
+    context = tls_pb2.DownstreamTlsContext(common_tls_context=common)
+    return base_pb2.TransportSocket(name="envoy.transport_sockets.tls", typed_config=pack(context))
+
+
 def _common() -> Any:
     return tls_pb2.CommonTlsContext(
         alpn_protocols=ALPN,

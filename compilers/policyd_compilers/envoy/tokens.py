@@ -28,7 +28,7 @@ FILTER = "envoy.filters.http.jwt_authn"
 HEADER = "authorization"
 CLOCK_SKEW_S = 60
 """How far the clocks of issuer and proxy may differ: a token counts as good for that long before and after."""
-_ONE_TOKEN = r"Bearer [A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+"  # noqa: S105
+ONE_TOKEN = r"Bearer [A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+"  # noqa: S105
 _ISSUED_BY = "iss"
 
 
@@ -53,6 +53,21 @@ def filter_config(issuers: Iterable[Issuer]) -> Any | None:
     return config_pb2.JwtAuthentication(providers=providers, rules=[rule])
 
 
+def demanding(issuer: Issuer) -> Any | None:
+    """The filter that refuses requests without a good token of `issuer`, or `None` where he has no keys."""
+    keys = usable_keys(issuer.keys) if issuer.keys else ""
+    if not keys:
+        return None
+    rule = config_pb2.RequirementRule(requires=config_pb2.JwtRequirement(provider_name=issuer.name))
+    rule.match.prefix = "/"
+    return config_pb2.JwtAuthentication(providers={issuer.name: _provider(issuer, keys)}, rules=[rule])
+
+
+def not_demanded() -> Any:
+    """What switches it off on a route."""
+    return config_pb2.PerRouteConfig(disabled=True)
+
+
 class Judge:
     """Predicates on what the filter has left. An issuer without keys has left nothing: no token of his is good."""
 
@@ -72,7 +87,7 @@ class Judge:
 
 
 def _one_token() -> Any:
-    return matchers.header_is(HEADER, _ONE_TOKEN)
+    return matchers.header_is(HEADER, ONE_TOKEN)
 
 
 def _provider(issuer: Issuer, keys: str) -> Any:

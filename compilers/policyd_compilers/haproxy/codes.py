@@ -99,6 +99,12 @@ CODES = table(
         "with a gap where its sidecars are.",
     ),
     Explanation(
+        "PD1338",
+        "no gateway",
+        "A gateway ends TLS for names that clients ask for, judges tokens and calls services with an identity of its "
+        "own. HAProxy is not made to do that; its ports stay closed.",
+    ),
+    Explanation(
         "PD1334",
         "no way out",
         "Calls to an external host are judged and encrypted by the caller's own sidecar. HAProxy is not made to do "

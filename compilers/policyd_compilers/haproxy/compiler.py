@@ -66,7 +66,7 @@ def _node(sources: Sources, node: Node, memo: Memo) -> Compiled:
     settings, service, endpoint = sources.settings, sources.service, node.endpoint
     named = memo.get((NAME, "node", node.id), lambda: processes.node(node))
     artifacts = [named, processes.process(), _outbound(sources, endpoint, memo)]
-    if service.protocol is not Protocol.TCP:
+    if service.protocol is not Protocol.TCP and service.gateway is None:
         artifacts.append(_inbound(sources, endpoint, memo))
     artifacts += [_destination(settings, each, memo) for each in sources.requested]
     lost = shared_losses.of_sidecars(sources, _SAYS)

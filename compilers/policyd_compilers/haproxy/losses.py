@@ -25,6 +25,8 @@ def of_service(service: Service) -> tuple[Loss, ...]:
         return losses.of_protocol(service)
     if service.external is not None:
         return (_outside(service),)
+    if service.gateway is not None:
+        return (_edge(service),)
     return (
         *_of_retries(service),
         *_of_timeouts(service),
@@ -44,6 +46,16 @@ def _outside(service: Service) -> Loss:
         Key("Service", service.name),
         f"`{service.name}` lies outside of the mesh, where haproxy leads nobody: its callers get 403",
         hint="call it from services behind Envoy",
+    )
+
+
+def _edge(service: Service) -> Loss:
+    return Loss(
+        "PD1338",
+        Severity.ERROR,
+        Key("Service", service.name),
+        f"`{service.name}` is a gateway, which haproxy is not made to be: nobody gets in there",
+        hint="run it, and the mesh behind it, with Envoy",
     )
 
 

@@ -17,7 +17,7 @@ from policyd.compiler.protocol import ListenAddress, Secrets
 from policyd.delivery.binaries import envoy_command
 from policyd.delivery.ledger import Ledger
 from policyd.delivery.snapshot import NodeSnapshot
-from policyd.delivery.xds.secrets import svid_secret, trust_bundle_secret
+from policyd.delivery.xds.secrets import certificate_secret, svid_secret, trust_bundle_secret
 from policyd.delivery.xds.server import XdsServer
 from policyd.model.mesh import Mesh
 from policyd.model.node import Node
@@ -39,6 +39,8 @@ class LiveEnvoys:
     _memo: Memo = field(default_factory=Memo)
     _secrets: dict[str, Secrets] = field(default_factory=dict)
     _nodes: list[Node] = field(default_factory=list)
+    shown: dict[str, bytes] = field(default_factory=dict)
+    """Certificates with their keys (PEM) that gateways have, by name."""
 
     def start(self, world: RealMesh, node: Node, memo: Memo) -> subprocess.Popen[bytes]:
         """One Envoy, started as the demo starts them; its standard output is the access log."""
@@ -78,6 +80,8 @@ class LiveEnvoys:
                 svid_secret(secrets.certificate_chain, secrets.private_key),
                 trust_bundle_secret(roots or secrets.roots),
             ]
+            if mesh.services[node.service].gateway is not None:
+                artifacts += [certificate_secret(name, pair, pair) for name, pair in self.shown.items()]
             assignment[node.id] = NodeSnapshot.of(node.id, artifacts)
         outcome = self._await(self._server.apply(assignment, PATIENCE_S))
         assert type(outcome).__name__ == "Applied", outcome

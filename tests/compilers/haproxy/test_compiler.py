@@ -17,6 +17,7 @@ from policyd.model.access import Mode, Permit, Source
 from policyd.model.balancing import Key, LoadBalancing, Policy, SlowStart, ZonePreference
 from policyd.model.external import External
 from policyd.model.failover import Fallback
+from policyd.model.gateway import Gateway
 from policyd.model.mesh import Mesh
 from policyd.model.names import Name, common_name
 from policyd.model.node import nodes
@@ -193,8 +194,9 @@ def test_losses_say_what_haproxy_cannot() -> None:
         Name("shop", "outside"), Protocol.HTTP, 443, (Version("external"),), Split.all_to("external"),
         external=External("a.example"),
     )  # fmt: skip
+    edge = replace(service(Name("shop", "edge"), edge=["10.0.9.1"]), gateway=Gateway((), ()))
     the_mesh = mesh(
-        [queue, odd, outside, service(WEB, v1=["10.0.0.1"])],
+        [queue, odd, outside, edge, service(WEB, v1=["10.0.0.1"])],
         (queue.name, rule(queue.name)),
         (outside.name, rule(outside.name)),
         (odd.name, trace),
@@ -214,7 +216,9 @@ def test_losses_say_what_haproxy_cannot() -> None:
     assert found["pay/queue/v1/10.0.5.1"] == [("PD1301", error)]
     assert found["pay/odd/v1/10.0.6.1"] == [("PD1303", error), ("PD1304", error), *retries, *left_out]
     assert found["shop/web/v1/10.0.0.1"] == [*retries, *left_out, ("PD1301", error), ("PD1334", error)]
-    assert "20-inbound.cfg" not in files(compiled["pay/queue/v1/10.0.5.1"])
+    assert ("PD1338", error) in found["shop/edge/edge/10.0.9.1"]
+    for closed in ("pay/queue/v1/10.0.5.1", "shop/edge/edge/10.0.9.1"):
+        assert "20-inbound.cfg" not in files(compiled[closed])
     assert not [name for name in files(compiled["shop/web/v1/10.0.0.1"]) if "queue" in name]
     odd_rules = files(compiled["pay/odd/v1/10.0.6.1"])["20-inbound.cfg"]
     assert "set-var(txn.rule)" not in odd_rules
