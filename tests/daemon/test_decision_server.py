@@ -77,6 +77,9 @@ class Running:
         assert self.process.poll() is None, (self.folder / "said").read_text()
         return None
 
+    def status(self) -> str:
+        return httpx.get(f"http://127.0.0.1:{self.http}/v1/status", trust_env=False).text
+
     def decision_server(self) -> int:
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
         (pid,) = [pid for pid in children if b"decide" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")]
@@ -133,6 +136,7 @@ def test_the_decision_server_of_a_controller_and_an_opa_follow_what_is_promoted(
             wait_for(lambda: opa.get("/health?bundles").status_code == 200)
             assert opa.get("/v1/data/provenance/commit").json()["result"] == first
             os.kill(controller.decision_server(), signal.SIGKILL)
+            wait_for(lambda: "the decision server ended with -9" in controller.status())
             second = controller.commit("POST")
             wait_for(lambda: opa.get("/v1/data/provenance/commit").json().get("result") == second)
             wait_for(lambda: controller.asked("commit") == second)

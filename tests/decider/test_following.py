@@ -78,6 +78,8 @@ class Asking(threading.Thread):
         self._over = threading.Event()
         self.answers: list[dict[str, Any]] = []
         self.lost: list[Exception] = []
+        self.said_last: str = ""
+        """`Connection` of the last answer."""
         self.start()
 
     def run(self) -> None:
@@ -91,6 +93,7 @@ class Asking(threading.Thread):
                     self.lost.append(error)
                     return
                 self.answers.append(answer.json()["result"])
+                self.said_last = answer.headers.get("connection", "")
 
     @property
     def last(self) -> str:
@@ -273,6 +276,7 @@ def test_the_end_under_load_loses_no_answer(tmp_path: Path) -> None:
         assert server.stop() == 0
         for each in asking:
             each.end()
+        assert {each.said_last for each in asking} == {"close"}
         answered = sum(len(each.answers) for each in asking)
         assert len([event for event in server.log() if event["path"] == "policyd/authz"]) == answered
 

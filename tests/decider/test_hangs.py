@@ -9,13 +9,14 @@ import socket
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
 
 from policyd.api.decide_settings import Decide
-from policyd.base.clock import SystemClock
+from policyd.base.clock import Clock, SystemClock
 from policyd.base.errors import Stalled, UsageError
 from policyd.decider.choice import check
 from policyd.decider.follow import Follower
@@ -170,14 +171,16 @@ def test_a_token_that_no_header_holds_is_refused_before_anything_starts(token: s
         check(Decide(token=token))
 
 
-def _parent(folder: Path, program: str, patience: Patience = SHORT, workers: int = 1) -> Parent:
+def _parent(
+    folder: Path, program: str, patience: Patience = SHORT, workers: int = 1, clock: Clock | None = None
+) -> Parent:
     """A parent whose workers are another program."""
     publish(folder, shop(READS))
     return Parent(
         Decide(listen="127.0.0.1:0", workers=workers),
         str(folder / "mesh.tar.gz"),
         Verifier(SIGNER.public_pem),
-        SystemClock(),
+        clock or SystemClock(),
         version="0",
         memory=Memory(None, b""),
         worker=(sys.executable, "-c", program),
@@ -199,15 +202,29 @@ async def test_a_worker_that_never_listens_and_does_not_want_to_end_is_ended(tmp
         await _parent(tmp_path, program, Patience(start_s=0.5, end_s=0.2)).run(asyncio.Event())
 
 
+class Waits(SystemClock):
+    """Remembers for how long it was waited."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waited: list[float] = []
+
+    async def sleep(self, seconds: float) -> None:
+        self.waited.append(seconds)
+        await super().sleep(seconds)
+
+
 async def test_one_that_dies_again_and_again_is_started_again_until_the_end(tmp_path: Path) -> None:
-    stop = asyncio.Event()
+    stop, clock = asyncio.Event(), Waits()
+    patience = replace(SHORT, again_s=(0.011, 0.012, 0.013))
     with capture_logs() as logged:
-        running = asyncio.create_task(_parent(tmp_path, _READY + "sys.exit(4)").run(stop))
-        await asyncio.to_thread(wait_for, lambda: sum(event["event"] == "worker ended" for event in logged) > 2)
+        running = asyncio.create_task(_parent(tmp_path, _READY + "sys.exit(4)", patience, clock=clock).run(stop))
+        await asyncio.to_thread(wait_for, lambda: sum(event["event"] == "worker ended" for event in logged) > 3)
         stop.set()
         async with asyncio.timeout(60):
             await running
     assert "it ended with 4" in next(event["why"] for event in logged if event["event"] == "worker ended")
+    assert [each for each in clock.waited if each in patience.again_s][:3] == list(patience.again_s)
 
 
 async def test_a_worker_that_reads_nothing_keeps_nobody_from_ending(tmp_path: Path) -> None:

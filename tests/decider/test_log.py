@@ -44,6 +44,25 @@ def test_an_event_is_what_opa_would_have_written(tmp_path: Path) -> None:
     assert of_v0["result"] is True
 
 
+def test_an_odd_question_is_denied_by_the_name_of_its_field_and_written_down(tmp_path: Path) -> None:
+    odd = {
+        "`input` is not an object": 7,
+        "`input.source.spiffe` is not a string": {},
+        "`input.path` is not a string": {**question(), "path": None},
+        "`input.host` is not a string": {**question(), "host": ["payments"]},
+        "`input.destination.port` is not a port": {**question(), "destination": {"service": "payments", "port": "x"}},
+    }
+    publish(tmp_path, shop(READS))
+    with serving(tmp_path, "--log", "decisions.log") as server:
+        for words, asked in odd.items():
+            assert server.ask("policyd/authz", asked)["result"]["reasons"] == [words]
+        assert server.stop() == 0
+    events = [event for event in server.log() if event["path"] == "policyd/authz"]
+    assert [(event["input"], event["result"]["allow"]) for event in events] == [
+        (each, False) for each in odd.values()
+    ]
+
+
 def test_what_could_not_be_written_down_is_not_answered(tmp_path: Path) -> None:
     deep = b"[" * 300 + b"]" * 300
     publish(tmp_path, shop(READS))
@@ -107,6 +126,7 @@ def test_a_full_disk_under_the_log_is_counted_and_answers_go_on(tmp_path: Path) 
             return int(found[1])
 
         wait_for(lambda: lost() >= 20)
+        wait_for(lambda: "the decision log cannot be written" in server.said.read_text())
         assert server.ask("policyd/authz/allow", question())["result"] is True
         assert server.stop() == 0
     assert len([event for event in server.log() if event["path"] == "policyd/authz/allow"]) == 21
