@@ -96,7 +96,7 @@ def test_a_service_that_comes_back_is_given_what_waited(tmp_path: Path) -> None:
 
 
 def test_while_it_stays_away_what_waits_is_bounded_and_the_rest_is_counted_to_the_end(tmp_path: Path) -> None:
-    service, bound = LogService(free_port()), 8_000
+    service, bound = LogService(free_port()), 64_000
     publish(tmp_path, shop(READS))
     log = {"to": [service.url, "decisions.log"], "hosts": ["127.0.0.1"], "waiting_bytes": bound}
     with serving(tmp_path, settings={"log": log}) as server:
