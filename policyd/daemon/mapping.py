@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime
 
 from policyd.api.service_map import Edge, RuleUse, ServiceMap, Traffic, Tried
@@ -13,6 +14,7 @@ from policyd.model.edges import Allowed, sources
 from policyd.model.mesh import Mesh
 from policyd.model.names import Name
 from policyd.model.node import service_of
+from policyd.model.service import Protocol
 from policyd.rollout.driver import Driver
 from policyd.telemetry.buckets import quantile
 from policyd.telemetry.counters import Outcomes
@@ -56,6 +58,7 @@ class MeshMapping:
 def joined(mesh: Mesh, seen: Seen, at: datetime) -> ServiceMap:
     """The map of `mesh`, from which the floor is taken already. As large as what rules say and what was used."""
     allowed = Allowed.of(mesh)
+    seen = replace(seen, ways={way: _timed(mesh, way[1], outcomes) for way, outcomes in seen.ways.items()})
     return ServiceMap(
         at=at.isoformat(timespec="seconds"),
         window_s=round(seen.seconds, 1),
@@ -69,11 +72,19 @@ def joined(mesh: Mesh, seen: Seen, at: datetime) -> ServiceMap:
     )
 
 
+def _timed(mesh: Mesh, callee: Name, outcomes: Outcomes) -> Outcomes:
+    """What was seen; how long connections lasted is no latency."""
+    service = mesh.services.get(callee)
+    takes_connections = service is not None and service.protocol is Protocol.TCP
+    return replace(outcomes, latency=None) if takes_connections else outcomes
+
+
 def _edges(allowed: Allowed, seen: Seen) -> Iterable[Edge]:
     by_pair: dict[Pair, dict[str, Outcomes]] = {}
     for (caller, callee, version), outcomes in seen.ways.items():
         by_pair.setdefault((caller, callee), {})[version] = outcomes
     moved = {pair for pair, versions in by_pair.items() if any(each.requests for each in versions.values())}
+    moved |= {(caller, callee) for (caller, callee, _), now in seen.now.items() if now.active}
     lately: dict[tuple[str, Name], bool] = {}
     last: dict[tuple[str, Name], datetime] = {}
     for pair, at_last in seen.last_used.items():

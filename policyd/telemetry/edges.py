@@ -37,6 +37,8 @@ class Now:
     """Sidecars of the caller of which some bound of the circuit breaker is reached."""
     left_out: int = 0
     """Instances that outlier detection leaves out, counted once for each of the caller's sidecars."""
+    active: int = 0
+    """Requests and connections that are under way; those of a `tcp` service may last for hours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,7 @@ class Seen:
     last_used: Mapping[Pair, datetime] = field(default_factory=dict)
     """The instant after which an edge carried nothing; edges that never did are absent."""
     now: Mapping[Way, Now] = field(default_factory=dict)
-    """Where anything is open or left out now; other ways are absent."""
+    """Where anything is under way, open or left out now; other ways are absent."""
     matched: Mapping[RuleAt, int] = field(default_factory=dict)
     """Requests that a rule let in within the window. Whose they were is not counted."""
     rule_last_used: Mapping[RuleAt, datetime] = field(default_factory=dict)
@@ -103,6 +105,7 @@ class Edges:
                 for name, found in counters.clusters.items()
                 if name not in told and (found.completed or found.led_on)
             ]
+            used += [name for name, found in counters.clusters.items() if found.active]
             self._use(_ways(node, used), at)
             counted = tick.nodes[node].allowed if node in tick.nodes else counters.allowed
             self._rule_last_used |= dict.fromkeys((rule for rule, count in _rules(node, counted) if count), at)
@@ -170,10 +173,14 @@ def _now(reading: Reading) -> Mapping[Way, Now]:
     found: dict[Way, Now] = {}
     for node, counters in reading.nodes.items():
         for cluster, seen in counters.clusters.items():
-            if seen.open_circuits or seen.left_out:
+            if seen.open_circuits or seen.left_out or seen.active:
                 for way in _ways(node, (cluster,)):
                     known = found.get(way, Now())
-                    found[way] = Now(known.open_circuits + bool(seen.open_circuits), known.left_out + seen.left_out)
+                    found[way] = Now(
+                        known.open_circuits + bool(seen.open_circuits),
+                        known.left_out + seen.left_out,
+                        known.active + seen.active,
+                    )
     return found
 
 

@@ -60,14 +60,16 @@ AT_ONCE = 64
 _REASONS = "|".join((NO_RULE_FOR_CALLER, NO_RULE_FOR_REQUEST, NO_VALID_TOKEN, REVOKED))
 _DIRECT = f"http.{OUTBOUND}.rq_direct_response"
 _FILTER = (
-    rf"^(cluster\.[^.]+\.({grpc.FILTER}|upstream_rq_(completed|401|403|5xx|time|retry)"
+    rf"^(cluster\.[^.]+\.({grpc.FILTER}|upstream_rq_(completed|401|403|5xx|time|retry|active)"
     r"|circuit_breakers\.default\.rq[a-z_]*_open|outlier_detection\.ejections_active)"
     rf"|cluster\.[^.]+/{FAILOVER}/[^.]+\.upstream_rq_total"
     rf"|http\.{OUTBOUND}\.rq_direct_response"
     rf"|http\.{INBOUND}\.(downstream_rq_completed|rbac\.(denied|policy\.(({_REASONS})\.denied"
     r"|[^.#]+#[0-9a-f]+\.allowed|would-[^.]+\.shadow_(allowed|denied)))))$"
 )
-_STAT = re.compile(r"cluster\.(?P<cluster>[^.]+)\.(?P<what>upstream_rq_(completed|401|403|5xx|time|total|retry))")
+_STAT = re.compile(
+    r"cluster\.(?P<cluster>[^.]+)\.(?P<what>upstream_rq_(completed|401|403|5xx|time|total|retry|active))"
+)
 _OPEN = re.compile(r"cluster\.(?P<cluster>[^.]+)\.circuit_breakers\.default\.rq[a-z_]*_open")
 _ALLOWED = re.compile(rf"http\.{INBOUND}\.rbac\.policy\.(?P<rule>[^.#]+#[0-9a-f]+)\.allowed")
 _DENIED = re.compile(rf"http\.{INBOUND}\.rbac\.policy\.(?P<reason>{_REASONS})\.denied")
@@ -143,6 +145,7 @@ def parse_stats(body: bytes) -> NodeCounters:
             retries=values.get(f"cluster.{cluster}.upstream_rq_retry", 0),
             open_circuits=opened[cluster],
             left_out=values.get(f"cluster.{cluster}.outlier_detection.ejections_active", 0),
+            active=values.get(f"cluster.{cluster}.upstream_rq_active", 0),
         )
     return NodeCounters(
         clusters=clusters,

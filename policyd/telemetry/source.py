@@ -48,6 +48,8 @@ class ClusterCounters:
     """How many bounds of the circuit breaker are reached now; a state, not a sum."""
     left_out: int = 0
     """How many instances are left out by outlier detection now; a state, not a sum."""
+    active: int = 0
+    """How many requests, or connections to a `tcp` service, are under way now; a state, not a sum."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,7 +35,7 @@ PERMITS = st.builds(
     st.sampled_from([("*",), ("GET",), ("GET", "POST")]),
     st.lists(PATHS, min_size=1, max_size=3).map(tuple),
     st.sampled_from([(), (), (8080,), (8081,), (80, 8080)]),
-)
+) | st.just(Permit.of_connections())
 RULES = st.builds(
     Rule,
     st.sampled_from([Name("pay", "a"), Name("pay", "b")]),
@@ -49,7 +49,7 @@ RULES = st.builds(
 SERVICES = st.builds(
     replace,
     st.just(service(PAYMENTS, v1=["10.0.1.1"], v2=[])),
-    protocol=st.sampled_from([Protocol.HTTP, Protocol.HTTP2, Protocol.GRPC]),
+    protocol=st.sampled_from([Protocol.HTTP, Protocol.HTTP2, Protocol.GRPC, Protocol.TCP]),
     split=st.sampled_from(
         [Split.all_to("v1"), Split((("v1", 1), ("v2", 9_999)), HeaderMatch("x-canary", "yes"), "v2")]
     ),

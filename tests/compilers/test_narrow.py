@@ -121,17 +121,22 @@ def test_only_what_is_understood_whole_is_judged(rules: list[Rule], says: set[st
         whole = by_name[judged.rule.name]
         assert conditions(whole) <= says
         assert replace(judged.rule, permits=whole.permits) == whole
-        reached = [permit for permit in whole.permits if not permit.ports or SERVICE.port in permit.ports]
+        reached = [permit for permit in whole.permits if reaches(permit)]
         assert [(p.methods, p.paths) for p in judged.rule.permits] == [(p.methods, p.paths) for p in reached]
     assert {each.rule.name for each in sets.enforced} <= {each.name for each in rules if each.mode is Mode.ENFORCE}
     judged_rules = {each.rule.name for each in (*sets.enforced, *sets.added)}
-    empty = {each.name for each in rules if not any(not p.ports or SERVICE.port in p.ports for p in each.permits)}
+    empty = {each.name for each in rules if not any(reaches(permit) for permit in each.permits)}
     assert not judged_rules & empty
     if all(understands(says, each) for each in rules):
         for at in (*ENDS, *(each.expires for each in rules if each.expires is not None)):
             would_be = {each.rule.name for each in sets.would_be if each.again is None or each.again <= at}
             assert would_be <= {each.name for each in made.would_be(at)}
             assert would_be >= {each.name for each in made.would_be(at) if each.in_force(at)} - empty
+
+
+def reaches(permit: Permit) -> bool:
+    """Whether it lets requests in to `SERVICE`, which takes no connections."""
+    return not permit.connections and (not permit.ports or SERVICE.port in permit.ports)
 
 
 def test_sources_lend_each_other_nothing() -> None:

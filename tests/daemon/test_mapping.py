@@ -12,6 +12,7 @@ from policyd.intents import MemoryTree, load
 from policyd.lowering import lower
 from policyd.model.mesh import Mesh
 from policyd.model.names import Name
+from policyd.model.service import Protocol
 from policyd.plan.floor import NOTHING_ENDED, Floor, subtracted
 from policyd.telemetry.counters import Outcomes
 from policyd.telemetry.edges import Now, Seen
@@ -164,3 +165,20 @@ def test_what_is_held_back_now_stands_at_its_edge() -> None:
     assert (edge.traffic.open_circuits, edge.traffic.left_out) == (3, 1)
     held = {version: (found.open_circuits, found.left_out) for version, found in edge.versions.items()}
     assert held == {"v1": (0, 0), "v2": (2, 1), "v3": (1, 0)}
+
+
+def test_what_is_under_way_is_used_however_long_ago_it_began() -> None:
+    """A pool's connections to a database are opened once a day."""
+    quiet = replace(SEEN, ways={}, last_used={(WEB, API): AT})
+    the_mesh = mesh(rule("web-reads", "api", "web"))
+    assert edges(joined(the_mesh, quiet, AT))["default/web", "default/api"].unused is True
+    held = replace(quiet, now={(WEB, API, "v1"): Now(active=1)})
+    assert edges(joined(the_mesh, held, AT))["default/web", "default/api"].unused is False
+
+
+def test_how_long_connections_last_is_no_latency() -> None:
+    the_mesh = mesh(rule("web-reads", "api", "web"))
+    connects = replace(the_mesh.services[API], protocol=Protocol.TCP)
+    edge = edges(joined(replace(the_mesh, services={**the_mesh.services, API: connects}), SEEN, AT))
+    traffic = edge["default/web", "default/api"].traffic
+    assert (traffic.p50_ms, traffic.p99_ms, traffic.requests_per_s > 0) == (None, None, True)

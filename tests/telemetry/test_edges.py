@@ -58,6 +58,15 @@ def test_the_window_forgets_and_the_last_use_does_not() -> None:
     assert (seen.ways, seen.seconds, seen.last_used) == ({}, 60.0, {(WEB, CHECKOUT): used})
 
 
+def test_what_is_under_way_is_a_use() -> None:
+    feed = Feed()
+    held = NodeCounters({CLUSTER: ClusterCounters(1, active=2)})
+    feed.read(web=held)
+    last = feed.read(web=held)
+    seen = feed.edges.seen()
+    assert (seen.last_used, seen.now) == ({(WEB, CHECKOUT): last}, {(WEB, CHECKOUT, "v1"): Now(active=2)})
+
+
 def test_counters_that_nobody_had_read_before_say_only_that_nothing_came_later() -> None:
     feed = Feed()
     first = feed.read(web=calls(5))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import socket
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from policyd.base.clock import SystemClock
 from policyd.compiler.memo import Memo
 from policyd.model.access import Permit, Rule, Source
 from policyd.model.failover import Fallback
@@ -22,12 +24,14 @@ from policyd.model.mesh import Mesh
 from policyd.model.names import Name, spiffe_id
 from policyd.model.node import Node, nodes
 from policyd.model.service import HealthCheck, Probe, Protocol, Service, Split
+from policyd.telemetry.envoy import EnvoyStats
+from policyd.telemetry.source import ClusterCounters
 from policyd_compilers.envoy import COMPILER
 from policyd_compilers.envoy.proto import LISTENER
 from policyd_compilers.envoy.render import parse
 from tests.compilers.envoy.echoing import Heard
 from tests.compilers.envoy.live import LiveEnvoys, live
-from tests.compilers.envoy.proxies import Envoys
+from tests.compilers.envoy.proxies import Envoys, socket_of
 from tests.compilers.meshes import SETTINGS, WEB, mesh, service, with_service
 from tests.compilers.world import RealMesh, loopback, running
 
@@ -158,6 +162,28 @@ def test_the_log_says_who_connected_by_which_rule_and_how_much_passed(world: Rea
     assert str(there["rule"]).partition("#")[0] == "shop/rule"
     assert (there["method"], there["bytes_out"]) == ("CONNECT", 12_345 + len(b"/bye"))
     assert here["upstream"] == "shop/db/v1"
+
+
+@pytest.mark.e2e
+def test_what_the_map_reads_knows_who_connected_and_who_still_is(world: RealMesh) -> None:
+    (node,) = [each for each in nodes(world.mesh) if each.service == WEB]
+
+    async def read() -> ClusterCounters:
+        stats = EnvoyStats({node.id: f"unix:{socket_of(world, node)}"}, SystemClock())
+        try:
+            return (await stats.read([node.id])).nodes[node.id].clusters["shop/db/v1"]
+        finally:
+            await stats.aclose()
+
+    with dial(world) as connection:
+        connection.sendall(b"x")
+        assert connection.recv(1) == b"x"
+        held = asyncio.run(read())
+        assert held.active >= 1
+        connection.shutdown(socket.SHUT_WR)
+        all_of(connection)
+        world.until(lambda: asyncio.run(read()).active == 0)
+        assert asyncio.run(read()).completed >= held.completed >= 1
 
 
 @pytest.mark.e2e
