@@ -269,3 +269,19 @@ def test_tests_follow_a_route_to_who_judges() -> None:
     )
     assert repository.judge(paid + away, led=LED + TO_OLD) == ()
     assert len(repository.judge(paid + away, led=LED)) == 1  # judged anew, since the rules of `old` are others
+
+
+def test_a_connection_is_expected_like_a_request() -> None:
+    first = RULES.partition("---")[0]
+    files = {
+        "mesh.yaml": MESH.replace("pay}\nspec: {port: 8080", "pay}\nspec: {protocol: tcp, port: 5432"),
+        "rules.yaml": first.replace("{methods: [POST], paths: [/v1/charges]}", "{connections: true}"),
+        "tests.yaml": TESTS
+        + "  - {from: default/web, to: charges, request: CONNECT, ip: 10.1.1.1, expect: allow}\n"
+        + "  - {from: default/web, to: charges, request: CONNECT, expect: deny}\n"
+        + "  - {from: default/web, to: charges, request: GET /, ip: 10.1.1.1, expect: reject}\n",
+    }  # fmt: skip
+    lowered = lower(load(MemoryTree(files)))
+    assert lowered.mesh is not None, lowered.findings
+    tried = Expectations().judge(load(MemoryTree(files)).documents, lowered.mesh, AT)
+    assert [each.passed for each in tried] == [True, True, True], [each.decision for each in tried]

@@ -8,8 +8,10 @@ import os
 import socket
 import subprocess
 import threading
+import time
+from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,6 +25,7 @@ from policyd.model.failover import Fallback
 from policyd.model.mesh import Mesh
 from policyd.model.names import Name, spiffe_id
 from policyd.model.node import Node, nodes
+from policyd.model.resilience import CircuitBreaker, Resilience, Timeouts
 from policyd.model.service import HealthCheck, Probe, Protocol, Service, Split
 from policyd.telemetry.envoy import EnvoyStats
 from policyd.telemetry.source import ClusterCounters
@@ -37,6 +40,7 @@ from tests.compilers.world import RealMesh, loopback, running
 
 DB, OTHER = Name("shop", "db"), Name("shop", "other")
 PORT = 5432
+HALF = Split((("v1", 5_000), ("v2", 5_000)))
 CHECK = HealthCheck("", interval_ms=500, timeout_ms=500, unhealthy_threshold=1, probe=Probe.TCP)
 
 
@@ -258,6 +262,54 @@ def test_connections_are_led_on_while_an_application_is_down(envoy_binary: Path)
         with dial(world) as again:
             again.sendall(b"y")
             assert (again.recv(1), heard.opened[-1]) == (b"y", "v2")
+
+
+@pytest.mark.e2e
+def test_connections_are_shared_by_weight_bounded_in_number_in_silence_and_in_all(envoy_binary: Path) -> None:
+    net, heard = loopback(os.getpid() + 348), Heard()
+    bounds = Resilience(Timeouts(idle_ms=800, stream_ms=2_000), circuit_breaker=CircuitBreaker(connections=2))
+    db = replace(database(v1=[f"{net}3"], v2=[f"{net}4"]), resilience=bounds, split=HALF)
+    the_mesh = mesh([service(WEB, v1=[f"{net}1"]), db], (DB, connecting()))
+    with running(the_mesh, Envoys(envoy_binary), serving=heard.serving) as world:
+        before = len(heard.opened)
+        for _ in range(40):
+            with dial(world) as connection:
+                connection.sendall(b"x")
+                assert connection.recv(1) == b"x"
+                connection.shutdown(socket.SHUT_WR)
+                all_of(connection)
+        assert 8 <= Counter(heard.opened[before:])["v1"] <= 32  # 40 draws are beyond once in 10,000 times
+
+        with ExitStack() as stack:
+            many = [stack.enter_context(dial(world)) for _ in range(6)]
+            assert sum(answers(each) for each in many) <= 4  # two for each version, in this one caller's sidecar
+
+        with first_answered(world) as silent:
+            began = time.monotonic()
+            assert ended(silent)
+            assert time.monotonic() - began >= 0.7
+        with first_answered(world) as busy:
+            began = time.monotonic()
+            while answers(busy):
+                time.sleep(0.2)  # not silent for as long as it may be
+                assert time.monotonic() - began < 9
+            assert time.monotonic() - began >= 1.6
+
+
+def first_answered(world: RealMesh) -> socket.socket:
+    """A connection as soon as the breaker lets one through: those before are only on their way out."""
+    while not answers(connection := dial(world)):
+        connection.close()
+    return connection
+
+
+def answers(connection: socket.socket) -> bool:
+    """Whether a byte comes back."""
+    try:
+        connection.sendall(b"x")
+        return connection.recv(1) == b"x"
+    except OSError:
+        return False
 
 
 @pytest.mark.e2e
