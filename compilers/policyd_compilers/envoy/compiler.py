@@ -201,7 +201,7 @@ def _connections(sources: Sources, node: Node, memo: Memo) -> list[Artifact]:
     for service in sources.inside:
         if (port := ports.get(service.name)) is None:
             continue
-        key = ("connections", settings.trust_domain, node.id, service.name, service.port, port, service.resilience)
+        key = ("connections", settings.trust_domain, node.id, service.name, service.port, port)
         found.append(memo.get(key, partial(_connections_listener, settings, node, service, port)))
     if found:
         own = ("connections", node.id, settings.outbound_port)

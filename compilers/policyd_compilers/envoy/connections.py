@@ -32,7 +32,7 @@ from policyd_compilers.envoy.endpoints import fixed_assignment, socket_address
 from policyd_compilers.envoy.proto import boolean, milliseconds, pack, seconds, uint32
 
 IDLE_GRACE_MS = 10_000
-"""How much longer the inner legs bear with silence: the outbound route ends it, and says so in the log."""
+"""How much longer the callee bears with silence: the caller's route ends it, and says so in the log."""
 _Upgrade = route_components_pb2.RouteAction.UpgradeConfig
 
 
@@ -44,7 +44,7 @@ def listener(settings: Settings, node: Node, service: Service, port: int) -> Any
         tunneling_config=tcp_proxy_pb2.TcpProxy.TunnelingConfig(
             hostname=f"{dns_name(settings.trust_domain, service.name)}:{service.port}"
         ),
-        idle_timeout=milliseconds(_inner_idle_ms(service)),
+        idle_timeout=milliseconds(0),  # the route ends silence, so that another bound is no other listener
         max_connect_attempts=uint32(1),
     )
     chain = listener_components_pb2.FilterChain(
