@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from policyd.decisions.request import Token, TokenState
@@ -91,11 +91,13 @@ class CompiledRule:
         """Whether it allows a method on a path."""
         if method in self.literal.get(path, NO_METHODS):
             return True
-        if self.patterns and path.startswith("/"):
-            parts = path[1:].split("/")
-            for pattern, methods in self.patterns:  # loops: explaining asks this of every rule
-                if method in methods and pattern.fits(parts):
-                    return True
+        return self.permits_parts(method, path[1:].split("/")) if self.patterns and path[:1] == "/" else False
+
+    def permits_parts(self, method: str, parts: Sequence[str]) -> bool:
+        """Whether one of its patterns allows a method on a path that was split at its slashes."""
+        for pattern, methods in self.patterns:  # noqa: SIM110 - who is denied has all rules of a destination asked
+            if method in methods and pattern.fits(parts):
+                return True
         return False
 
     def methods_on(self, path: str) -> Methods:

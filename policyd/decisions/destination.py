@@ -7,7 +7,7 @@ and what explains are the same comparisons (`Destination.obstacle`).
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
@@ -67,6 +67,8 @@ class Destination:
     """The rules that are only observed, each with those that it stands for."""
     allowed: tuple[Verdict, ...]
     """What is said where a rule is the first to allow, and nothing is observed."""
+    sources_told: dict[Name, str] = field(init=False, default_factory=dict, compare=False, repr=False)
+    """By rule, whom it allows, in words: of the rules that were told to somebody so far."""
 
     @classmethod
     def of(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 
-from policyd.decisions.compiled import CompiledRule
+from policyd.decisions.compiled import NO_METHODS, CompiledRule
 from policyd.decisions.decision import Cause, Obstacle, Reason, Would
 from policyd.decisions.destination import Destination, Verdict
 from policyd.decisions.request import Request, TokenState
@@ -75,11 +75,9 @@ def _nearest(destination: Destination, request: Request, at: datetime) -> tuple[
         assert obstacle is not None
         found.append((obstacle.value, position, obstacle))
     wanted = NEAREST
-    for position, compiled in enumerate(destination.rules):
+    for position in _permitting(destination, request.method, path):
         # Of those that name others only the first few are told; most of them do not permit the request at all.
-        if position in own or not compiled.permits(request.method, path):
-            continue
-        if destination.obstacle(position, naming, request, path, at) is Obstacle.SOURCE:
+        if position not in own and destination.obstacle(position, naming, request, path, at) is Obstacle.SOURCE:
             found.append((Obstacle.SOURCE.value, position, Obstacle.SOURCE))
             wanted -= 1
             if not wanted:
@@ -91,6 +89,14 @@ def _nearest(destination: Destination, request: Request, at: datetime) -> tuple[
         )
         for _, position, obstacle in found[:NEAREST]
     )
+
+
+def _permitting(destination: Destination, method: str, path: str) -> Iterator[int]:
+    """The rules that permit a method on a canonical path, or one of an opaque destination, to somebody."""
+    parts = path[1:].split("/")
+    for position, compiled in enumerate(destination.rules):
+        if method in compiled.literal.get(path, NO_METHODS) or compiled.permits_parts(method, parts):
+            yield position
 
 
 def _name(destination: Destination, position: int) -> Name:
@@ -147,8 +153,11 @@ def _given(compiled: CompiledRule, request: Request) -> str:
 
 def _sources(destination: Destination, rule: Rule) -> str:
     """The sources of a rule, each with its fields joined as they are meant."""
-    told = {_source(source, destination.trust_domain): None for source in rule.sources}
-    return _list(told, quoted=False)
+    said = destination.sources_told.get(rule.name)
+    if said is None:
+        told = {_source(source, destination.trust_domain): None for source in rule.sources}
+        said = destination.sources_told[rule.name] = _list(told, quoted=False)
+    return said
 
 
 def _source(source: Source, trust_domain: str) -> str:

@@ -23,7 +23,7 @@ from policyd.decider.service import DecisionService
 from policyd.decisions import Index
 from policyd.model.access import Mode, Permit, Source
 from policyd.model.names import Name
-from policyd.model.paths import PathPattern
+from policyd.model.paths import EVERYTHING, PathPattern
 from policyd.model.tokens import TokenCondition
 from policyd.testing import build
 from tests.decider.meshes import READS, WEB, WRITES, question, shop
@@ -120,7 +120,12 @@ def plain(said: bytes) -> bytes:
     return re.sub(rb'("timer_server_handler_ns"|"req_id"):\d+', rb"\1:N", said)
 
 
-WORLDS = [World(shop(*rules), logged=bool(number % 2)) for number, rules in enumerate(RULES)]
+REVOKED = shop(READS)
+REVOKED = replace(REVOKED, access={to: replace(each, revoked=(WEB,)) for to, each in REVOKED.access.items()})
+OPAQUE = shop(EVERYBODY, replace(READS, permits=(Permit(("GET",), (EVERYTHING,)),)))
+OPAQUE = replace(OPAQUE, services={to: replace(each, opaque_paths=True) for to, each in OPAQUE.services.items()})
+MESHES = (*(shop(*rules) for rules in RULES), REVOKED, OPAQUE)
+WORLDS = [World(mesh, logged=bool(number % 2)) for number, mesh in enumerate(MESHES)]
 SOURCES = st.sampled_from(
     [WEB, WEB + "/", "spiffe://Test/web", "web", "", "spiffe://test.example/ns/default/svc/x", 7]
 )
@@ -150,6 +155,8 @@ LAYOUTS = st.sampled_from([orjson.dumps, lambda value: orjson.dumps(value, optio
 @given(st.sampled_from(WORLDS), SOURCES, SERVICES, METHODS, PATHS, MORE, LAYOUTS, st.sampled_from([ALLOW, WHOLE]))
 @example(WORLDS[0], WEB, "payments", "POST/v1", "/charges", {}, orjson.dumps, WHOLE)
 @example(WORLDS[6], WEB, "payments", "GET", "/v1//charges", {}, orjson.dumps, WHOLE)
+@example(WORLDS[8], WEB, "payments", "GET", "/v1/charges/7", {}, orjson.dumps, WHOLE)
+@example(WORLDS[9], WEB, "payments", "GET", "/v1//charges", {}, orjson.dumps, WHOLE)
 @example(WORLDS[6], "web", "payments", "GET", "/v1/charges/7", {}, orjson.dumps, WHOLE)
 def test_both_ways_say_the_same(
     world: World, source: Any, service: Any, method: Any, path: Any, more: dict[str, Any], layout: Any, target: bytes
