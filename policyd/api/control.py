@@ -113,6 +113,8 @@ class Status:
     trust_domain: str = ""
     issuers: Mapping[str, str] = field(default_factory=dict)
     """The `iss` of the tokens that rules may ask for, by the name that rules use."""
+    outside: Mapping[str, str] = field(default_factory=dict)
+    """External hosts as callers name them, each with its `Egress`."""
 
 
 @dataclass(frozen=True, slots=True)

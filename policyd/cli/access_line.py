@@ -16,7 +16,7 @@ import orjson
 from policyd.base.errors import UsageError
 from policyd.cli.asking import Known
 from policyd.cli.logged_way import Way, read_way
-from policyd.compiler.naming import parse_cluster_name
+from policyd.compiler.naming import parse_cluster_name, parse_fallback_name, unpinned
 from policyd.compiler.rules import NOT_IN_SCOPE
 from policyd.decisions import Outcome
 from policyd.model.methods import CONNECTION
@@ -122,7 +122,7 @@ def destination_of(logged: Logged, known: Known) -> Name:
     own = service_of(logged.node)
     if logged.inbound and own is not None:
         return own
-    if (called := parse_cluster_name(logged.way.upstream)) is not None:
+    if called := parse_fallback_name(logged.way.upstream) or parse_cluster_name(unpinned(logged.way.upstream)):
         return called[0]
     host = logged.host.lower().partition(":")[0].removesuffix(".")
     if host in known.outside:

@@ -32,6 +32,7 @@ from policyd.cli.judged import judge
 from policyd.cli.output import Format, OutputOption, console, say_json, words
 from policyd.cli.render_answer import answer_json, answer_text
 from policyd.decisions import Answer, Index, Request, Said, explained, explained_from_caller, follow, routing
+from policyd.model.names import Name
 from policyd.plan.floor import without_own_cuts
 from policyd.source import DirectoryTree
 
@@ -114,7 +115,8 @@ def look(said: Said, asked: Request, at: datetime, path: Path, logged: str = "",
 def known_by(client: Client) -> Known:
     """What names mean to a controller. Raises `Retry` where it does not answer, or has no mesh yet."""
     status = client.get("/v1/status")
-    return Known(status["trust_domain"], status["issuers"])
+    outside = {host: Name.parse(egress) for host, egress in status.get("outside", {}).items()}
+    return Known(status["trust_domain"], status["issuers"], outside=outside)
 
 
 def ask(client: Client, asked: Request, at: str, **more: str) -> dict[str, Any]:

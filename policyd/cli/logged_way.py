@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from policyd.cli.response_flags import explained
-from policyd.compiler.naming import APP, parse_cluster_name
+from policyd.compiler.naming import APP, is_failover, parse_cluster_name, parse_fallback_name, unpinned
 from policyd.compiler.rules import NOT_IN_SCOPE
 from policyd.decisions.reasons import short
 
 _ROUTES = {"split": "by its weight", "first": "since it carries the header of `first`"}
+_RULE = "rule:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,11 @@ class Way:
     details: str = ""
     request_id: str = ""
     trace_id: str = ""
+
+    @property
+    def rule(self) -> str:
+        """The rule of a route that took it; empty where none did."""
+        return self.route.removeprefix(_RULE) if self.route.startswith(_RULE) else ""
 
 
 def read_way(said: Mapping[str, Any]) -> Way:
@@ -58,11 +64,19 @@ def way_text(way: Way) -> Iterator[str]:
     """The way in words, a line each; nothing where the line says nothing."""
     if way.route == NOT_IN_SCOPE:
         yield "no rule lets the caller call this host, so its own sidecar answered"
-    elif (called := parse_cluster_name(way.upstream)) is not None:
+        return
+    if way.rule:
+        yield f"rule `{way.rule}` of the route took it{'' if way.upstream else ', and it went nowhere'}"
+    if (called := parse_cluster_name(unpinned(way.upstream))) is not None:
         service, version = called
-        where = f" at {way.host}" if way.host else ""
-        how = f", {_ROUTES[way.route]}" if way.route in _ROUTES else ""
-        yield f"went to version `{version}` of `{short(service)}`{where}{how}{_tries(way.attempts)}"
+        led_on = parse_fallback_name(way.upstream)
+        where = f" at {way.host}" if way.host and led_on is None else ""
+        yield f"went to version `{version}` of `{short(service)}`{where}{_how(way)}{_tries(way)}"
+        if led_on is not None:
+            answering = f" at {way.host}" if way.host else ""
+            yield f"all its instances were down, and `{led_on[1]}` of `{short(led_on[0])}`{answering} took its place"
+        elif is_failover(way.upstream):
+            yield "it may have been led on from there: the instance says to whom, see `failover`"
     elif way.upstream == APP:
         yield "went to the application beside the sidecar"
     for flag, words in explained(way.flags):
@@ -75,12 +89,14 @@ def way_text(way: Way) -> Iterator[str]:
 
 def way_json(way: Way) -> dict[str, object]:
     """The same for programs."""
-    called = parse_cluster_name(way.upstream)
+    called = parse_cluster_name(unpinned(way.upstream))
     return {
         "upstream": way.upstream,
         "version": called[1] if called is not None else "",
         "host": way.host,
         "route": way.route,
+        "rule": way.rule,
+        "led_on": _led_on(way),
         "attempts": way.attempts,
         "flags": [{"flag": flag, "words": words} for flag, words in explained(way.flags)],
         "failure": way.failure,
@@ -90,5 +106,18 @@ def way_json(way: Way) -> dict[str, object]:
     }
 
 
-def _tries(attempts: int) -> str:
-    return f", in {attempts} tries" if attempts > 1 else ""
+def _how(way: Way) -> str:
+    """Why this version: a rule that names it, or the split of the service."""
+    if way.upstream != unpinned(way.upstream):
+        return ", which the rule names"
+    return f", {_ROUTES[way.route]}" if way.route in _ROUTES else ""
+
+
+def _tries(way: Way) -> str:
+    return f", in {way.attempts} tries" if way.attempts > 1 else ""
+
+
+def _led_on(way: Way) -> str:
+    """The service and version that answered in the place of the one that was meant; empty for no other."""
+    found = parse_fallback_name(way.upstream)
+    return f"{found[0]}/{found[1]}" if found is not None else ""

@@ -81,6 +81,11 @@ def unpinned(cluster: str) -> str:
     return cluster.removesuffix(PINNED)
 
 
+def is_failover(cluster: str) -> bool:
+    """Whether calls go to this cluster that may be led on from a version; who answered is not in its name."""
+    return cluster.endswith(f"/{FAILOVER}")
+
+
 def parse_cluster_name(cluster: str) -> tuple[Name, str] | None:
     """Service and version that callers mean by a cluster, or `None` for the sidecar's own clusters.
 

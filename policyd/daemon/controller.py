@@ -27,7 +27,7 @@ from policyd.daemon.admission import Admission, Admitted, Rejected
 from policyd.daemon.deciding import Promoted
 from policyd.daemon.elsewhere import Standing
 from policyd.daemon.patience import patience_s, until_known
-from policyd.daemon.picture import held_proxies, held_services, proxies, services
+from policyd.daemon.picture import held_proxies, held_services, outside, proxies, services
 from policyd.daemon.recovery import Recovery
 from policyd.daemon.revoking import no_such_root
 from policyd.daemon.troubles import About, Troubles
@@ -200,6 +200,7 @@ class Controller:
             releases=records,
             trust_domain=promoted.settings.trust_domain if promoted is not None else "",
             issuers={each.name: each.url for each in promoted.settings.issuers} if promoted is not None else {},
+            outside=outside(promoted) if promoted is not None else {},
         )
 
     def _about_distrust(self) -> str:

@@ -60,6 +60,12 @@ def held_services(splits: Mapping[Name, Split], head: Mesh | None) -> tuple[Serv
     return tuple(found)
 
 
+def outside(mesh: Mesh) -> dict[str, str]:
+    """External hosts as callers name them, each with its `Egress`."""
+    found = ((each.external, name) for name, each in mesh.services.items())
+    return {external.host: str(name) for external, name in found if external is not None}
+
+
 def services(
     promoted: Mesh, head: Mesh | None, records: Sequence[ReleaseRecord], rates: Sequence[Rate]
 ) -> tuple[ServiceStatus, ...]:

@@ -52,6 +52,7 @@ class OneController:
             mesh="shop", head="c" * 40, commit=None, engine="embedded 1.5.2",
             nodes=(NodeStatus("default/web/v1/127.0.0.1", True, True, "d" * 16),), releases=(record(),),
             trust_domain="shop.example", issuers={"login": "https://login.example"},
+            outside={"api.cards.example": "default/cards"},
         )  # fmt: skip
 
     def ready(self) -> str:

@@ -13,6 +13,7 @@ from typer.testing import CliRunner, Result
 from policyd.cli.access_line import destination_of, read_line
 from policyd.cli.asking import Known
 from policyd.cli.judged import judge
+from policyd.cli.logged_way import way_text
 from policyd.cli.main import build
 from policyd.compiler.rules import policy_name
 from policyd.decisions import Outcome
@@ -220,6 +221,40 @@ def test_a_host_outside_is_known_by_its_name(policyd: Policyd, shop: Path) -> No
     done = policyd("why", refused, "--path", shop)
     assert (done.exit_code, done.stdout.split("\n")[0]) == (0, "deny (403)  web → cards  GET /v1/charges")
     assert "web-charges" in done.stdout
+
+
+def test_a_controller_knows_hosts_outside_by_their_names(policyd: Policyd, address: str) -> None:
+    refused = outbound(host="api.cards.example:8443", status=403, upstream=None, path="/v1/charges", method="GET")
+    refused = json.dumps({**json.loads(refused), "node": "default/web/v1/10.0.0.1", "rule": "no-rule-for-request"})
+    done = policyd("why", refused, "--server", address)
+    assert (done.exit_code, done.stdout.split("\n")[0]) == (0, "deny (403)  web → cards  GET /v1/charges")
+
+
+def test_a_host_that_nobody_knows_was_refused_and_needs_no_name(policyd: Policyd, shop: Path) -> None:
+    said = outbound(host="api.evil.example", status=403, route="denied-not-in-scope", upstream=None, path="/x")
+    done = policyd("why", said, "--path", shop, "--from", "web")
+    assert done.exit_code == 0
+    assert "there is no service `api.evil.example`" in done.stdout
+    assert "no rule lets the caller call this host" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ({"route": "rule:beta", "upstream": "default/checkout/v2/pinned"},
+         ["rule `beta` of the route took it",
+          "went to version `v2` of `checkout` at 127.0.3.22:15006, which the rule names"]),
+        ({"route": "rule:moved", "upstream": "default/old/v1", "attempts": 2},
+         ["rule `moved` of the route took it", "went to version `v1` of `old` at 127.0.3.22:15006, in 2 tries"]),
+        ({"route": "rule:away", "upstream": None, "status": 302, "upstream_host": None},
+         ["rule `away` of the route took it, and it went nowhere"]),
+        ({"upstream": "default/checkout/v1/failover/default/backup/v3", "attempts": 2},
+         ["went to version `v1` of `checkout`, by its weight, in 2 tries",
+          "all its instances were down, and `v3` of `backup` at 127.0.3.22:15006 took its place"]),
+    ],
+)  # fmt: skip
+def test_the_way_of_a_call_is_said_rule_by_rule(said: dict[str, Any], words: list[str]) -> None:
+    assert list(way_text(read_line(outbound(**said)).way)) == words
 
 
 def test_haproxys_flags_are_not_taken_for_envoys() -> None:
