@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from datetime import datetime
 
@@ -10,6 +10,7 @@ from policyd.api.service_map import Edge, RuleUse, ServiceMap, Traffic, Tried
 from policyd.base.clock import Clock
 from policyd.base.errors import Retry
 from policyd.compiler.rules import NOT_IN_SCOPE
+from policyd.daemon import leaving
 from policyd.model.edges import Allowed, sources
 from policyd.model.mesh import Mesh
 from policyd.model.names import Name
@@ -37,6 +38,7 @@ NOTES = (
         " sidecar from one of the application, so there is an upper bound for each edge"
     ),
     f"denied by the caller's own sidecar ({NOT_IN_SCOPE}): counted without the host, which is in its access log",
+    leaving.NOTE,
 )
 
 
@@ -57,7 +59,7 @@ class MeshMapping:
 
 def joined(mesh: Mesh, seen: Seen, at: datetime) -> ServiceMap:
     """The map of `mesh`, from which the floor is taken already. As large as what rules say and what was used."""
-    allowed = Allowed.of(mesh)
+    allowed, seen = Allowed.of(mesh), leaving.at_their_hosts(mesh, seen)
     seen = replace(seen, ways={way: _timed(mesh, way[1], outcomes) for way, outcomes in seen.ways.items()})
     return ServiceMap(
         at=at.isoformat(timespec="seconds"),
@@ -65,8 +67,8 @@ def joined(mesh: Mesh, seen: Seen, at: datetime) -> ServiceMap:
         watched_since=_instant(seen.since),
         services=tuple(str(name) for name in sorted(mesh.services)),
         edges=tuple(_edges(allowed, seen)),
-        rules=tuple(_rules(allowed, seen)),
-        denied=tuple(_denied(seen)),
+        rules=tuple(_rules(allowed, seen, leaving.outside(mesh))),
+        denied=tuple(sorted((*_denied(seen), *leaving.kept_in(mesh, seen)), key=_place)),
         not_read=tuple(sorted(seen.not_read)),
         notes=NOTES,
     )
@@ -121,8 +123,8 @@ def _edges(allowed: Allowed, seen: Seen) -> Iterable[Edge]:
         )
 
 
-def _rules(allowed: Allowed, seen: Seen) -> Iterable[RuleUse]:
-    """Every rule that lets somebody in, by name; one whose callee was not read is not called unused."""
+def _rules(allowed: Allowed, seen: Seen, outside: Collection[Name]) -> Iterable[RuleUse]:
+    """Every rule that lets somebody in, by name; none is called unused where a sidecar that judges was not read."""
     callers: dict[tuple[str, Name], list[str]] = {}
     for callee, edges in allowed.by_callee.items():
         for source, rules in edges.items():
@@ -131,7 +133,8 @@ def _rules(allowed: Allowed, seen: Seen) -> Iterable[RuleUse]:
     silent = {service_of(node) for node in seen.not_read}
     for (rule, callee), who in sorted(callers.items()):
         matched, used = seen.matched.get((callee, rule), 0), seen.rule_last_used.get((callee, rule))
-        unused = None if seen.since is None or (callee in silent and not matched) else not matched
+        missing = any(_may_be(source, silent) for source in who) if callee in outside else callee in silent
+        unused = None if seen.since is None or (missing and not matched) else not matched
         yield RuleUse(
             rule=rule,
             callee=str(callee),
@@ -153,7 +156,11 @@ def _may_be(source: str, silent: Iterable[Name | None]) -> bool:
     return any(name is not None and source in sources(name) for name in silent)
 
 
-def _denied(seen: Seen) -> Iterable[Tried]:
+def _place(tried: Tried) -> tuple[str, str, str]:
+    return tried.caller, tried.callee, tried.refused_by
+
+
+def _denied(seen: Seen) -> list[Tried]:
     reasons: dict[Name, dict[str, int]] = {}
     for (callee, reason), count in sorted(seen.denied.items()):
         reasons.setdefault(callee, {})[reason] = count
@@ -174,7 +181,7 @@ def _denied(seen: Seen) -> Iterable[Tried]:
     found += [
         Tried(str(caller), "", "caller", {NOT_IN_SCOPE: count}, count) for caller, count in seen.not_in_scope.items()
     ]
-    return sorted(found, key=lambda each: (each.caller, each.callee, each.refused_by))
+    return found
 
 
 def _traffic(seen: Outcomes, seconds: float, now: Now) -> Traffic:

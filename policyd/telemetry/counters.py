@@ -40,6 +40,7 @@ class NodeTick:
     allowed: Mapping[str, int] = field(default_factory=dict)
     """The same."""
     not_in_scope: int = 0
+    kept_in: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,7 @@ def _node_difference(before: NodeCounters, after: NodeCounters) -> NodeTick:
         _moved(before.denied, after.denied),
         _moved(before.allowed, after.allowed),
         max(0, after.not_in_scope - before.not_in_scope),
+        _moved(before.kept_in, after.kept_in),
     )
 
 

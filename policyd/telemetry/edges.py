@@ -26,7 +26,8 @@ Pair = tuple[Name, Name]
 Way = tuple[Name, Name, str]
 """Caller, callee and the callee's version."""
 RuleAt = tuple[Name, str]
-"""A callee, and a rule of it, `namespace/name`, whatever its wording."""
+"""Whose sidecar judged, the callee's or that of a caller whose call leaves the mesh; and the rule, `namespace/name`,
+whatever its wording."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,8 @@ class Seen:
     """Denials at a callee's sidecars within the window, by the reason. Who was denied is not counted."""
     not_in_scope: Mapping[Name, int] = field(default_factory=dict)
     """Requests for hosts out of scope within the window, by caller. Which hosts is not counted."""
+    kept_in: Mapping[tuple[Name, str], int] = field(default_factory=dict)
+    """Denials of calls that would leave the mesh, by caller and reason; to which host is not counted."""
     not_read: frozenset[str] = frozenset()
     """Nodes that were asked last and did not answer."""
     last_read: Mapping[str, datetime] = field(default_factory=dict)
@@ -76,6 +79,7 @@ class _Moment:
     matched: Mapping[RuleAt, int]
     denied: Mapping[tuple[Name, str], int]
     not_in_scope: Mapping[Name, int]
+    kept_in: Mapping[tuple[Name, str], int]
 
 
 class Edges:
@@ -130,10 +134,12 @@ class Edges:
     def seen(self) -> Seen:
         """All of it, as it is now."""
         denied, not_in_scope, matched = Counter[tuple[Name, str]](), Counter[Name](), Counter[RuleAt]()
+        kept_in = Counter[tuple[Name, str]]()
         for each in self._moments:
             denied.update(each.denied)
             matched.update(each.matched)
             not_in_scope.update(each.not_in_scope)
+            kept_in.update(each.kept_in)
         ways = sorted({way for each in self._moments for way in each.ways})
         return Seen(
             seconds=sum(each.seconds for each in self._moments),
@@ -145,6 +151,7 @@ class Edges:
             rule_last_used=dict(self._rule_last_used),
             denied=denied,
             not_in_scope=not_in_scope,
+            kept_in=kept_in,
             not_read=self._not_read,
             last_read=self._last_read,
         )
@@ -198,6 +205,7 @@ def ways_of(tick: Tick) -> dict[Way, Outcomes]:
 
 def _moment(tick: Tick) -> _Moment:
     denied, not_in_scope, matched = Counter[tuple[Name, str]](), Counter[Name](), Counter[RuleAt]()
+    kept_in = Counter[tuple[Name, str]]()
     for node, counted in tick.nodes.items():
         service = service_of(node)
         if service is None:
@@ -208,4 +216,6 @@ def _moment(tick: Tick) -> _Moment:
             denied[service, reason] += count
         if counted.not_in_scope:
             not_in_scope[service] += counted.not_in_scope
-    return _Moment(tick.seconds, ways_of(tick), matched, denied, not_in_scope)
+        for reason, count in counted.kept_in.items():
+            kept_in[service, reason] += count
+    return _Moment(tick.seconds, ways_of(tick), matched, denied, not_in_scope, kept_in)

@@ -16,6 +16,7 @@ Which counters say what, as seen on Envoy 1.40 (`tests/telemetry/test_envoy.py` 
 - `http.inbound.rbac.policy.REASON.denied` counts those denials by the reason, without callers.
 - A cluster that leads on to fallbacks (`.../failover`) counts the outcomes of all its requests, whoever answered; its
   members count none. Where only requests go that were led on (`.../failover/...`), `upstream_rq_total` counts these.
+- `http.outbound.rbac.policy.` counts the same two of requests that leave the mesh, over all hosts outside.
 - `http.outbound.rq_direct_response` counts requests for hosts out of scope, which nothing else answers there; by host
   there are only log lines.
 - `http.inbound.rbac.policy.would-allow RULE.shadow_allowed` and `...would-deny RULE.shadow_denied` count requests of
@@ -59,24 +60,27 @@ AT_ONCE = 64
 
 _REASONS = "|".join((NO_RULE_FOR_CALLER, NO_RULE_FOR_REQUEST, NO_VALID_TOKEN, REVOKED))
 _DIRECT = f"http.{OUTBOUND}.rq_direct_response"
-_FILTER = (
+FILTER = (
     rf"^(cluster\.[^.]+\.({grpc.FILTER}|upstream_rq_(completed|401|403|5xx|time|retry|active)"
     r"|circuit_breakers\.default\.rq[a-z_]*_open|outlier_detection\.ejections_active)"
     rf"|cluster\.[^.]+/{FAILOVER}/[^.]+\.upstream_rq_total"
     rf"|http\.{OUTBOUND}\.rq_direct_response"
+    rf"|http\.{OUTBOUND}\.rbac\.policy\.(({_REASONS})\.denied|[^.#]+#[0-9a-f]+\.allowed)"
     rf"|http\.{INBOUND}\.(downstream_rq_completed|rbac\.(denied|policy\.(({_REASONS})\.denied"
     r"|[^.#]+#[0-9a-f]+\.allowed|would-[^.]+\.shadow_(allowed|denied)))))$"
 )
+"""Which counters are asked for, as Envoy's admin interface takes it."""
 _STAT = re.compile(
     r"cluster\.(?P<cluster>[^.]+)\.(?P<what>upstream_rq_(completed|401|403|5xx|time|total|retry|active))"
 )
 _OPEN = re.compile(r"cluster\.(?P<cluster>[^.]+)\.circuit_breakers\.default\.rq[a-z_]*_open")
-_ALLOWED = re.compile(rf"http\.{INBOUND}\.rbac\.policy\.(?P<rule>[^.#]+#[0-9a-f]+)\.allowed")
+_ALLOWED = re.compile(rf"http\.({INBOUND}|{OUTBOUND})\.rbac\.policy\.(?P<rule>[^.#]+#[0-9a-f]+)\.allowed")
 _DENIED = re.compile(rf"http\.{INBOUND}\.rbac\.policy\.(?P<reason>{_REASONS})\.denied")
+_KEPT_IN = re.compile(rf"http\.{OUTBOUND}\.rbac\.policy\.(?P<reason>{_REASONS})\.denied")
 _WOULD = re.compile(
     rf"http\.{INBOUND}\.rbac\.policy\.(?P<would>({WOULD_ALLOW}|{WOULD_DENY}) [^.]+)\.shadow_(allowed|denied)"
 )
-_QUERY = {"format": "json", "usedonly": "", "histogram_buckets": "cumulative", "filter": _FILTER}
+_QUERY = {"format": "json", "usedonly": "", "histogram_buckets": "cumulative", "filter": FILTER}
 
 
 class EnvoyStats:
@@ -155,6 +159,7 @@ def parse_stats(body: bytes) -> NodeCounters:
         denied={match["reason"]: values[match.string] for match in map(_DENIED.fullmatch, values) if match},
         allowed={match["rule"]: values[match.string] for match in map(_ALLOWED.fullmatch, values) if match},
         not_in_scope=values.get(_DIRECT, 0),
+        kept_in={match["reason"]: values[match.string] for match in map(_KEPT_IN.fullmatch, values) if match},
     )
 
 

@@ -65,9 +65,13 @@ class NodeCounters:
     denied: Mapping[str, int] = field(default_factory=dict)
     """Requests that the access rules refused, by the reason that the caller was told."""
     allowed: Mapping[str, int] = field(default_factory=dict)
-    """Requests that the access rules let in, by the rule's name in logs (`namespace/rule#hash`)."""
+    """Requests that the access rules let in, by the rule's name in logs (`namespace/rule#hash`); or let out of the
+    mesh, where the node is the caller's."""
     not_in_scope: int = 0
     """Requests of the node's own application for hosts that no rule lets it call; which hosts is only logged."""
+    kept_in: Mapping[str, int] = field(default_factory=dict)
+    """Requests of the node's own application that rules did not let out of the mesh, by the reason; to which of the
+    hosts outside that it may call is only logged."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -129,6 +129,35 @@ def test_denials_are_bounded_where_nobody_counts_both_ends() -> None:
     assert joined(mesh(), SEEN, AT).denied == ()
 
 
+EGRESS = """---
+apiVersion: policyd.dev/v1alpha1
+kind: Egress
+metadata: {name: cards, owner: test}
+spec: {host: api.cards.example}
+"""
+
+
+def test_what_was_not_let_out_is_denied_at_its_host() -> None:
+    out = mesh(rule("web-charges", "cards", "web"), EGRESS)
+    seen = replace(SEEN, kept_in={(WEB, "no-rule-for-request"): 3, (JOBS, "no-rule-for-request"): 1})
+    assert joined(out, seen, AT).denied == (
+        Tried("default/jobs", "", "caller", {"no-rule-for-request": 1}, 1),  # it may call no host outside any more
+        Tried("default/web", "default/cards", "caller", {"no-rule-for-request": 3}, 3),
+    )
+
+
+def test_rules_to_hosts_outside_are_used_at_their_callers() -> None:
+    out = mesh(rule("web-charges", "cards", "web"), EGRESS)
+    charges = "default/web-charges"
+    used = replace(SEEN, matched={(WEB, charges): 2}, rule_last_used={(WEB, charges): AT})
+    (found,) = joined(out, used, AT).rules
+    assert (found.callee, found.matched, found.unused, found.ever_used) == ("default/cards", 2, False, True)
+    (idle,) = joined(out, SEEN, AT).rules
+    assert idle.unused is True
+    (unread,) = joined(out, replace(SEEN, not_read=frozenset({"default/web/v1/10.0.0.1"})), AT).rules
+    assert unread.unused is None
+
+
 def test_a_part_of_the_map_is_about_a_service_or_a_word() -> None:
     seen = replace(SEEN, denied={(API, "no-rule-for-request"): 4}, not_in_scope={JOBS: 7})
     found = joined(mesh(rule("web-reads", "api", "web"), rule("api-pushes", "web", "api")), seen, AT)

@@ -284,4 +284,4 @@ def test_a_connection_is_expected_like_a_request() -> None:
     lowered = lower(load(MemoryTree(files)))
     assert lowered.mesh is not None, lowered.findings
     tried = Expectations().judge(load(MemoryTree(files)).documents, lowered.mesh, AT)
-    assert [each.passed for each in tried] == [True, True, True], [each.decision for each in tried]
+    assert [each.passed for each in tried] == [True, True, True], [each.followed for each in tried]

@@ -88,11 +88,18 @@ def test_who_does_not_answer_is_not_read_and_not_quiet() -> None:
 
 def test_denials_are_of_a_callee_or_of_a_caller_and_never_of_both() -> None:
     feed = Feed()
-    feed.read(web=NodeCounters(not_in_scope=1), checkout=NodeCounters(denied={"no-rule-for-request": 4}))
-    feed.read(web=NodeCounters(not_in_scope=3), checkout=NodeCounters(denied={"no-rule-for-request": 9}))
+    kept_in = {"no-rule-for-request": 1}
+    feed.read(
+        web=NodeCounters(not_in_scope=1, kept_in=kept_in), checkout=NodeCounters(denied={"no-rule-for-request": 4})
+    )
+    kept_in = {"no-rule-for-request": 4, "revoked": 1}
+    feed.read(
+        web=NodeCounters(not_in_scope=3, kept_in=kept_in), checkout=NodeCounters(denied={"no-rule-for-request": 9})
+    )
     seen = feed.edges.seen()
     assert dict(seen.denied) == {(CHECKOUT, "no-rule-for-request"): 5}
     assert dict(seen.not_in_scope) == {WEB: 2}
+    assert dict(seen.kept_in) == {(WEB, "no-rule-for-request"): 3, (WEB, "revoked"): 1}
 
 
 def test_what_was_known_before_is_gone_on_from() -> None:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import httpx
 import pytest
 from envoy.config.route.v3 import route_pb2
 from envoy.extensions.filters.http.rbac.v3 import rbac_pb2
@@ -21,11 +22,13 @@ from policyd.model.mesh import Mesh, Settings
 from policyd.model.names import Name, spiffe_id
 from policyd.model.node import nodes
 from policyd.model.service import Protocol, Service, Split, Version
+from policyd.telemetry.envoy import FILTER, parse_stats
+from policyd.telemetry.source import NodeCounters
 from policyd_compilers.envoy import COMPILER, canonical, egress, rbac
 from policyd_compilers.envoy.proto import CLUSTER, ROUTES
 from tests.compilers.envoy.live import live
 from tests.compilers.envoy.outside import Partner, serving
-from tests.compilers.envoy.proxies import Envoys
+from tests.compilers.envoy.proxies import Envoys, socket_of
 from tests.compilers.meshes import SETTINGS, WEB, mesh, rule, service
 from tests.compilers.world import Connection, RealMesh, loopback, running
 
@@ -90,6 +93,19 @@ def test_a_request_leaves_encrypted_and_judged(envoy_binary: Path, tmp_path: Pat
             stranger = other.send("GET", "/v1/items", HOST)
         assert (stranger.status, stranger.body["error"]["reason"]) == (403, "denied-not-in-scope")
         assert partner.paths == ["/v1/items?all"]
+        counted = counters(world)
+        assert (counted.kept_in, counted.not_in_scope) == ({"no-rule-for-request": 1}, 1)
+        ((let_out, times),) = counted.allowed.items()
+        assert (let_out.partition("#")[0], times) == ("shop/rule", 1)
+
+
+def counters(world: RealMesh) -> NodeCounters:
+    """What the sidecar of `web` has counted."""
+    node = next(node for node in nodes(world.mesh) if node.service == WEB)
+    transport = httpx.HTTPTransport(uds=str(socket_of(world, node)))
+    with httpx.Client(transport=transport, base_url="http://admin") as admin:
+        query = {"format": "json", "usedonly": "", "histogram_buckets": "cumulative", "filter": FILTER}
+        return parse_stats(admin.get("/stats", params=query).content)
 
 
 @pytest.mark.e2e
