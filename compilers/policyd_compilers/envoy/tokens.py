@@ -30,6 +30,9 @@ CLOCK_SKEW_S = 60
 """How far the clocks of issuer and proxy may differ: a token counts as good for that long before and after."""
 ONE_TOKEN = r"Bearer [A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+"  # noqa: S105
 _ISSUED_BY = "iss"
+_CRITICAL = "crit"
+"""Extensions that whoever reads the token must understand; we understand none. Source: RFC 7515, section 4.1.11."""
+_PRESENT = value_pb2.ValueMatcher(present_match=True)
 
 
 def asked(access: Access) -> bool:
@@ -98,6 +101,7 @@ def _provider(issuer: Issuer, keys: str) -> Any:
         from_headers=[config_pb2.JwtHeader(name=HEADER, value_prefix="Bearer ")],
         forward=True,
         payload_in_metadata=issuer.name,
+        header_in_metadata=_header_of(issuer.name),
         # A token that never ends could never be taken back.
         require_expiration=True,
         clock_skew_seconds=CLOCK_SKEW_S,
@@ -105,7 +109,17 @@ def _provider(issuer: Issuer, keys: str) -> Any:
 
 
 def _is_there(issuer: str) -> Any:
-    return matchers.metadata_is(FILTER, (issuer, _ISSUED_BY), value_pb2.ValueMatcher(present_match=True))
+    there = matchers.metadata_is(FILTER, (issuer, _ISSUED_BY), _PRESENT)
+    # Envoy looks at no extension, and believes a token that says it must not be read without one.
+    some = value_pb2.ValueMatcher(list_match=value_pb2.ListMatcher(one_of=_PRESENT))
+    either = value_pb2.ValueMatcher(or_match=value_pb2.OrMatcher(value_matchers=[_PRESENT, some]))
+    extended = matchers.metadata_is(FILTER, (_header_of(issuer), _CRITICAL), either)
+    return matchers.all_of([there, matchers.none_of(extended)])
+
+
+def _header_of(issuer: str) -> str:
+    """Where the filter leaves a token's header; no issuer has a name like this."""
+    return f"{issuer} header"
 
 
 def _has(issuer: str, claim: str, values: Sequence[str]) -> Any:

@@ -47,11 +47,11 @@ class People:
 
     def token(self, **changed: object) -> str:
         """A token with these claims, signed."""
-        return self.signed({"alg": "ES256", "kid": self.name}, **changed)
+        return self.headed({}, **changed)
 
-    def signed(self, header: Mapping[str, object], **changed: object) -> str:
-        """The same under a header of the test's own, whatever that says of the signature."""
-        said = self.said(header, **changed)
+    def headed(self, header: Mapping[str, object], **changed: object) -> str:
+        """The same with more in its header, or something else."""
+        said = self.said({"alg": "ES256", "kid": self.name, **header}, **changed)
         r, s = decode_dss_signature(self._key.sign(said.encode(), ec.ECDSA(hashes.SHA256())))
         return f"{said}.{_b64(r.to_bytes(32, 'big') + s.to_bytes(32, 'big'))}"
 

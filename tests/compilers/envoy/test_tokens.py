@@ -19,6 +19,7 @@ from policyd.model.mesh import Mesh
 from policyd.model.names import Name
 from policyd.model.paths import PathPattern
 from policyd.model.tokens import Issuer, TokenCondition
+from policyd_compilers.envoy.tokens import CLOCK_SKEW_S
 from tests.compilers.envoy.people import People
 from tests.compilers.envoy.proxies import Envoys
 from tests.compilers.meshes import PAYMENTS, SETTINGS, WEB, mesh, rule, service
@@ -143,7 +144,8 @@ def swapped(token: str) -> str:
 
 
 NOW = int(time.time())
-EVIL = People()
+FORGER = People()
+FORGER_KEY = json.loads(FORGER.keys)["keys"][0]
 WRONG: dict[str, Callable[[], str]] = {
     "alg none": lambda: PEOPLE.said({"alg": "none"}, role="admin") + ".",
     "alg none, signed": lambda: PEOPLE.said({"alg": "none"}, role="admin") + "." + PEOPLE.token().split(".")[2],
@@ -159,17 +161,17 @@ WRONG: dict[str, Callable[[], str]] = {
     "no issuer": lambda: PEOPLE.token(role="admin", iss=None),
     "the other issuer's name": lambda: ROBOTS.token(role="admin", iss=PEOPLE.url),
     "an issuer without keys": lambda: PEOPLE.token(role="admin", iss=AWAY.url),
-    "another algorithm than the key's": lambda: PEOPLE.signed({"alg": "RS256", "kid": "people"}, role="admin"),
-    "another curve than the key's": lambda: PEOPLE.signed({"alg": "ES384", "kid": "people"}, role="admin"),
-    "a key that it brings itself": lambda: EVIL.signed(
-        {"alg": "ES256", "kid": "people", "jwk": json.loads(EVIL.keys)["keys"][0]}, role="admin"
-    ),
-    "a key that it says where to fetch": lambda: EVIL.signed(
-        {"alg": "ES256", "kid": "people", "jku": "https://evil.example/", "x5u": "https://evil.example/"},
-        role="admin",
-    ),
     "a key nobody knows": lambda: People().token(role="admin"),
     "other claims under the signature": lambda: swapped(PEOPLE.token()),
+    "what it calls critical is not known": lambda: PEOPLE.headed({"crit": ["b64"], "b64": True}, role="admin"),
+    "what it calls critical is known": lambda: PEOPLE.headed({"crit": ["exp"]}, role="admin"),
+    "what it calls critical is no list": lambda: PEOPLE.headed({"crit": "exp"}, role="admin"),
+    "its own key in its header": lambda: FORGER.headed({"jwk": FORGER_KEY}, role="admin"),
+    "its own key in place of the known one": lambda: FORGER.headed({"jwk": FORGER_KEY, "kid": None}, role="admin"),
+    "its own key by a link": lambda: FORGER.headed({"jku": "https://people.example/keys"}, role="admin"),
+    "said to be RSA": lambda: PEOPLE.headed({"alg": "RS256"}, role="admin"),
+    "said to be another curve": lambda: PEOPLE.headed({"alg": "ES384"}, role="admin"),
+    "said to be EdDSA": lambda: PEOPLE.headed({"alg": "EdDSA"}, role="admin"),
     "no signature": lambda: PEOPLE.token(role="admin").rsplit(".", 1)[0] + ".",
     "two parts": lambda: PEOPLE.token(role="admin").rsplit(".", 1)[0],
     "nonsense": lambda: "a.b.c",
@@ -255,3 +257,21 @@ def test_keys_that_are_none_open_nothing(envoy_binary: Path) -> None:
     with running(the_mesh, Envoys(envoy_binary), only={PAYMENTS}) as world:
         assert ask(world, "/any", bearer(PEOPLE.token())).status == 401
         assert ask(world, "/robots", bearer(ROBOTS.token())).status == 200
+
+
+def test_an_end_and_a_beginning_hold_to_the_second(world: RealMesh) -> None:
+    """Clocks may differ by a minute: good from the second `nbf` - 60 s to the second `exp` + 60 s, both included."""
+    begins = ends = int(time.time()) + 2
+    ending = bearer(PEOPLE.token(role="admin", exp=ends - CLOCK_SKEW_S))
+    beginning = bearer(PEOPLE.token(role="admin", nbf=begins + CLOCK_SKEW_S))
+    seen: dict[str, dict[int, set[int]]] = {ending: {}, beginning: {}}
+    while (now := int(time.time())) <= ends + 1:
+        for token, statuses in seen.items():
+            status = ask(world, "/admin", token).status
+            if int(time.time()) == now:  # else it is not known in which second the proxy looked
+                statuses.setdefault(now, set()).add(status)
+        time.sleep(0.02)
+    assert all(statuses == {200 if second <= ends else 401} for second, statuses in seen[ending].items())
+    assert all(statuses == {200 if second >= begins else 401} for second, statuses in seen[beginning].items())
+    assert all({ends, ends + 1} <= statuses.keys() for statuses in seen.values())
+    assert begins - 1 in seen[beginning]
