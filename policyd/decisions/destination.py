@@ -166,7 +166,7 @@ class Destination:
 
         Who is in `by_identity` has a SPIFFE ID, and a literal path of a lane is canonical: that is not asked again.
         """
-        if source in self.revoked or not is_canonical_method(method):
+        if not path or self.connections or source in self.revoked or not is_canonical_method(method):
             return None
         named = self.by_identity.get(source)
         if named is None and not is_spiffe_id(source):

@@ -22,7 +22,7 @@ class Lane:
     """Rules by what they allow, each time the first of them; a key is a method and a path, written together."""
 
     literal: Mapping[str, int]
-    """Its paths are canonical."""
+    """Its paths are canonical, or that of a connection, which has none."""
     last: Mapping[str, int]
     """Patterns of which only the last segment is open: by what stands before its slash."""
     patterns: tuple[tuple[int, PathPattern, Methods], ...]
@@ -45,7 +45,7 @@ class Lane:
         literal = {
             method + path: position
             for path, methods in compiled.literal.items()
-            if is_canonical_path(path)  # a request that has another one is refused before
+            if not path or is_canonical_path(path)  # a request that has another one is refused before
             for method in methods
         }
         return cls(literal, last, tuple(patterns))

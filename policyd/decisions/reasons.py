@@ -42,9 +42,8 @@ def why(destination: Destination, request: Request, at: datetime, verdict: Verdi
             return plain(f"{caller} is revoked: it may not call `{to}`, whatever the rules say")
         case Cause.ALLOWED:
             assert verdict.rule is not None
-            before, behind = allowing(verdict.rule, request.destination)
-            text = f"{before}{caller} to `{request.method} {request.bare_path}`{behind}"
-            first = Reason(text, verdict.rule)
+            before, _ = allowing(verdict.rule, request.destination)
+            first = Reason(f"{before}{caller} to {_what(request)}", verdict.rule)
             return (first, *_observed(verdict))
     head = Reason(f"no rule of `{to}` allows {caller} to {_what(request)}")
     if not destination.rules:

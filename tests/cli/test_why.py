@@ -234,7 +234,7 @@ def test_a_host_that_nobody_knows_was_refused_and_needs_no_name(policyd: Policyd
     said = outbound(host="api.evil.example", status=403, route="denied-not-in-scope", upstream=None, path="/x")
     done = policyd("why", said, "--path", shop, "--from", "web")
     assert done.exit_code == 0
-    assert "there is no service `api.evil.example`" in done.stdout
+    assert "nobody who is called `api.evil.example`" in done.stdout
     assert "no rule lets the caller call this host" in done.stdout
 
 

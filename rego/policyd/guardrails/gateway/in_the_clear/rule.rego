@@ -11,7 +11,7 @@ package policyd.guardrails.gateway.in_the_clear
 
 deny := {finding |
 	some gateway in input.documents.Gateway
-	some index, listener in gateway.spec.listeners
+	listener := gateway.spec.listeners[index]
 	listener.plaintext
 	finding := {
 		"msg": sprintf("`%s` takes requests in the clear at port %d", [gateway.name, listener.port]),
