@@ -72,6 +72,7 @@ ALLOW = "/v1/data/policyd/authz/allow"
 V0 = "/v0/data/policyd/authz/allow"
 INPUT = '{"source":{"spiffe":"spiffe://test.example/ns/default/svc/web"},"destination":{"service":"payments"},'
 INPUT += '"method":"GET","path":"/v1/charges/7"}'
+WHOLE = b'{"input":' + INPUT.encode() + b"}"
 
 
 @pytest.mark.parametrize(
@@ -171,11 +172,9 @@ def asked_of(client: httpx.Client, target: str, body: bytes, **headers: str) -> 
     ],
 )
 def test_a_target_is_read_alike_in_either_form(both: Both, target: str, status: int, result: Any) -> None:
-    body = b'{"input":' + INPUT.encode() + b"}"
+    # OPA refuses a bad target before it reads a body, and the rest of one would reset the connection.
+    body = WHOLE if status != 400 else b""
     assert asked_of(both.ours, target, body) == asked_of(both.opa, target, body) == (status, result)
-
-
-WHOLE = b'{"input":' + INPUT.encode() + b"}"
 
 
 @pytest.mark.parametrize(
