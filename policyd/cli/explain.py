@@ -28,6 +28,7 @@ from policyd.cli.asking import (
 )
 from policyd.cli.client import DEFAULT_SERVER, Client, ServerOption
 from policyd.cli.codes import explanation
+from policyd.cli.from_outside import explain_entrance, is_from_outside
 from policyd.cli.judged import judge
 from policyd.cli.output import Format, OutputOption, console, say_json, words
 from policyd.cli.render_answer import answer_json, answer_text
@@ -40,7 +41,12 @@ _CODE = re.compile(r"PD\d{4}", re.IGNORECASE)
 
 
 def explain(
-    request: Annotated[str, typer.Argument(help="The request, `GET /v1/orders`; or a code, `PD1103`.")],
+    request: Annotated[
+        str,
+        typer.Argument(
+            help="The request, `GET /v1/orders`, or from outside, `GET https://shop.example/`; or a code."
+        ),
+    ],
     path: Annotated[Path, typer.Argument(help="The folder that holds the intents.")] = Path(),
     *,
     source: Annotated[str, typer.Option("--from", help="Who calls: `name`, `namespace/name`, or a SPIFFE ID.")] = "",
@@ -59,6 +65,12 @@ def explain(
     """Say whether a call is allowed, by which rule, and what came nearest; exit code 1 for no."""
     if _CODE.fullmatch(request):
         _say_code(request.upper(), output)
+        return
+    if is_from_outside(request) and not (source or destination or at):
+        said = said_by(path)
+        carried = Known.of(said.mesh).token(token, jwt_claim or ())
+        if not explain_entrance(said, request, carried, SystemClock().now(), path, as_json=output is Format.JSON):
+            raise typer.Exit(1)
         return
     if not source or not destination:
         raise UsageError("who calls whom?", hint="policyd explain --from web --to checkout 'POST /v1/orders'")

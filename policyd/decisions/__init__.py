@@ -8,6 +8,7 @@ Reasons come from the very comparisons that decided, and are worked out when som
 from policyd.decisions.answer import Answer, Live, Said, answered
 from policyd.decisions.decision import Cause, Decision, Obstacle, Outcome, Reason, Would
 from policyd.decisions.destination import Destination
+from policyd.decisions.entering import Entrance, as_gateways_see, entering
 from policyd.decisions.explained import explained, explained_from_caller
 from policyd.decisions.following import Followed, follow
 from policyd.decisions.index import Index
@@ -21,6 +22,7 @@ __all__ = [
     "Cause",
     "Decision",
     "Destination",
+    "Entrance",
     "Followed",
     "Index",
     "Live",
@@ -33,7 +35,9 @@ __all__ = [
     "TokenState",
     "Would",
     "answered",
+    "as_gateways_see",
     "diverted",
+    "entering",
     "explained",
     "explained_from_caller",
     "follow",

@@ -16,6 +16,7 @@ from policyd.model.service import WHOLE, Service
 from policyd.plan.change import Change, Stage, WaveStage, WeightStage
 
 _PARTS: Mapping[str, Callable[[Service], object]] = {
+    "local ports": attrgetter("local_ports"),
     "timeouts": attrgetter("resilience.timeouts"),
     "retries": attrgetter("resilience.retries"),
     "circuit breaker": attrgetter("resilience.circuit_breaker"),

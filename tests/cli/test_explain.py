@@ -225,3 +225,43 @@ def test_headers_and_cookies_choose_the_rule_of_a_route(policyd: Policyd, shop: 
 def test_what_is_no_header_is_said(words: tuple[str, ...], said: str, policyd: Policyd, shop: Path) -> None:
     done = policyd("explain", "GET /", shop, "--from", "web", "--to", "checkout", *words)
     assert (done.exit_code, said in done.stderr) == (2, True)
+
+
+EDGE = """\
+apiVersion: policyd.dev/v1alpha1
+kind: Gateway
+metadata: {name: edge}
+spec:
+  endpoints: [10.0.9.1]
+  listeners: [{port: 443, hosts: shop.example, tls: {certificate: shop}}]
+  routes: [{match: {paths: [/a]}, to: api}, {match: {paths: [/b]}, redirect: {path: /a}}]
+---
+apiVersion: policyd.dev/v1alpha1
+kind: AccessRule
+metadata: {name: from-outside, owner: team-api}
+spec: {to: api, from: [edge], allow: [{methods: [GET], paths: [/a]}]}
+"""
+
+
+@pytest.mark.parametrize(
+    ("line", "status", "words"),
+    [
+        ("GET https://shop.example/a", 0, "rule `from-outside` allows `edge` to `GET /a` on `api`"),
+        ("POST https://shop.example/a", 1, "deny (403)"),
+        ("GET https://shop.example/b", 0, "answered 302"),
+        ("GET https://shop.example/c", 1, "answered 404"),
+        ("GET https://else.example/c", 2, "no gateway listens for `https://else.example/c`"),
+        ("GET https://shop.example:x/c", 2, "is not a URL"),
+    ],
+)
+def test_a_request_from_outside_is_explained_by_its_gateway(
+    policyd: Policyd, mesh: Path, line: str, status: int, words: str
+) -> None:
+    (mesh / "edge.yaml").write_text(EDGE)
+    done = policyd("explain", line, mesh)
+    assert done.exit_code == status
+    assert words in done.stdout + done.stderr
+    if status < 2:
+        assert "it comes in at gateway `edge`, port 443, as `shop.example`" in done.stdout
+        told = json.loads(policyd("explain", line, mesh, "-o", "json").stdout)
+        assert (told["gateway"], told["allow"]) == ("default/edge", status == 0)

@@ -7,19 +7,24 @@ import ssl
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
+from policyd.compiler.memo import Memo
+from policyd.decisions import Index, entering
 from policyd.model.access import Source
 from policyd.model.gateway import VERSION, Entry, Gateway, Listener
 from policyd.model.mesh import Mesh
 from policyd.model.names import Name
-from policyd.model.node import nodes
+from policyd.model.node import Node, nodes
 from policyd.model.paths import PathPattern
 from policyd.model.route import Match, RouteRule
 from policyd.model.route_actions import Redirect, Rewrite
 from policyd.model.service import Endpoint, Protocol, Service, Split, Version
+from policyd_compilers.envoy import COMPILER
 from tests.compilers.envoy.live import LiveEnvoys, live
 from tests.compilers.envoy.outside import certificate
 from tests.compilers.envoy.people import People
@@ -70,7 +75,7 @@ def gateway(name: Name, what: Gateway) -> Service:
 
 def whole() -> Mesh:
     services = [
-        service(PAYMENTS, v1=[NET + "1"]),
+        replace(service(PAYMENTS, v1=[NET + "1"]), upgrades=("websocket",)),
         service(OTHER, v1=[NET + "2"]),
         gateway(EDGE, OPEN),
         gateway(LOCKED, GUARDED),
@@ -236,6 +241,62 @@ def test_clients_are_known_behind_the_hops_that_are_trusted(outside: Outside) ->
     assert (away.status, away.body["error"]["reason"]) == (403, "address-not-allowed")
 
 
+@pytest.mark.parametrize(
+    ("method", "url"),
+    [
+        ("GET", f"https://{SHOP}:{TLS}/v1/a"),
+        ("DELETE", f"https://{SHOP}:{TLS}/v1/a"),
+        ("GET", f"https://{SHOP}:{TLS}/api/a?b"),
+        ("GET", f"https://{SHOP}:{TLS}/api"),
+        ("GET", f"https://{SHOP}:{TLS}/old"),
+        ("GET", f"https://{SHOP}:{TLS}/closed"),
+        ("GET", f"https://{SHOP}:{TLS}/admin/a"),
+        ("GET", f"https://{ADMIN}:{TLS}/admin/a"),
+        ("GET", f"https://{ADMIN}:{TLS}/v1/a"),
+        ("GET", f"https://{SHOP}:{TLS}/v1/%2e/a"),
+        ("GET", f"http://{SHOP}:{PLAIN}/v1/a"),
+        ("GET", f"http://{SHOP}:{CLEAR}/v1/a"),
+        ("POST", f"http://{SHOP}:{CLEAR}/none"),
+    ],
+)
+def test_what_is_explained_is_what_happens(outside: Outside, method: str, url: str) -> None:
+    the_mesh, parts = outside.mesh.mesh, urlsplit(url)
+    host, target = parts.hostname or "", parts.path + (f"?{parts.query}" if parts.query else "")
+    foreseen = entering(the_mesh, method, url)
+    assert foreseen is not None
+    status = foreseen.status
+    if foreseen.request is not None:
+        decided = Index.build(the_mesh).decide(foreseen.request, datetime.now(UTC))
+        status = 200 if decided.allow else decided.status
+    trusting = "admin" if host == ADMIN else "shop"
+    secured = outside.client(host, trusting) if parts.scheme == "https" else Connection((AT[EDGE], parts.port or 0))
+    with secured as client:
+        reply = client.send(method, target, host)
+    assert reply.status == status, foreseen.said
+    if foreseen.request is not None and status == 200:
+        assert reply.body["path"] == foreseen.request.path
+
+
+def test_old_tls_is_spoken_and_older_is_not(outside: Outside) -> None:
+    tls = outside.tls()
+    tls.maximum_version = ssl.TLSVersion.TLSv1_2
+    with Connection((AT[EDGE], TLS), tls, asking_for=SHOP) as client:
+        assert client.send("GET", "/v1/old", SHOP).status == 200
+    config = COMPILER.compile(outside.mesh.mesh, _edge(outside.mesh), Memo())
+    (listener,) = [COMPILER.render(each) for each in config.artifacts if each.name == f"edge/{TLS}"]
+    assert "tls_minimum_protocol_version: TLSv1_2" in listener
+
+
+def test_a_connection_changes_protocol_where_the_service_offers_it(outside: Outside) -> None:
+    status, switched = outside.client().upgrade("/v1/live", "websocket", SHOP)
+    with switched:
+        switched.sendall(b"louder")
+        assert (status, switched.recv(6)) == (101, b"LOUDER")
+    refused, closed = outside.client().upgrade("/v1/live", "other", SHOP)
+    closed.close()
+    assert refused == 403
+
+
 def test_a_certificate_is_replaced_under_load_without_a_lost_request(outside: Outside, tmp_path: Path) -> None:
     roots, pair = certificate(tmp_path, "*.shop.example")
     before, stop = (outside.envoys.shown["shop"], outside.roots["shop"]), threading.Event()
@@ -285,6 +346,10 @@ def _answers(outside: Outside) -> bool:
         return outside.send("/v1/charges").status == 200
     except ssl.SSLError:
         return False
+
+
+def _edge(world: RealMesh) -> Node:
+    return next(node for node in nodes(world.mesh) if node.service == EDGE)
 
 
 def node_of(world: RealMesh, name: Name) -> str:
