@@ -71,12 +71,13 @@ def _at(mesh: Mesh, service: Service, listener: Listener, asked: Request) -> Ent
     more, entry = _taken(gateway, asked)
     said += more
     if entry is None:
-        return Entrance(service.name, (*said, "no route takes it"), 404)
+        refused = _without_token(mesh, gateway, asked.token)
+        return Entrance(service.name, (*said, refused or "no route takes it"), 401 if refused else 404)
     said.append(f"route `{entry.rule.name}` takes it" + _does(entry))
     if entry.to is None:
         assert entry.rule.redirect is not None
         return Entrance(service.name, tuple(said), entry.rule.redirect.code)
-    if (refused := _without_token(mesh, gateway, entry, asked.token)) is not None:
+    if not entry.public and (refused := _without_token(mesh, gateway, asked.token)) is not None:
         return Entrance(service.name, (*said, refused), 401)
     arriving = asked._replace(destination=entry.to, path=_rewritten(entry, asked))
     if arriving.path != asked.path:
@@ -104,9 +105,9 @@ def _does(entry: Entry) -> str:
     return f": {what}" if what else f", to `{_short(entry.to)}`" if entry.to is not None else ""
 
 
-def _without_token(mesh: Mesh, gateway: Gateway, entry: Entry, token: Token) -> str | None:
+def _without_token(mesh: Mesh, gateway: Gateway, token: Token) -> str | None:
     """Why the gateway refuses it for its token; `None` where it asks for none, or has a good one."""
-    if not gateway.issuer or entry.public:
+    if not gateway.issuer:
         return None
     issuers = {issuer.name: issuer.url for issuer in mesh.settings.issuers}
     if token.state is TokenState.VALID and token.issuer == issuers.get(gateway.issuer):

@@ -52,7 +52,7 @@ def shop() -> Mesh:
     [
         ("GET http://shop.example/v1", 308, "port 8443"),
         ("GET https://shop.example:8443/old", 301, "route `old` takes it: redirect 301 to /v1"),
-        ("GET https://shop.example:8443/none", 404, "no route takes it"),
+        ("GET https://shop.example:8443/none", 401, "needs a valid token"),
         ("GET https://shop.example:8443/a/../b", 400, "is not canonical"),
         ("CONNECT https://shop.example:8443/v1", 400, "`CONNECT` is not a method"),
         ("GET https://shop.example:8443/v1/a", 401, "needs a valid token of `login`, and comes with none"),
@@ -86,6 +86,12 @@ def test_what_hangs_on_a_header_is_told_beside(shop: Mesh) -> None:
     assert found is not None
     assert found.said[1] == "with header x-beta: yes route `beta` takes it, to `api`"
     assert found.said[2] == "route `v1` takes it, to `api`"
+
+
+def test_what_no_route_takes_is_told_to_who_has_a_token(shop: Mesh) -> None:
+    found = entering(shop, "GET", "https://shop.example:8443/none", GOOD)
+    assert found is not None
+    assert (found.status, found.said[-1]) == (404, "no route takes it")
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import Any
 
+from envoy.config.core.v3 import protocol_pb2
 from envoy.config.listener.v3 import listener_components_pb2, listener_pb2
 from envoy.extensions.filters.http.rbac.v3 import rbac_pb2 as filter_pb2
 from envoy.extensions.filters.listener.tls_inspector.v3 import tls_inspector_pb2
@@ -40,6 +41,9 @@ from policyd_compilers.envoy.proto import pack, seconds, uint32
 _Manager = http_connection_manager_pb2.HttpConnectionManager
 IDLE_MS = 300_000
 STREAMS = 100
+MAX_HEADERS, MAX_HEADERS_KB = manager.MAX_HEADERS - 20, manager.MAX_HEADERS_KB - 8
+"""Less than a service takes, since a gateway adds headers of its own. The service would reset the request, and what
+anybody outside sends would count as the service's failure: its instances are ejected and its releases stop."""
 STREAM_WINDOW, CONNECTION_WINDOW = 64 * 1024, 1024 * 1024
 """What one client may make a gateway hold. Source: Envoy's documentation, "Configuring Envoy as an edge proxy"."""
 FROM_INSIDE = (
@@ -134,6 +138,10 @@ def _manager(settings: Settings, name: Name, gateway: Gateway, routes: str) -> A
     hidden = FROM_INSIDE if gateway.trusted_hops else (*FROM_INSIDE, *OF_HOPS)
     del message.early_header_mutation_extensions[:]
     message.early_header_mutation_extensions.append(manager.without(hidden))
+    common = message.common_http_protocol_options
+    common.max_headers_count.CopyFrom(uint32(MAX_HEADERS))
+    common.headers_with_underscores_action = protocol_pb2.HttpProtocolOptions.REJECT_REQUEST
+    message.max_request_headers_kb.CopyFrom(uint32(MAX_HEADERS_KB))
     options = message.http2_protocol_options
     options.max_concurrent_streams.CopyFrom(uint32(STREAMS))
     options.initial_stream_window_size.CopyFrom(uint32(STREAM_WINDOW))

@@ -26,7 +26,7 @@ from policyd.model.names import Name
 from policyd.model.route import RouteRule, Target
 from policyd.model.service import WHOLE, Service
 from policyd.model.ways import Known
-from policyd_compilers.envoy import canonical, tokens, tracing
+from policyd_compilers.envoy import canonical, replies, tokens, tracing
 from policyd_compilers.envoy import routes as rule_routes
 from policyd_compilers.envoy.proto import boolean, pack, uint32
 
@@ -49,15 +49,20 @@ def routes(
     assert gateway is not None
     if listener.certificate or listener.plaintext:
         found = [
-            _guarded(route, gateway, entry, believed=believed)
+            _guarded(route, gateway, public=entry.public or entry.rule.redirect is not None, believed=believed)
             for entry in gateway.entries
             if overlapping(listener.hosts, entry.rule.match.hosts)
             for route in _of_entry(service, entry, known, led)
         ]
+        if gateway.allow_from:
+            found.append(_guarded(_nowhere(), gateway, public=False, believed=believed))
         hosts = [_host(EDGE, list(listener.hosts), found)]
     else:
-        hosts = [_to_tls(gateway, each) for each in listener.hosts]
-    hosts.append(_host(MISDIRECTED, ["*", *_elsewhere(gateway, listener)], [_misdirected()]))
+        hosts = [
+            _host(f"{EDGE}/{each}", [each], [_to_tls(gateway, each, believed=believed)]) for each in listener.hosts
+        ]
+    elsewhere = _undemanded(_misdirected(), gateway, believed=believed)
+    hosts.append(_host(MISDIRECTED, ["*", *_elsewhere(gateway, listener)], [elsewhere]))
     message = route_pb2.RouteConfiguration(
         name=config_name(service.name, listener), virtual_hosts=hosts, validate_clusters=boolean(False)
     )
@@ -80,25 +85,36 @@ def _of_entry(service: Service, entry: Entry, known: Known, led: Ways) -> Iterat
     yield from rule_routes.of_rule(service, closed, lambda _: None, led)
 
 
-def _guarded(route: Any, gateway: Gateway, entry: Entry, *, believed: bool) -> Any:
-    """The route, for those with a token if one is asked for. Nobody has to show one to be sent elsewhere."""
+def _guarded(route: Any, gateway: Gateway, *, public: bool, believed: bool) -> Any:
+    """The route, for those with a token if one is asked for."""
     if not gateway.issuer:
         return route
-    if not (entry.public or entry.rule.redirect is not None):
-        route.typed_per_filter_config[TOKENS].CopyFrom(pack(_one_token(believed=believed)))
-    elif believed:
+    if public:
+        return _undemanded(route, gateway, believed=believed)
+    route.typed_per_filter_config[TOKENS].CopyFrom(pack(_one_token(gateway.issuer, believed=believed)))
+    return route
+
+
+def _undemanded(route: Any, gateway: Gateway, *, believed: bool) -> Any:
+    """The route, for everybody. Nobody has to show a token to be sent elsewhere, least of all in the clear."""
+    if gateway.issuer and believed:
         route.typed_per_filter_config[tokens.FILTER].CopyFrom(pack(tokens.not_demanded()))
     return route
 
 
-def _one_token(*, believed: bool) -> Any:
-    """What was judged is what the service reads: one token and nothing beside it. None is good without keys."""
+def _one_token(issuer: str, *, believed: bool) -> Any:
+    """What was judged is what the service reads, and understood: one token, without critical extensions.
+
+    None is good without keys.
+    """
     wrong = rbac_pb2.Permission(any=True)
     if believed:
         header = route_components_pb2.HeaderMatcher(
             name=tokens.HEADER, string_match=canonical.regex_match(tokens.ONE_TOKEN)
         )
-        wrong = rbac_pb2.Permission(not_rule=rbac_pb2.Permission(header=header))
+        several = rbac_pb2.Permission(not_rule=rbac_pb2.Permission(header=header))
+        extended = rbac_pb2.Permission(metadata=tokens.extended(issuer))
+        wrong = rbac_pb2.Permission(or_rules=rbac_pb2.Permission.Set(rules=[several, extended]))
     return _denying(NO_VALID_TOKEN, wrong, rbac_pb2.Principal(any=True))
 
 
@@ -125,7 +141,7 @@ def _host(name: str, domains: list[str], found: list[Any]) -> Any:
     return route_components_pb2.VirtualHost(name=name, domains=domains, routes=found)
 
 
-def _to_tls(gateway: Gateway, host: str) -> Any:
+def _to_tls(gateway: Gateway, host: str, *, believed: bool) -> Any:
     """The same over TLS, with the method that it had."""
     secured = gateway.secured(host)
     away = route_components_pb2.RedirectAction(
@@ -134,9 +150,8 @@ def _to_tls(gateway: Gateway, host: str) -> Any:
     if secured is not None and secured.port != HTTPS_PORT:
         away.port_redirect = secured.port
     match = route_components_pb2.RouteMatch(prefix="/")
-    return _host(
-        f"{EDGE}/{host}", [host], [route_components_pb2.Route(name="rule:https", match=match, redirect=away)]
-    )
+    route = route_components_pb2.Route(name="rule:https", match=match, redirect=away)
+    return _undemanded(route, gateway, believed=believed)
 
 
 def _elsewhere(gateway: Gateway, listener: Listener) -> list[str]:
@@ -147,10 +162,19 @@ def _elsewhere(gateway: Gateway, listener: Listener) -> list[str]:
 
 
 def _misdirected() -> Any:
+    return _answered(MISDIRECTED, 421)
+
+
+def _nowhere() -> Any:
+    """What no entry takes. Without a route nothing would say where clients may come from, and all would be 403."""
+    return _answered(replies.NO_ROUTE, 404)
+
+
+def _answered(name: str, status: int) -> Any:
     return route_components_pb2.Route(
-        name=MISDIRECTED,
+        name=name,
         match=route_components_pb2.RouteMatch(prefix="/"),
-        direct_response=route_components_pb2.DirectResponseAction(status=421),
+        direct_response=route_components_pb2.DirectResponseAction(status=status),
     )
 
 

@@ -29,6 +29,10 @@ from policyd_compilers.envoy.proto import pack, struct, uint32
 
 _NONE: Mapping[str, str] = MappingProxyType({})
 _CALLER = "%DOWNSTREAM_PEER_URI_SAN%"
+NO_ROUTE = "route_not_found"
+"""The name of a route for what nothing else takes; Envoy's own word where there is none."""
+UPSTREAM_FAILURE = "upstream-failure"
+"""What clients outside are told of a service that cannot be reached."""
 _DENIED = "rbac_access_denied_matched_policy[{}]"
 
 
@@ -85,6 +89,7 @@ def edge() -> Any:
     mappers = [
         _redirected(),
         _when(f"response.code_details == 'direct_response' && xds.route_name == '{MISDIRECTED}'", misdirected),
+        _when(f"response.code_details == 'direct_response' && xds.route_name == '{NO_ROUTE}'", _body(NO_ROUTE)),
         _mapper("direct_response", closed),
         _mapper(_DENIED.format(NOT_CANONICAL), _body(NOT_CANONICAL, message=MESSAGES[NOT_CANONICAL]), 400),
         _mapper("absolute_path_rejected", _body(NOT_CANONICAL, message=MESSAGES[NOT_CANONICAL]), 400),
@@ -94,6 +99,8 @@ def edge() -> Any:
         _mapper(_DENIED.format(NO_VALID_TOKEN), token, 401, asked),
         # Envoy answers 403 to a token for somebody else; who holds it can only bring another one.
         _when("response.code_details.startsWith('jwt_authn_access_denied')", token, 401, asked),
+        # In braces stands what the other side said or showed, its identity and addresses among it: for the log alone.
+        _when("response.code_details.contains('{')", _body(UPSTREAM_FAILURE)),
     ]
     return http_connection_manager_pb2.LocalReplyConfig(mappers=mappers, body_format=_body("%RESPONSE_CODE_DETAILS%"))
 

@@ -63,7 +63,8 @@ LISTENERS = (
     Listener(TLS, ("lost.example",), "lost"),
 )
 OPEN = Gateway(LISTENERS, ENTRIES, hsts_s=3_600, missing=("lost",))
-GUARDED = Gateway(LISTENERS[2:3], ENTRIES, issuer="people", trusted_hops=1, allow_from=("192.0.2.0/24",))
+BEHIND = (LISTENERS[0], *LISTENERS[2:4])
+GUARDED = Gateway(BEHIND, ENTRIES, issuer="people", trusted_hops=1, allow_from=("192.0.2.0/24",))
 
 
 def gateway(name: Name, what: Gateway) -> Service:
@@ -227,8 +228,33 @@ def test_a_token_is_asked_for(outside: Outside) -> None:
         assert refused.headers["www-authenticate"] == "Bearer"
     two = outside.locked("/v1/charges", inside, authorization=f"{good}, Bearer {late}")
     assert two.status == 401, "the service could read the other one"
-    assert outside.locked("/v1/open", inside).status == 200
-    assert outside.locked("/old", inside).status == 301
+    for critical in (["exp"], "exp"):  # RFC 7515, section 4.1.11: who does not understand it believes nothing
+        extended = PEOPLE.headed({"crit": critical})
+        assert outside.locked("/v1/charges", inside, authorization=f"Bearer {extended}").status == 401
+    assert outside.locked("/none", inside).status == 401
+    nowhere = outside.locked("/none", inside, authorization=good)
+    assert (nowhere.status, nowhere.body["error"]["reason"]) == (404, "route_not_found")
+
+
+def test_nobody_shows_a_token_to_be_sent_elsewhere(outside: Outside) -> None:
+    inside = {"x-forwarded-for": "192.0.2.7"}
+    assert outside.locked("/v1/open", inside["x-forwarded-for"]).status == 200
+    assert outside.locked("/old", inside["x-forwarded-for"]).status == 301
+    with Connection((AT[LOCKED], PLAIN)) as client:
+        sent = client.send("GET", "/v1/charges", SHOP, inside)
+    assert (sent.status, sent.headers["location"]) == (308, f"https://{SHOP}:{TLS}/v1/charges")
+    with outside.client(at=LOCKED) as client:  # who is told so opens another connection, and shows it there
+        assert client.send("GET", "/v1/open", ADMIN, inside).status == 421
+
+
+def test_what_a_service_would_reset_is_refused_at_the_edge(outside: Outside) -> None:
+    """Else it would count as the service's failure, by which instances are ejected and releases are stopped."""
+    many, large = {f"x-{number}": "a" for number in range(93)}, {"x-large": "a" * 61_300}
+    found = [outside.send("/v1/charges", headers=said) for said in ({"x_forwarded_for": "x"}, many, large)]
+    assert [reply.status for reply in found] == [400, 431, 431]
+    many, large = {f"x-{number}": "a" for number in range(77)}, {"x-large": "a" * 52_000}
+    found = [outside.send("/v1/charges", headers=said) for said in (many, large)]
+    assert [reply.status for reply in found] == [200, 200]
 
 
 def test_clients_are_known_behind_the_hops_that_are_trusted(outside: Outside) -> None:
@@ -354,3 +380,15 @@ def _edge(world: RealMesh) -> Node:
 
 def node_of(world: RealMesh, name: Name) -> str:
     return next(node.id for node in nodes(world.mesh) if node.service == name)
+
+
+def test_what_goes_out_names_nobody_inside(outside: Outside) -> None:
+    (payments,) = (node for node in nodes(outside.mesh.mesh) if node.service == PAYMENTS)
+    process = outside.mesh.processes[payments.id]
+    process.kill()
+    process.wait()
+    with outside.mesh.posing(payments.endpoint, OTHER):
+        failed = outside.send("/v1/impostor")
+    assert (failed.status, failed.body["error"]["reason"]) == (503, "upstream-failure")
+    assert "svc/other" in outside.mesh.logged(node_of(outside.mesh, EDGE), "/v1/impostor")["details"]
+    assert "spiffe://" not in str(failed)
