@@ -28,6 +28,9 @@ TRUST_BUNDLE = "trust-bundle"
 
 HEALTH_CHECK_HEADER = "x-policyd-health-check"
 """Marks a caller's health check, which the callee's sidecar answers itself, whatever proxy either of them is."""
+EDGE_HEADER = "x-policyd-edge"
+"""A gateway's mark on requests from outside: what refuses one names no identity, since the answer leaves the mesh.
+Whoever else sets it is not told his own name."""
 _HEALTH_CHECK_PATH = "/health"
 PINNED = "/pinned"
 LOOPBACK = "127.0.0.1"

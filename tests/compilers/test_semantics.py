@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from policyd.compiler.naming import EDGE_HEADER
 from policyd.model.access import Mode, Source
 from policyd.model.names import Name
 from policyd.model.resilience import Resilience, Retries, Timeouts
@@ -135,6 +136,9 @@ def test_denials_say_why_in_json(world: RealMesh, peer: Connection) -> None:
     assert reply.body["error"]["reason"] == "no-rule-for-request"
     assert reply.body["error"]["caller"] == "spiffe://shop.example/ns/shop/svc/web"
     assert reply.headers["content-type"] == "application/json"
+    by_edge = peer.send("DELETE", "/v1/charges", headers={EDGE_HEADER: "yes"})  # what goes out names nobody
+    assert (by_edge.status, by_edge.body["error"]["caller"]) == (403, "")
+    assert EDGE_HEADER not in peer.send("GET", "/v1/charges", headers={EDGE_HEADER: "yes"}).body["headers"]
     with world.peer_of(instance(world, RAW), STRANGER) as stranger:
         assert stranger.send("GET", "/v2").body["error"]["reason"] == "no-rule-for-caller"
     refused = peer.send("GET", "/v2//x")

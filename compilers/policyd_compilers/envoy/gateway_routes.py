@@ -18,7 +18,7 @@ from envoy.extensions.filters.http.rbac.v3 import rbac_pb2 as filter_pb2
 
 from policyd.compiler.addresses import Blocks
 from policyd.compiler.failover import Ways
-from policyd.compiler.naming import EDGE
+from policyd.compiler.naming import EDGE, EDGE_HEADER
 from policyd.compiler.rules import ADDRESS_NOT_ALLOWED, MISDIRECTED, NO_VALID_TOKEN
 from policyd.model.gateway import Entry, Gateway, Listener, covers, overlapping
 from policyd.model.mesh import Settings
@@ -66,6 +66,7 @@ def routes(
     message = route_pb2.RouteConfiguration(
         name=config_name(service.name, listener), virtual_hosts=hosts, validate_clusters=boolean(False)
     )
+    message.request_headers_to_add.append(_header(EDGE_HEADER, "yes"))
     if gateway.hsts_s and listener.certificate:
         message.response_headers_to_add.append(_hsts(gateway.hsts_s))
     if gateway.allow_from:
@@ -180,7 +181,11 @@ def _answered(name: str, status: int) -> Any:
 
 def _hsts(age_s: int) -> Any:
     """Source: RFC 6797, section 6.1."""
+    return _header("strict-transport-security", f"max-age={age_s}")
+
+
+def _header(name: str, value: str) -> Any:
     return base_pb2.HeaderValueOption(
-        header=base_pb2.HeaderValue(key="strict-transport-security", value=f"max-age={age_s}"),
+        header=base_pb2.HeaderValue(key=name, value=value),
         append_action=base_pb2.HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD,
     )

@@ -11,7 +11,7 @@ from envoy.config.route.v3 import route_components_pb2, route_pb2
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2
 
 from policyd.base.content import digest
-from policyd.compiler.naming import APP, INBOUND
+from policyd.compiler.naming import APP, EDGE_HEADER, INBOUND
 from policyd.model.access import Access
 from policyd.model.mesh import Settings
 from policyd.model.names import Name
@@ -161,7 +161,10 @@ def routes(settings: Settings, service: Service, access: Access) -> Any:
         typed_per_filter_config=overrides,
     )
     message = route_pb2.RouteConfiguration(
-        name=route_config_name(service.name), virtual_hosts=[host], validate_clusters=boolean(False)
+        name=route_config_name(service.name),
+        virtual_hosts=[host],
+        validate_clusters=boolean(False),
+        request_headers_to_remove=[EDGE_HEADER],
     )
     if tracing.traced(settings):
         tracing.name_spans(message, str(service.name))

@@ -12,6 +12,7 @@ from envoy.config.core.v3 import base_pb2, substitution_format_string_pb2
 from envoy.extensions.access_loggers.filters.cel.v3 import cel_pb2
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2
 
+from policyd.compiler.naming import EDGE_HEADER
 from policyd.compiler.rules import (
     ADDRESS_NOT_ALLOWED,
     MESSAGES,
@@ -28,7 +29,8 @@ from policyd.model.names import Name
 from policyd_compilers.envoy.proto import pack, struct, uint32
 
 _NONE: Mapping[str, str] = MappingProxyType({})
-_CALLER = "%DOWNSTREAM_PEER_URI_SAN%"
+_CALLER = f"%CEL('{EDGE_HEADER}' in request.headers ? '' : connection.uri_san_peer_certificate)%"
+"""Who asks, for himself; what goes back by a gateway names nobody."""
 NO_ROUTE = "route_not_found"
 """The name of a route for what nothing else takes; Envoy's own word where there is none."""
 UPSTREAM_FAILURE = "upstream-failure"

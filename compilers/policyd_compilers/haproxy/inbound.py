@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from policyd.compiler.naming import APP, INBOUND
+from policyd.compiler.naming import APP, EDGE_HEADER, INBOUND
 from policyd.compiler.sources import Sources
 from policyd.model.service import Endpoint, Probe, Protocol, Service
-from policyd_compilers.haproxy import access, access_log, canonical, health, tls, upgrades
+from policyd_compilers.haproxy import access, access_log, canonical, health, replies, tls, upgrades
 from policyd_compilers.haproxy.endpoints import socket_address
 from policyd_compilers.haproxy.names import APP_HEALTH
 from policyd_compilers.haproxy.text import milliseconds, section
@@ -50,6 +50,7 @@ def _rules(sources: Sources) -> Iterator[str]:
     yield "option forwardfor"
     yield access_log.inbound()
     yield from access.identity()
+    yield f"http-request set-var({replies.TOLD}) var(txn.caller) unless {{ req.hdr({EDGE_HEADER}) -m found }}"
     yield from access_log.remember()
     yield from canonical.rules(opaque_paths=service.opaque_paths)
     if service.health_check is not None:
@@ -65,6 +66,7 @@ def forward() -> Iterator[str]:
     yield "http-request set-uri %[pathq] unless { url -m beg -- / }"
     yield "http-request del-header x-envoy- -m beg"
     yield "http-request del-header client-cert -m beg"
+    yield f"http-request del-header {EDGE_HEADER}"
 
 
 def _application(service: Service, endpoint: Endpoint) -> Iterator[str]:

@@ -12,6 +12,8 @@ _MESSAGES = {
     UPGRADE: "connections are not upgraded to other protocols",
     OVERFLOW: "as many requests as the service allows a caller are under way",
 }
+TOLD = "txn.told"
+"""The caller's identity, if he may be told it; see `EDGE_HEADER`."""
 _JSON = "%[{},json(utf8s)]"
 
 
@@ -23,7 +25,7 @@ def deny(status: int, reason: str, condition: str, caller: Name | None = None) -
         "method": _JSON.format("method"),
         "host": _JSON.format("req.fhdr(host)"),
         "path": _JSON.format("pathq"),
-        "caller": str(caller) if caller is not None else _JSON.format("var(txn.caller)"),
+        "caller": str(caller) if caller is not None else _JSON.format(f"var({TOLD})"),
     }
     body = ",".join(f'"{name}":"{value}"' for name, value in fields.items())
     return (

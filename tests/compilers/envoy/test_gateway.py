@@ -383,6 +383,10 @@ def node_of(world: RealMesh, name: Name) -> str:
 
 
 def test_what_goes_out_names_nobody_inside(outside: Outside) -> None:
+    with outside.client() as client:
+        denied = client.send("DELETE", "/v1/charges", SHOP)
+    assert (denied.status, denied.body["error"]["reason"]) == (403, "no-rule-for-request")
+    assert "x-policyd-edge" not in outside.send("/v1/charges").body["headers"]
     (payments,) = (node for node in nodes(outside.mesh.mesh) if node.service == PAYMENTS)
     process = outside.mesh.processes[payments.id]
     process.kill()
@@ -391,4 +395,5 @@ def test_what_goes_out_names_nobody_inside(outside: Outside) -> None:
         failed = outside.send("/v1/impostor")
     assert (failed.status, failed.body["error"]["reason"]) == (503, "upstream-failure")
     assert "svc/other" in outside.mesh.logged(node_of(outside.mesh, EDGE), "/v1/impostor")["details"]
-    assert "spiffe://" not in str(failed)
+    for reply in (denied, failed):
+        assert "spiffe://" not in str(reply)
