@@ -16,12 +16,18 @@ from pathlib import Path
 
 import structlog
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from policyd.base.clock import Clock
 
 LONGEST = 1024 * 1024
 """Bytes of a file."""
+_RULE = b"-----"
+"""Stands four times in each part of a PEM file (RFC 7468). A reader of certificates passes over a part without end,
+an Envoy does not."""
+_CURVES = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
 _LOG = structlog.get_logger("certificates")
 
 
@@ -66,7 +72,7 @@ class Certificates:
         for name, files in sorted(self._files.items()):
             try:
                 found[name] = _read(files)
-            except (OSError, ValueError) as error:
+            except (OSError, ValueError, UnsupportedAlgorithm) as error:
                 meanwhile = "what was there before is shown" if name in found else "its listeners are closed"
                 self._say(name, f"{_in_words(error)}; {meanwhile}")
             else:
@@ -87,9 +93,11 @@ class Certificates:
 
 
 def _read(files: Files) -> Pair:
-    """The pair in two files. Raises `OSError` or `ValueError` where there is none."""
+    """The pair in two files. Raises `OSError`, `ValueError` or `UnsupportedAlgorithm` where there is none."""
     pair = Pair(_bytes(files.chain), _bytes(files.key))
     leaf = x509.load_pem_x509_certificates(pair.chain)[0]
+    if pair.chain.count(_RULE) != 4 * pair.chain.count(_RULE + b"BEGIN "):
+        raise ValueError(f"`{files.chain}` ends in the middle of a certificate")
     try:
         key = serialization.load_pem_private_key(pair.key, None)
     except TypeError:  # what the library makes of a key that asks for a passphrase
@@ -97,7 +105,16 @@ def _read(files: Files) -> Pair:
     public, form = serialization.PublicFormat.SubjectPublicKeyInfo, serialization.Encoding.DER
     if leaf.public_key().public_bytes(form, public) != key.public_key().public_bytes(form, public):
         raise ValueError("the key is not that of the certificate")
+    if not _shown(key):
+        raise ValueError("proxies show certificates with RSA keys of 2048 bits or more, or on P-256, P-384 or P-521")
     return pair
+
+
+def _shown(key: object) -> bool:
+    """Whether an Envoy takes it. One that it refuses keeps the node's other secrets waiting."""
+    if isinstance(key, rsa.RSAPrivateKey):
+        return key.key_size >= 2_048
+    return isinstance(key, ec.EllipticCurvePrivateKey) and isinstance(key.curve, _CURVES)
 
 
 def _bytes(path: Path) -> bytes:
@@ -108,7 +125,7 @@ def _bytes(path: Path) -> bytes:
     return read
 
 
-def _in_words(error: OSError | ValueError) -> str:
+def _in_words(error: Exception) -> str:
     if isinstance(error, OSError):
         return f"`{error.filename}` cannot be read: {(error.strerror or str(error)).lower()}"
     return (str(error).splitlines() or ["it is no certificate with its key"])[0].rstrip(".")

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from policyd.identity.certificates import LONGEST, Certificates, Files
 from policyd.testing.clock import FakeClock
-from tests.compilers.envoy.outside import certificate
+from tests.compilers.envoy.outside import Key, certificate
 
 
 @pytest.fixture
@@ -18,12 +20,12 @@ def files(tmp_path: Path) -> Files:
     return Files(tmp_path / "chain.pem", tmp_path / "key.pem")
 
 
-def written(files: Files, folder: Path, name: str) -> tuple[bytes, bytes]:
+def written(files: Files, folder: Path, name: str, key: Key | None = None) -> tuple[bytes, bytes]:
     """A new pair, as text: what stands before the key, and the key."""
     (folder / name).mkdir()
-    _, pair = certificate(folder / name, "shop.example")
-    chain, _, key = pair.read_bytes().partition(b"-----BEGIN PRIVATE")
-    return chain, b"-----BEGIN PRIVATE" + key
+    _, pair = certificate(folder / name, "shop.example", key)
+    chain, _, rest = pair.read_bytes().partition(b"-----BEGIN PRIVATE")
+    return chain, b"-----BEGIN PRIVATE" + rest
 
 
 def now() -> FakeClock:
@@ -101,3 +103,50 @@ def test_a_key_behind_a_passphrase_and_a_file_without_an_end_are_refused(files: 
     files.key.write_bytes(b"x" * (LONGEST + 1))
     assert not shop.refresh()
     assert "is longer than" in shop.trouble
+
+
+@pytest.mark.parametrize("cut", [1, 40, 300])
+def test_a_chain_that_is_still_being_written_is_not_taken(files: Files, tmp_path: Path, cut: int) -> None:
+    chain, key = written(files, tmp_path, "good")
+    files.chain.write_bytes(chain + chain.rstrip()[:-cut])
+    files.key.write_bytes(key)
+    shop = Certificates({"shop": files}, now())
+    assert not shop.refresh()
+    assert "ends in the middle of a certificate" in shop.trouble
+    files.chain.write_bytes(chain + chain)
+    assert shop.refresh()
+    assert not shop.trouble
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        ed25519.Ed25519PrivateKey.generate(),
+        ec.generate_private_key(ec.SECP256K1()),
+        rsa.generate_private_key(65_537, 1_024),
+    ],
+    ids=["ed25519", "secp256k1", "RSA 1024"],
+)
+def test_what_no_proxy_would_show_is_not_sent(files: Files, tmp_path: Path, key: Key) -> None:
+    chain, text = written(files, tmp_path, "odd", key)
+    files.chain.write_bytes(chain)
+    files.key.write_bytes(text)
+    shop = Certificates({"shop": files}, now())
+    assert not shop.refresh()
+    assert "proxies show certificates with RSA keys" in shop.trouble
+
+
+def test_a_key_of_a_kind_that_nobody_knows_is_said(files: Files, tmp_path: Path) -> None:
+    chain, text = written(files, tmp_path, "good")
+    pem, form, locked = serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    der = serialization.load_pem_private_key(text, None).private_bytes(pem, form, locked)
+    unknown = der.replace(
+        bytes.fromhex("2a8648ce3d030107"), bytes.fromhex("2a8648ce3d030155")
+    )  # another curve's name
+    files.chain.write_bytes(chain)
+    files.key.write_bytes(
+        b"-----BEGIN PRIVATE KEY-----\n" + base64.encodebytes(unknown) + b"-----END PRIVATE KEY-----\n"
+    )
+    shop = Certificates({"shop": files}, now())
+    assert not shop.refresh()
+    assert shop.trouble == "certificate `shop`: Curve 1.2.840.10045.3.1.85 is not supported; its listeners are closed"

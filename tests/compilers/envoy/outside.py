@@ -15,8 +15,11 @@ from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.x509.oid import NameOID
+
+Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
 
 
 @dataclass
@@ -28,16 +31,13 @@ class Partner:
     paths: list[str] = field(default_factory=list)
 
 
-def certificate(folder: Path, host: str) -> tuple[Path, Path]:
-    """Roots, and a certificate with its key for `host`, in two files."""
-    now, root_key, key = (
-        datetime.now(UTC),
-        ec.generate_private_key(ec.SECP256R1()),
-        ec.generate_private_key(ec.SECP256R1()),
-    )
+def certificate(folder: Path, host: str, key: Key | None = None) -> tuple[Path, Path]:
+    """Roots, and a certificate with its key (a new one unless given) for `host`, in two files."""
+    now, root_key = datetime.now(UTC), ec.generate_private_key(ec.SECP256R1())
+    key = key or ec.generate_private_key(ec.SECP256R1())
     issuer = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"root of {host}")])
 
-    def builder(subject: x509.Name, public: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
+    def builder(subject: x509.Name, public: CertificatePublicKeyTypes) -> x509.CertificateBuilder:
         return (
             x509.CertificateBuilder()
             .subject_name(subject)
