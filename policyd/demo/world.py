@@ -90,7 +90,7 @@ class World:
         failing: Mapping[tuple[str, str], float],
         slow_s: Mapping[tuple[str, str], float] | None = None,
     ) -> None:
-        """Start the applications of all instances.
+        """Start the applications of all instances; the proxies of a gateway have none.
 
         By (service, version), `failing` is the share of failures and `slow_s` how long an answer takes at the least.
         """
@@ -107,13 +107,16 @@ class World:
                 slow_s=(slow_s or {}).get((node.service.name, node.version), 0.0),
             )
             for node in nodes(mesh)
+            if mesh.services[node.service].gateway is None
         )
         await self._processes.start("apps", (sys.executable, "-m", "policyd.demo.apps", encode(behaviours)))
         for behaviour in behaviours:
             await self._listening(behaviour.address, behaviour.port)
 
-    async def start_controller(self, *, tick_s: float = 0.5, deadline_s: float = DEADLINE_S) -> None:
-        """Start `policyd run` on this repository, or start it again after `kill_controller`.
+    async def start_controller(
+        self, *, tick_s: float = 0.5, deadline_s: float = DEADLINE_S, more: Mapping[str, object] | None = None
+    ) -> None:
+        """Start `policyd run` on this repository, with `more` settings, or start it again after `kill_controller`.
 
         Its team rules, as they are now, are vouched for: they are ours, and there may be no OPA to check them.
         """
@@ -128,6 +131,7 @@ class World:
             "deadline_s": deadline_s,
             "guardrails": {"vouched": [rules.digest]},
             "logs": {"format": "json"},
+            **(more or {}),
         }
         config = self._folder / "policyd.yaml"
         await asyncio.to_thread(config.write_text, yaml.safe_dump(settings))

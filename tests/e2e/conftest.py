@@ -64,8 +64,9 @@ async def running(
     failing: Mapping[tuple[str, str], float] | None = None,
     slow_s: Mapping[tuple[str, str], float] | None = None,
     deadline_s: float = 15.0,
+    more: Mapping[str, object] | None = None,
 ) -> AsyncIterator[World]:
-    """A mesh of these intent files, by their paths without `.yaml`, with every proxy in sync."""
+    """A mesh of these intent files, by their paths without `.yaml`, with every proxy in sync; `more` are settings."""
     for path, text in files.items():
         file = folder / "intents" / f"{path}.yaml"
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -75,7 +76,7 @@ async def running(
         commit = repository.commit("the mesh")
         await asyncio.gather(
             world.start_apps({}, failing or {}, slow_s),
-            world.start_controller(tick_s=0.25, deadline_s=deadline_s),
+            world.start_controller(tick_s=0.25, deadline_s=deadline_s, more=more),
         )
         await world.start_sidecars()
         await world.client.until("everyone in sync", lambda s: s["head"] == commit and all_in_sync(s), within_s=60)
