@@ -59,9 +59,10 @@ class OidcTokens:
         """Take the provider's keys from here on. Raises `ValueError`, and changes nothing, where they are none."""
         try:
             found = jwt.PyJWKSet.from_json(document.decode())
+            known = {key.key_id: key for key in found.keys if key.key_id and key.key_type != "oct"}
         except (jwt.PyJWTError, ValueError, AttributeError, TypeError, KeyError) as error:
             raise ValueError(f"not a set of keys: {error}") from error
-        self._keys = {key.key_id: key for key in found.keys if key.key_id and key.key_type != "oct"}
+        self._keys = known
         self._verified.clear()
 
     def roles(self, token: bytes) -> frozenset[str] | None:
@@ -71,12 +72,13 @@ class OidcTokens:
             return known[0] if self._now() < known[1] else None
         try:
             claims = self._claims(token.decode("ascii"))
-        except (jwt.PyJWTError, ValueError, TypeError, KeyError):
+            ends = float(claims["exp"]) + LEEWAY_S
+        except (jwt.PyJWTError, ValueError, TypeError, KeyError, OverflowError):
             return None
         given = claims.get(self._settings.claim, ())
         words = given.split() if isinstance(given, str) else given if isinstance(given, list) else ()
         roles = frozenset(self._settings.roles.get(word, word) for word in words if isinstance(word, str))
-        self._verified[token] = (roles, float(claims["exp"]) + LEEWAY_S)
+        self._verified[token] = (roles, ends)
         if len(self._verified) > REMEMBERED:
             self._verified.popitem(last=False)
         return roles

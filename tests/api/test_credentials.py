@@ -46,6 +46,14 @@ def signed(key: Any = EC, algorithm: str = "ES256", kid: str = "ec", **claims: A
     return jwt.encode(said, key, algorithm, headers={"kid": kid}).encode()
 
 
+def headed(**said: Any) -> bytes:
+    """A good token with more in its header."""
+    signature = jwt.get_algorithm_by_name("ES256")
+    parts = [json.dumps(part).encode() for part in ({"alg": "ES256", "kid": "ec", **said}, CLAIMS)]
+    text = b".".join(_encoded(part) for part in parts)
+    return text + b"." + _encoded(signature.sign(text, EC))
+
+
 def forged(algorithm: str, signature: Callable[[bytes], bytes]) -> bytes:
     """A token that no library would make."""
     parts = [json.dumps(part).encode() for part in ({"alg": algorithm, "kid": "ec"}, CLAIMS)]
@@ -71,7 +79,7 @@ def oidc() -> OidcTokens:
 
 
 def test_a_token_that_holds_gives_the_roles_that_its_words_stand_for(oidc: OidcTokens) -> None:
-    for token in (signed(), signed(RSA, "RS256", "rsa")):
+    for token in (signed(), signed(RSA, "RS256", "rsa"), headed(jku="https://elsewhere.example/keys")):
         assert oidc.roles(token) == oidc.roles(token) == frozenset({"operate", "read"})
     assert oidc.roles(signed(roles="bots read")) == frozenset({"decide", "read"})
     assert oidc.roles(signed(roles=None)) == frozenset()
@@ -92,6 +100,11 @@ def test_a_token_that_holds_gives_the_roles_that_its_words_stand_for(oidc: OidcT
         signed(aud="another"),
         signed(exp=1),
         signed(exp=None),
+        signed(exp=10**400),
+        headed(crit=[]),
+        headed(crit={}),
+        headed(crit=["exp"]),
+        headed(crit=["b64"], b64=False),
         signed(nbf=4_000_000_000),
         signed()[:-4] + b"AAAA",
         b"",
@@ -133,7 +146,12 @@ def test_a_clock_that_is_a_little_off_is_no_reason_to_refuse(seconds: dict[str, 
     assert [oidc.roles(token) is not None for _ in range(2)] == [holds, holds]
 
 
-@pytest.mark.parametrize("document", [b"", b"[]", b"{}", b'{"keys": []}', b'{"keys": 7}', b"\xff", b'{"keys": [{}]}'])
+KIDS = jwks(with_rsa=False).replace(b'"kid": "ec"', b'"kid": ["ec"]')
+
+
+@pytest.mark.parametrize(
+    "document", [b"", b"[]", b"{}", b'{"keys": []}', b'{"keys": 7}', b"\xff", b'{"keys": [{}]}', KIDS]
+)
 def test_keys_that_are_none_leave_those_that_are_known(oidc: OidcTokens, document: bytes) -> None:
     with pytest.raises(ValueError, match="not a set of keys"):
         oidc.keys(document)

@@ -19,14 +19,14 @@ from envoy.extensions.filters.http.rbac.v3 import rbac_pb2 as filter_pb2
 from policyd.compiler.addresses import Blocks
 from policyd.compiler.failover import Ways
 from policyd.compiler.naming import EDGE, EDGE_HEADER
-from policyd.compiler.rules import ADDRESS_NOT_ALLOWED, MISDIRECTED, NO_VALID_TOKEN
+from policyd.compiler.rules import ADDRESS_NOT_ALLOWED, MISDIRECTED
 from policyd.model.gateway import Entry, Gateway, Listener, covers, overlapping
 from policyd.model.mesh import Settings
 from policyd.model.names import Name
 from policyd.model.route import RouteRule, Target
 from policyd.model.service import WHOLE, Service
 from policyd.model.ways import Known
-from policyd_compilers.envoy import canonical, replies, tokens, tracing
+from policyd_compilers.envoy import rbac, replies, tokens, tracing
 from policyd_compilers.envoy import routes as rule_routes
 from policyd_compilers.envoy.proto import boolean, pack, uint32
 
@@ -92,7 +92,7 @@ def _guarded(route: Any, gateway: Gateway, *, public: bool, believed: bool) -> A
         return route
     if public:
         return _undemanded(route, gateway, believed=believed)
-    route.typed_per_filter_config[TOKENS].CopyFrom(pack(_one_token(gateway.issuer, believed=believed)))
+    route.typed_per_filter_config[TOKENS].CopyFrom(pack(rbac.with_token(gateway.issuer)))
     return route
 
 
@@ -101,22 +101,6 @@ def _undemanded(route: Any, gateway: Gateway, *, believed: bool) -> Any:
     if gateway.issuer and believed:
         route.typed_per_filter_config[tokens.FILTER].CopyFrom(pack(tokens.not_demanded()))
     return route
-
-
-def _one_token(issuer: str, *, believed: bool) -> Any:
-    """What was judged is what the service reads, and understood: one token, without critical extensions.
-
-    None is good without keys.
-    """
-    wrong = rbac_pb2.Permission(any=True)
-    if believed:
-        header = route_components_pb2.HeaderMatcher(
-            name=tokens.HEADER, string_match=canonical.regex_match(tokens.ONE_TOKEN)
-        )
-        several = rbac_pb2.Permission(not_rule=rbac_pb2.Permission(header=header))
-        extended = rbac_pb2.Permission(metadata=tokens.extended(issuer))
-        wrong = rbac_pb2.Permission(or_rules=rbac_pb2.Permission.Set(rules=[several, extended]))
-    return _denying(NO_VALID_TOKEN, wrong, rbac_pb2.Principal(any=True))
 
 
 def _from(blocks: tuple[str, ...]) -> Any:

@@ -25,7 +25,7 @@ from xds.type.v3 import cel_pb2
 
 from policyd.compiler.addresses import Blocks
 from policyd.model.paths import PathPattern
-from policyd_compilers.envoy.expressions import request_before
+from policyd_compilers.envoy.expressions import left_without, request_before
 from policyd_compilers.envoy.proto import pack, uint32
 
 Predicate = Any
@@ -59,11 +59,12 @@ def path_regex(pattern: PathPattern) -> str:
 
 def before(instant: datetime) -> Predicate:
     """The request began before `instant`."""
-    expression = cel_pb2.CelExpression(cel_expr_parsed=request_before(instant))
-    return _custom(
-        extension("envoy.matching.inputs.cel_data_input", cel_inputs_pb2.HttpAttributesCelMatchInput()),
-        extension("envoy.matching.matchers.cel_matcher", cel_matcher_pb2.CelMatcher(expr_match=expression)),
-    )
+    return _holds(request_before(instant))
+
+
+def left_no(namespace: str, key: str, field: str) -> Predicate:
+    """What a filter before has left under `key` is there, and has no `field`, whatever its type."""
+    return _holds(left_without(namespace, key, field))
 
 
 def peer_within(blocks: Sequence[str]) -> Predicate:
@@ -169,6 +170,16 @@ def extension(name: str, message: Any) -> Any:
 
 def _identity() -> Any:
     return extension("envoy.matching.inputs.uri_san", ssl_inputs_pb2.UriSanInput())
+
+
+def _holds(expression: Any) -> Predicate:
+    return _custom(
+        extension("envoy.matching.inputs.cel_data_input", cel_inputs_pb2.HttpAttributesCelMatchInput()),
+        extension(
+            "envoy.matching.matchers.cel_matcher",
+            cel_matcher_pb2.CelMatcher(expr_match=cel_pb2.CelExpression(cel_expr_parsed=expression)),
+        ),
+    )
 
 
 def _custom(source: Any, matcher: Any) -> Predicate:

@@ -31,6 +31,7 @@ from policyd.model.mesh import Settings
 from policyd.model.methods import CONNECTION
 from policyd.model.names import SPIFFE_FORM
 from policyd.model.service import Service
+from policyd.model.tokens import TokenCondition
 from policyd_compilers.envoy import matchers, tokens
 
 FILTER = "envoy.filters.http.rbac"
@@ -69,6 +70,15 @@ def per_caller(settings: Settings, service: Service, access: Access, identity: s
     judge = _Judge(settings, access.revoked)
     shadow = judge.difference_for(sets, identity) if sets.observes else None
     return _override(judge.decision_for(sets, identity), shadow)
+
+
+def with_token(issuer: str) -> Any:
+    """What overrides it on the routes of a gateway that asks for a token of `issuer`.
+
+    What was judged is what the service reads: one token and nothing beside it. None is good without keys.
+    """
+    fits = tokens.Judge(()).meets(TokenCondition(issuer))
+    return _override(matchers.first_of([(fits, _allow(issuer))], _deny(NO_VALID_TOKEN)), None)
 
 
 def _override(matcher: Any, shadow: Any | None) -> Any:

@@ -15,7 +15,7 @@ from typing import Any
 
 from envoy.config.core.v3 import base_pb2
 from envoy.extensions.filters.http.jwt_authn.v3 import config_pb2
-from envoy.type.matcher.v3 import metadata_pb2, string_pb2, value_pb2
+from envoy.type.matcher.v3 import string_pb2, value_pb2
 from google.protobuf import empty_pb2
 
 from policyd.compiler.conditions import TOKEN, conditions
@@ -71,12 +71,6 @@ def not_demanded() -> Any:
     return config_pb2.PerRouteConfig(disabled=True)
 
 
-def extended(issuer: str) -> Any:
-    """Metadata of a token that calls some extension critical: Envoy looks at none, and believes it all the same."""
-    path = [metadata_pb2.MetadataMatcher.PathSegment(key=key) for key in (_header_of(issuer), _CRITICAL)]
-    return metadata_pb2.MetadataMatcher(filter=FILTER, path=path, value=_anything())
-
-
 class Judge:
     """Predicates on what the filter has left. An issuer without keys has left nothing: no token of his is good."""
 
@@ -116,13 +110,9 @@ def _provider(issuer: Issuer, keys: str) -> Any:
 
 def _is_there(issuer: str) -> Any:
     there = matchers.metadata_is(FILTER, (issuer, _ISSUED_BY), _PRESENT)
-    extended = matchers.metadata_is(FILTER, (_header_of(issuer), _CRITICAL), _anything())
-    return matchers.all_of([there, matchers.none_of(extended)])
-
-
-def _anything() -> Any:
-    some = value_pb2.ValueMatcher(list_match=value_pb2.ListMatcher(one_of=_PRESENT))
-    return value_pb2.ValueMatcher(or_match=value_pb2.OrMatcher(value_matchers=[_PRESENT, some]))
+    # Envoy looks at no extension, and believes a token that says it must not be read without one. A matcher of values
+    # sees neither an empty list nor an object, so that an expression asks.
+    return matchers.all_of([there, matchers.left_no(FILTER, _header_of(issuer), _CRITICAL)])
 
 
 def _header_of(issuer: str) -> str:

@@ -222,7 +222,8 @@ def test_a_token_is_asked_for(outside: Outside) -> None:
     inside = "192.0.2.7"
     assert outside.locked("/v1/charges", inside, authorization=good).status == 200
     late, other = PEOPLE.token(exp=1), PEOPLE.token(aud="else")
-    for said in ({}, {"authorization": "Bearer x"}, *({"authorization": f"Bearer {each}"} for each in (late, other))):
+    bad = (late, other, PEOPLE.headed({"crit": ["exp"]}), PEOPLE.headed({"crit": []}))
+    for said in ({}, {"authorization": "Bearer x"}, *({"authorization": f"Bearer {each}"} for each in bad)):
         refused = outside.locked("/v1/charges", inside, **said)
         assert (refused.status, refused.body["error"]["reason"]) == (401, "no-valid-token")
         assert refused.headers["www-authenticate"] == "Bearer"
