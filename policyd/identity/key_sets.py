@@ -47,7 +47,10 @@ class Fetching:
 
 def check_url(url: str, fetching: Fetching) -> None:
     """Raise `KeySetError` where keys may not be fetched from there."""
-    parts = urlsplit(url)
+    try:
+        parts, _ = urlsplit(url), httpx.URL(url).host
+    except (httpx.InvalidURL, ValueError) as error:
+        raise KeySetError(f"it is not a URL: {error}") from error
     if parts.scheme != "https":
         raise KeySetError("keys are fetched over `https` only")
     if not fetching.hosts & {parts.hostname or "", parts.netloc}:
@@ -57,6 +60,13 @@ def check_url(url: str, fetching: Fetching) -> None:
 async def fetch_key_set(url: str, fetching: Fetching) -> str:
     """The public keys at `url`, in their shortest form. Raises `KeySetError`, `httpx.HTTPError` or `OSError`."""
     check_url(url, fetching)
+    try:
+        return key_set((await _body(url, fetching)).decode(errors="replace"))
+    except (TimeoutError, httpx.TimeoutException) as error:
+        raise KeySetError(f"no whole answer within {DEADLINE_S:.0f} s") from error
+
+
+async def _body(url: str, fetching: Fetching) -> bytes:
     context = ssl.create_default_context(cafile=fetching.authorities)
     # trust_env off: neither a proxy nor a netrc from the environment takes part.
     async with (
@@ -71,7 +81,7 @@ async def fetch_key_set(url: str, fetching: Fetching) -> str:
             body += chunk
             if len(body) > LONGEST:
                 raise KeySetError(f"the answer is longer than {LONGEST} bytes")
-    return key_set(body.decode(errors="replace"))
+    return bytes(body)
 
 
 class KeySets:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
+_TYPES = ("RSA", "EC", "OKP")
+
 
 class KeySetError(ValueError):
     """A text that cannot be used as a set of public keys; the message is in the user's words."""
@@ -17,8 +19,9 @@ class KeySetError(ValueError):
 def key_set(text: str) -> str:
     """A JWK set in its shortest form, its keys in the order that they have. Raises `KeySetError`.
 
-    Secrets have no place in it: who holds a private or a symmetric key can issue tokens. Source: RFC 7517, sections 4
-    and 5; RFC 7518, section 6.
+    Secrets have no place in it: who holds a private or a symmetric key can issue tokens. What is no text in a
+    key, nor a list of texts, is left out: no field that we know is anything else, and proxies refuse sets for it.
+    Source: RFC 7517, sections 4 and 5; RFC 7518, section 6.
     """
     try:
         said = json.loads(text)
@@ -29,10 +32,23 @@ def key_set(text: str) -> str:
         raise KeySetError("it is not a JWK set")
     if any(key.get("kty") == "oct" or "d" in key for key in keys):
         raise KeySetError("it holds a secret")
-    usable = [key for key in keys if key.get("kty") in {"RSA", "EC", "OKP"}]
+    usable = [found for key in keys if (found := _texts(key)).get("kty") in _TYPES]
     if not usable:
         raise KeySetError("it holds no public key of a known type (`RSA`, `EC`, `OKP`)")
     return json.dumps({"keys": usable}, sort_keys=True, separators=(",", ":"))
+
+
+def _texts(key: dict[str, object]) -> dict[str, object]:
+    return {field: value for field, value in key.items() if _is_text(field) and _is_known(value)}
+
+
+def _is_known(value: object) -> bool:
+    return _is_text(value) or (isinstance(value, list) and all(map(_is_text, value)))
+
+
+def _is_text(value: object) -> bool:
+    """Whether it is a string of characters that can be written: JSON may name one half of a pair."""
+    return isinstance(value, str) and not any("\ud800" <= each <= "\udfff" for each in value)
 
 
 @dataclass(frozen=True, slots=True)

@@ -158,6 +158,8 @@ async def test_a_certificate_of_nobody_we_trust_is_refused(issuer: Issuer, tmp_p
         (200, b'{"keys": []}', "it is not a JWK set"),
         (200, b'{"keys": [{"kty": "oct", "k": "c2VjcmV0"}]}', "it holds a secret"),
         (200, b'{"keys": [{"kty": "none"}]}', "no public key of a known type"),
+        (200, b'{"keys": [{"kty": ["EC"]}, {"kty": {}}, {"kty": null}]}', "no public key of a known type"),
+        (200, b'{"keys": [{"kty": "oct", "kid": ["EC"]}]}', "it holds a secret"),
         (200, b" " * (LONGEST + 1), "longer than"),
     ],
 )
@@ -175,6 +177,24 @@ async def test_what_is_no_key_set_changes_nothing(issuer: Issuer, status: int, b
     clock.advance(AGAIN_S)
     assert await sets.refresh([issuer.url])
     assert (kids(sets, issuer.url), sets.trouble) == (["2"], "")
+
+
+async def test_of_a_key_only_what_can_be_known_is_kept(issuer: Issuer) -> None:
+    """A number that JSON cannot say again, or half a character, would make proxies refuse the good keys, too."""
+    odd = b'{"kty": "EC", "kid": "1", "ext": 1e999, "x5c": ["MII", 7], "key_ops": ["verify"], "use": "\\ud800"}'
+    issuer.body = b'{"keys": [%b], "n": 1e999}' % odd
+    sets = key_sets(issuer, FakeClock())
+    assert await sets.refresh([issuer.url])
+    assert json.loads(sets.keys[issuer.url]) == {"keys": [{"kty": "EC", "kid": "1", "key_ops": ["verify"]}]}
+
+
+@pytest.mark.parametrize(
+    "url", ["https://login.example:x/keys", "https://[::1/keys", "https://login.example/\x7f", "https://xn--/keys"]
+)
+async def test_what_is_no_url_is_said(issuer: Issuer, url: str) -> None:
+    sets = key_sets(issuer, FakeClock(), "login.example:x", "login.example", "xn--", "[::1")
+    assert not await sets.refresh([url, issuer.url])
+    assert f"keys of `{url}` are not to be had: it is not a URL" in sets.trouble
 
 
 async def test_a_damaged_memory_is_none(issuer: Issuer) -> None:

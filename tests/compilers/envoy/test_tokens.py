@@ -19,6 +19,7 @@ from policyd.model.mesh import Mesh
 from policyd.model.names import Name
 from policyd.model.paths import PathPattern
 from policyd.model.tokens import Issuer, TokenCondition
+from policyd_compilers.envoy.keys import LONGEST_RSA_BITS, usable_keys
 from policyd_compilers.envoy.tokens import CLOCK_SKEW_S
 from tests.compilers.envoy.people import People
 from tests.compilers.envoy.proxies import Envoys
@@ -166,6 +167,10 @@ WRONG: dict[str, Callable[[], str]] = {
     "what it calls critical is not known": lambda: PEOPLE.headed({"crit": ["b64"], "b64": True}, role="admin"),
     "what it calls critical is known": lambda: PEOPLE.headed({"crit": ["exp"]}, role="admin"),
     "what it calls critical is no list": lambda: PEOPLE.headed({"crit": "exp"}, role="admin"),
+    "what it calls critical is an empty list": lambda: PEOPLE.headed({"crit": []}, role="admin"),
+    "what it calls critical is an object": lambda: PEOPLE.headed({"crit": {}}, role="admin"),
+    "what it calls critical is nothing": lambda: PEOPLE.headed({"crit": None}, role="admin"),
+    "what it calls critical is lists": lambda: PEOPLE.headed({"crit": [[], {}]}, role="admin"),
     "its own key in its header": lambda: FORGER.headed({"jwk": FORGER_KEY}, role="admin"),
     "its own key in place of the known one": lambda: FORGER.headed({"jwk": FORGER_KEY, "kid": None}, role="admin"),
     "its own key by a link": lambda: FORGER.headed({"jku": "https://people.example/keys"}, role="admin"),
@@ -232,6 +237,11 @@ def test_rules_with_tokens_are_observed_too(world: RealMesh) -> None:
     assert world.logged(node, "/tried?without")["would"] == "same"
 
 
+def _b64(number: int) -> str:
+    return base64.urlsafe_b64encode(number.to_bytes(-(-number.bit_length() // 8))).rstrip(b"=").decode()
+
+
+MODULUS = {"kty": "RSA", "n": _b64((1 << 2_047) + 1), "e": _b64(65_537), "kid": "rsa"}
 ODD = [
     {"kty": "EC", "crv": "P-256", "x": "AA", "y": "AA"},
     {"kty": "EC", "crv": "secp256k1", "x": "AA", "y": "AA"},
@@ -241,7 +251,15 @@ ODD = [
     {"kty": "OKP", "crv": "X25519", "x": "AA"},
     {"kty": "OKP", "crv": "Ed25519", "x": "%%"},
     {"kty": "oct", "k": "c2VjcmV0"},
+    *({**FORGER_KEY, "alg": alg} for alg in ("none", "RS256", "HS256", "ES384", "")),
+    {**FORGER_KEY, "alg": ["ES256"]},
+    *({**MODULUS, "alg": alg} for alg in ("ES256", "HS256", "EdDSA")),
+    {**MODULUS, "n": "+" + MODULUS["n"]},
+    {**MODULUS, "n": _b64((1 << 20_000) + 1)},
+    {**MODULUS, "e": _b64(65_539)},
+    {"kty": "OKP", "crv": "Ed25519", "x": "A" * 43, "alg": "ES256"},
 ]
+"""Each of them alone would stop a whole listener, or be believed for what it is not."""
 
 
 def test_keys_that_are_none_open_nothing(envoy_binary: Path) -> None:
@@ -254,9 +272,31 @@ def test_keys_that_are_none_open_nothing(envoy_binary: Path) -> None:
     rules = [asking("/any", TokenCondition("people"), "any"), asking("/robots", TokenCondition("robots"), "robots")]
     services = [service(PAYMENTS, v1=[net + "1"]), service(WEB, v1=[net + "2"])]
     the_mesh = mesh(services, *((PAYMENTS, each) for each in rules), settings=settings)
+    assert not any(usable_keys(json.dumps({"keys": [each]})) for each in ODD)
     with running(the_mesh, Envoys(envoy_binary), only={PAYMENTS}) as world:
         assert ask(world, "/any", bearer(PEOPLE.token())).status == 401
         assert ask(world, "/robots", bearer(ROBOTS.token())).status == 200
+
+
+def test_an_envoy_reads_every_key_that_is_kept(envoy_binary: Path) -> None:
+    net = loopback(os.getpid() + 76)
+    outer = [
+        MODULUS,
+        {**MODULUS, "alg": "PS512"},
+        {**MODULUS, "n": _b64((1 << LONGEST_RSA_BITS - 1) + 1), "e": "Aw"},
+        {"kty": "OKP", "crv": "Ed25519", "x": "A" * 43, "alg": "EdDSA"},
+        {**FORGER_KEY, "x": "AAAA" + FORGER_KEY["x"] + "="},
+        {**FORGER_KEY, "kid": "a\0b", "key_ops": ["sign"], "use": "enc"},
+        *json.loads(PEOPLE.keys)["keys"],
+    ]
+    for key in outer:
+        assert usable_keys(json.dumps({"keys": [key]})), key
+    issuers = [replace(PEOPLE.issuer, name=f"p{n}", keys=json.dumps({"keys": [key]})) for n, key in enumerate(outer)]
+    settings = replace(SETTINGS, issuers=tuple(issuers))
+    services = [service(PAYMENTS, v1=[net + "1"]), service(WEB, v1=[net + "2"])]
+    last = asking("/any", TokenCondition(issuers[-1].name), "any")
+    with running(mesh(services, (PAYMENTS, last), settings=settings), Envoys(envoy_binary), only={PAYMENTS}) as world:
+        assert ask(world, "/any", bearer(PEOPLE.token())).status == 200
 
 
 def test_an_end_and_a_beginning_hold_to_the_second(world: RealMesh) -> None:
