@@ -25,8 +25,8 @@ class Log(Section):
     """JSON pointers to what must not be written, `/input/jwt/claims/email`."""
     drop: Many[dict[str, Any]] = ()
     """Events that are not written: values by JSON pointer, all of which have to be there."""
-    waiting_bytes: int = Field(default=32 * 1024 * 1024, gt=0)
-    """How much may wait to be written; more is lost, and counted."""
+    waiting_bytes: int = Field(default=32 * 1024 * 1024, ge=64 * 1024)
+    """How much may wait to be written; more is lost, and counted. Not less than some hundred events."""
 
 
 class Decide(Section):

@@ -9,6 +9,7 @@ is full is not, since a part of it may be written already.
 
 from __future__ import annotations
 
+import itertools
 import queue
 import threading
 from collections.abc import Sequence
@@ -46,14 +47,16 @@ class Outlet:
         """Why the last batch was not written; empty where it was."""
 
     def put(self, lines: Lines, size: int) -> None:
-        """Have the lines written; where too much waits already, they are lost."""
+        """Have the lines written, as many of them as may wait; the rest is lost. `size`: all of their bytes."""
         with self._lock:
             if self.waiting + size > self._bound:
-                self.lost += len(lines)
-                return
+                fitting = _fitting(lines, self._bound - self.waiting)
+                self.lost += len(lines) - len(fitting)
+                lines, size = fitting, sum(map(len, fitting))
             self.waiting += size
             self._waiting_lines += len(lines)
-        self._queue.put((lines, size))
+        if lines:
+            self._queue.put((lines, size))
 
     def finish(self) -> None:
         """Nothing more comes: a sink that is away is asked once more, and not waited for any longer."""
@@ -105,6 +108,12 @@ class Outlet:
                 return True
             self._ending.wait(self._again_s[min(tried, len(self._again_s) - 1)])
             tried += 1
+
+
+def _fitting(lines: Lines, room: int) -> Lines:
+    """The first lines that come to no more than `room` bytes."""
+    ends = itertools.accumulate(map(len, lines))
+    return lines[: sum(1 for _ in itertools.takewhile(lambda end: end <= room, ends))]
 
 
 def open_sink(target: str, *, token: str = "") -> Sink:

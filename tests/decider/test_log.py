@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import re
 import resource
+import subprocess
 import threading
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -132,6 +135,49 @@ def test_a_full_disk_under_the_log_is_counted_and_answers_go_on(tmp_path: Path) 
     assert len([event for event in server.log() if event["path"] == "policyd/authz/allow"]) == 21
 
 
+@contextlib.contextmanager
+def small_disk(folder: Path, *, kibibytes: int) -> Iterator[Path]:
+    """A file system of so much; a test that may not mount one is skipped."""
+    disk = folder / "disk"
+    disk.mkdir()
+    size = f"size={kibibytes}k"
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", size, "none", disk], capture_output=True, check=False
+    ).returncode:
+        pytest.skip("only root may mount a disk that is small; /dev/full is its sibling")
+    try:
+        yield disk
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+def test_a_disk_that_fills_up_and_has_room_again_is_written_on_and_what_was_lost_is_counted(tmp_path: Path) -> None:
+    publish(tmp_path, shop(READS))
+    with small_disk(tmp_path, kibibytes=64) as disk:
+        (disk / "other").write_bytes(b"x" * 48 * 1024)
+        with serving(tmp_path, "--log", "disk/decisions.log") as server:
+            asked: list[str] = []
+
+            def said(words: str) -> bool:
+                asked.append(server.ask("policyd/authz/allow", question())["decision_id"])
+                return words in server.said.read_text()
+
+            wait_for(lambda: said("the decision log cannot be written"))
+            full = len(asked)
+            (disk / "other").unlink()
+            wait_for(lambda: said("the decision log is written again"))
+            assert server.stop() == 0
+        last = re.search(r"decisions are not in the log\W.*lost=\W*(?:\x1b\[\d+m)*(\d+)", server.said.read_text())
+        lines = (disk / "decisions.log").read_bytes().split(b"\n")
+    assert last is not None
+    ends = b'"msg":"Decision Log"}'
+    whole = [json.loads(line)["decision_id"] for line in lines if line.endswith(ends)]
+    assert len([line for line in lines if line and not line.endswith(ends)]) <= 1, "where the disk was full"
+    assert len(asked) - len(set(asked) & set(whole)) <= int(last[1]) < full
+    assert asked[-1] in whole
+    assert any(each in whole for each in asked[:full])
+
+
 def test_a_line_that_a_full_disk_has_cut_off_spoils_no_other(tmp_path: Path) -> None:
     sink = FileSink(str(tmp_path / "log"))
     sink.write([b'{"a":1}'])
@@ -195,6 +241,7 @@ def test_events_are_posted_as_opa_posts_them_and_again_after_a_failure(tmp_path:
         ({"log": {"to": ["http://[::1"]}}, "decisions cannot be sent to `http://[::1`"),
         ({"log": {"mask": ["input/jwt"]}}, "`input/jwt` is not a JSON pointer"),
         ({"log": {"masks": []}}, "masks"),
+        ({"log": {"waiting_bytes": 1000}}, "waiting_bytes"),
         ({"listen": "0.0.0.0:8182"}, "without authentication"),
         ({"opa": "localhost"}, "`localhost` is not the address of an OPA"),
     ],

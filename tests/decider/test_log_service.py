@@ -96,7 +96,7 @@ def test_a_service_that_comes_back_is_given_what_waited(tmp_path: Path) -> None:
 
 
 def test_while_it_stays_away_what_waits_is_bounded_and_the_rest_is_counted_to_the_end(tmp_path: Path) -> None:
-    service, bound = LogService(free_port()), 64_000
+    service, bound = LogService(free_port()), 64 * 1024
     publish(tmp_path, shop(READS))
     log = {"to": [service.url, "decisions.log"], "hosts": ["127.0.0.1"], "waiting_bytes": bound}
     with serving(tmp_path, settings={"log": log}) as server:
@@ -111,6 +111,19 @@ def test_while_it_stays_away_what_waits_is_bounded_and_the_rest_is_counted_to_th
     lost = re.search(r"decisions are not in the log\W.*lost=\W*(?:\x1b\[\d+m)*(\d+)", server.said.read_text())
     assert lost is not None
     assert int(lost[1]) == len(server.log()), "every event is lost to the service, and in the other log"
+
+
+def test_of_a_batch_that_does_not_fit_what_fits_is_kept() -> None:
+    service = LogService(free_port(), [503])
+    with service.running():
+        outlet = Outlet(UploadSink(service.url), waiting_bytes=40, again_s=(3_600.0,))
+        for first in (0, 3):
+            batch = [b'{"decision_id":"%d"}' % number for number in range(first, first + 3)]
+            outlet.put(batch, sum(map(len, batch)))
+            wait_for(lambda: service.asked == 1)
+        assert (outlet.lost, outlet.waiting) == (4, 38)
+        outlet.close(10)
+    assert (service.ids(), outlet.lost) == (Counter(["0", "1"]), 4)
 
 
 def test_who_accepts_and_never_answers_holds_up_no_end() -> None:
