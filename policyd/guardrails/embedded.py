@@ -16,6 +16,7 @@ from typing import Any
 
 from policyd.base.errors import Retry, Stalled
 from policyd.guardrails.bundle import ENTRY_QUERY, Bundle
+from policyd.guardrails.complaints import readable
 from policyd.guardrails.engine import AGAIN_S, Json
 
 _WORKER = Path(__file__).with_name("worker.py")
@@ -80,10 +81,10 @@ class EmbeddedEngine:
         if self._loaded != bundle.digest:
             modules = [[module.path, module.text] for module in (*bundle.modules, bundle.entry)]
             order = {"digest": bundle.digest, "modules": modules, "query": ENTRY_QUERY}
-            self._version = _answer(await _exchange(child, {"load": order}), "ok")
+            self._version = _answer(await _exchange(child, {"load": order}), "ok", bundle)
             self._loaded = bundle.digest
         reply = await _exchange(child, {"judge": {"digest": bundle.digest, "input": document}})
-        result: Json = _answer(reply, "result")
+        result: Json = _answer(reply, "result", bundle)
         return result
 
     async def _started(self) -> asyncio.subprocess.Process:
@@ -102,11 +103,12 @@ class EmbeddedEngine:
         return self._child
 
 
-def _answer(reply: Json, field: str) -> Any:
+def _answer(reply: Json, field: str, bundle: Bundle) -> Any:
     if field not in reply:
+        said = readable(str(reply.get("error", "no reason given")), bundle.modules)
         raise Stalled(
-            f"the embedded policy engine could not judge: {reply.get('error', 'no reason given')}",
-            hint="`opa check --strict rego/` finds most mistakes in rules",
+            f"the embedded policy engine could not judge: {said}",
+            hint="`opa check --strict rego/` finds most mistakes; `guardrails: {engine: opa}` reads all of Rego",
         )
     return reply[field]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import signal
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
@@ -249,6 +250,48 @@ async def test_broken_rules_stall_both_engines(embedded: EmbeddedEngine, managed
         with pytest.raises(Stalled):
             await engine.evaluate(bundle, {})
         assert await engine.evaluate(QUICK, {"bad": True}) == {"quick": {"deny": ["no"]}}
+
+
+SHARED = tuple(module for module in shipped_bundle().modules if module.path.startswith("policyd/lib/"))
+JUDGING = [module for module in shipped_bundle().modules if module not in SHARED]
+
+
+async def test_the_embedded_engine_reads_each_shipped_rule_by_itself(embedded: EmbeddedEngine) -> None:
+    """One that it cannot read stalls every check on a machine without OPA, and OPA does not tell."""
+    for module in JUDGING:
+        judged = await embedded.evaluate(Bundle((*SHARED, module)), {"documents": {}})
+        for part in module.package.removeprefix("policyd.guardrails.").split("."):
+            judged = (judged.get("policyd.guardrails") or judged)[part]
+        assert list(judged.get("deny", judged.get("warn"))) == [], module.path
+
+
+ONLY_OPA_READS = """\
+package team.rules
+
+# é
+deny := {x |
+\tsome a in input.all
+\tsome index, b in a.list
+\tb.bad
+\tx := {"at": [index]}
+}
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (ONLY_OPA_READS, "it cannot read `rego/rules.rego:4:9`: invalid collection"),
+        ("package team.rules\n\ndeny := {x |\n", "it cannot read `rego/rules.rego:3:9`: this is unclosed"),
+    ],
+)
+async def test_a_rule_that_the_embedded_engine_cannot_read_is_said_with_its_place(
+    embedded: EmbeddedEngine, text: str, words: str
+) -> None:
+    with pytest.raises(Stalled, match=re.escape(words)) as stalled:
+        await embedded.evaluate(Bundle((Module("rego/rules.rego", text),), ("team.rules",)), {})
+    assert "(error" not in str(stalled.value)
+    assert "`guardrails: {engine: opa}` reads all of Rego" in stalled.value.hint
 
 
 async def test_a_string_that_is_not_encoded_is_refused(embedded: EmbeddedEngine) -> None:
