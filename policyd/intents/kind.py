@@ -43,7 +43,6 @@ class Part(BaseModel):
         alias_generator=to_camel,
         validate_by_alias=True,
         validate_by_name=False,
-        use_attribute_docstrings=True,
         hide_input_in_errors=True,
         defer_build=True,  # a command builds the validators of the kinds that it meets
     )

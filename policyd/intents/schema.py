@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_json_schema
+from pydantic import BaseModel
+from pydantic.json_schema import GenerateJsonSchema, JsonRef, JsonSchemaValue, models_json_schema
 from pydantic_core import core_schema
 
 from policyd.intents.kinds import KINDS
+from policyd.intents.taught import taught
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -36,6 +38,20 @@ class _EditorSchema(GenerateJsonSchema):
         if "default" in inner and not isinstance(inner["default"], _PYTHON.get(str(inner.get("type")), ())):
             del inner["default"]
         return inner
+
+    def model_schema(self, schema: core_schema.ModelSchema) -> JsonSchemaValue:
+        """Say of each field what the docstring below it says."""
+        inner = super().model_schema(schema)
+        model: type[BaseModel] = schema["cls"]
+        for name, text in taught(model).items():
+            field = inner["properties"][model.model_fields[name].alias or name]
+            if text != self._said_by_what_it_holds(field):
+                field.setdefault("description", text)
+        return inner
+
+    def _said_by_what_it_holds(self, field: JsonSchemaValue) -> object:
+        referred = self.get_schema_from_definitions(JsonRef(field["$ref"])) if "$ref" in field else None
+        return (referred or {}).get("description")
 
     def field_title_should_be_set(self, schema: Any) -> bool:
         """A title would repeat the field's name."""

@@ -7,14 +7,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
-from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 from rapidfuzz import fuzz, process
 
 from policyd.base.diagnostics import Finding
 from policyd.intents.declared import fields_at, part_at, words_at
 from policyd.intents.events import RawDocument
+from policyd.intents.kind import Part
 from policyd.intents.place import Source, Step, find, find_key
+from policyd.intents.taught import taught
 from policyd.intents.units import shown
 
 Words = tuple[str, str, str]
@@ -98,7 +99,7 @@ def _ours(error: ErrorDetails, _path: tuple[Step, ...], _model: type[BaseModel])
 
 def _missing(_error: ErrorDetails, path: tuple[Step, ...], model: type[BaseModel]) -> Words:
     name = str(path[-1])
-    return "PD1104", f"`{_named(path[:-1])}` needs `{name}`", _teach(fields_at(model, path[:-1]).get(name), name)
+    return "PD1104", f"`{_named(path[:-1])}` needs `{name}`", _teach(part_at(model, path[:-1]), name)
 
 
 def _unknown(_error: ErrorDetails, path: tuple[Step, ...], model: type[BaseModel]) -> Words:
@@ -143,13 +144,16 @@ def _named(path: tuple[Step, ...]) -> str:
     return shown(next((step for step in reversed(path) if isinstance(step, str)), "document"))
 
 
-def _teach(field: FieldInfo | None, name: str) -> str:
+def _teach(part: type[Part] | None, name: str) -> str:
     """What to write for a missing field: its example, else what it is."""
-    if field is None:
+    fields = {} if part is None else part.model_fields
+    key = next((key for key, field in fields.items() if name in {field.alias, key}), None)
+    if part is None or key is None:
         return ""
+    field = fields[key]
     if field.examples:
         return f"`{name}: {_flow(field.examples[0])}`"
-    text = (field.description or "").replace("\n", " ")
+    text = taught(part).get(key, "").replace("\n", " ")
     return f"`{name}`: {text[:1].lower()}{text[1:].removesuffix('.')}" if text else ""
 
 
