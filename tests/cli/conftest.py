@@ -25,7 +25,12 @@ Policyd = Callable[..., Result]
 @pytest.fixture
 def policyd() -> Policyd:
     """Runs one verb in this process, without a terminal."""
-    return lambda *words: CliRunner().invoke(build(), [str(word) for word in words], catch_exceptions=False)
+
+    def run(*words: object) -> Result:
+        asked = [str(word) for word in words]
+        return CliRunner().invoke(build(asked[0] if asked else None), asked, catch_exceptions=False)
+
+    return run
 
 
 @pytest.fixture
