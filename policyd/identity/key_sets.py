@@ -69,9 +69,10 @@ async def fetch_key_set(url: str, fetching: Fetching) -> str:
 async def _body(url: str, fetching: Fetching) -> bytes:
     context = ssl.create_default_context(cafile=fetching.authorities)
     # trust_env off: neither a proxy nor a netrc from the environment takes part.
+    # The deadline is the host's: what we do before we ask, on a busy machine, is not his delay.
     async with (
-        asyncio.timeout(DEADLINE_S),
         httpx.AsyncClient(verify=context, timeout=DEADLINE_S, trust_env=False, follow_redirects=False) as client,
+        asyncio.timeout(DEADLINE_S),
         client.stream("GET", url, headers={"accept": "application/json"}) as answer,
     ):
         if answer.status_code != httpx.codes.OK:
