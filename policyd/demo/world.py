@@ -6,6 +6,8 @@ The demonstration and the end-to-end tests stand in the same world, so that what
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import random
 import socket
 import sys
 from collections.abc import Mapping
@@ -47,7 +49,7 @@ class World:
         sockets.mkdir()
         self._processes = Processes(logs)
         self.sidecars = Sidecars(envoy, registry.load("envoy"), sockets, self._processes)
-        self._xds, self._http = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
+        self._xds, self._http = (f"127.0.0.1:{port}" for port in free_ports(2))
         self._controller: Child | None = None
         self.client = Controller(f"http://{self._http}", clock, self.check)
 
@@ -221,9 +223,18 @@ def proxy_of(node: Node, outbound_port: int) -> str:
     return f"http://{address if address.startswith('127.') else '127.0.0.1'}:{outbound_port}"
 
 
+def free_ports(count: int) -> list[int]:
+    """Ports, each another, that nobody listens on now and that the kernel gives to no caller until somebody does."""
+    found: list[int] = []
+    for port in random.sample(range(20_000, 32_000), 100):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            found.append(port)
+        if len(found) == count:
+            return found
+    raise Stalled("nearly all ports of 127.0.0.1 are taken", hint="who listens on 20000 and above?")
+
+
 def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """One of them."""
+    return free_ports(1)[0]

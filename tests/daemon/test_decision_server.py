@@ -16,7 +16,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from policyd.demo.world import free_port
+from policyd.demo.world import free_ports
 from tests.decider.opa import opa_server
 from tests.decider.server import wait_for
 
@@ -88,12 +88,12 @@ class Running:
 
 @contextlib.contextmanager
 def running(folder: Path, auth: object = None) -> Iterator[Running]:
-    http, decide = free_port(), free_port()
+    http, decide, xds = free_ports(3)
     subprocess.run(["git", "init", "--quiet", "--initial-branch=main", str(folder / "mesh")], check=True)
     settings = {
         "source": {"repository": str(folder / "mesh"), "poll_s": 0.5},
         "state": str(folder / "state"),
-        "xds": f"127.0.0.1:{free_port()}",
+        "xds": f"127.0.0.1:{xds}",
         "http": f"127.0.0.1:{http}",
         "decide": {"listen": f"127.0.0.1:{decide}"},
         **({"auth": auth} if auth else {}),

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import random
-import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -28,6 +26,7 @@ from google.protobuf import json_format
 from policyd.compiler.artifact import Artifact
 from policyd.delivery.resource_types import CLUSTER, ENDPOINT, LISTENER, ROUTE
 from policyd.delivery.xds.secrets import svid_secret, trust_bundle_secret
+from policyd.demo.world import free_port
 from policyd.identity import SvidIssuer
 from policyd.model.names import Name
 
@@ -50,15 +49,6 @@ def resource(type_url: str, name: str, body: Mapping[str, Any]) -> Artifact:
     """A resource from its JSON form."""
     message = json_format.ParseDict(dict(body), _TYPES[type_url]())
     return Artifact(type_url, name, message.SerializeToString(deterministic=True))
-
-
-def free_port() -> int:
-    """A port that no caller is given by the kernel: a listener that goes and comes back must find it free."""
-    for port in random.sample(range(20_000, 32_000), 100):
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
-    raise AssertionError("a hundred ports are taken")
 
 
 def load(name: str, port: int) -> Artifact:
