@@ -29,7 +29,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Flags of this suite."""
-    parser.addoption("--soak-seconds", type=float, default=60.0, help="how long `tests/soak` goes on")
+    parser.addoption("--soak-seconds", type=float, default=30.0, help="how long `tests/soak` goes on")
     parser.addoption("--soak-seed", type=int, help="repeat the soak that printed this seed")
     parser.addoption("--conformance-seed", type=int, default=1, help="what `tests/conformance` draws from")
     parser.addoption(
