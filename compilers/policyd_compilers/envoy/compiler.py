@@ -92,7 +92,7 @@ class EnvoyCompiler:
     """Compiles sidecars for Envoy by xDS. It has no state: what may be remembered is in the caller's memo."""
 
     name = NAME
-    id = "envoy-6"
+    id = "envoy-7"
     capabilities = CAPABILITIES
     codes: Mapping[str, Explanation] = MappingProxyType({})
 

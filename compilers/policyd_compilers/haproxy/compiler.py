@@ -36,7 +36,7 @@ class HAProxyCompiler:
     """Compiles sidecars for HAProxy by files. It has no state: what may be remembered is in the caller's memo."""
 
     name = NAME
-    id = "haproxy-3"
+    id = "haproxy-4"
     capabilities = CAPABILITIES
     codes = CODES
 
