@@ -60,6 +60,7 @@ def _line(one: Tried, path: Path) -> Text:
         ("  ✓ ", "green") if one.passed else ("  ✗ ", "bold red"),
         f"{one.document.name.name}  {case.from_} → {case.to}  ",
         words(f"{method} {request}", "bold"),
+        "".join(f"  {name}: {value}" for name, value in one.followed.sent.headers or ()),
         (f"  {answer}", "" if one.passed else "bold red"),
         (f"   {path / str(one.place)}", "dim"),
     )
@@ -73,6 +74,7 @@ def _json(one: Tried, path: Path) -> dict[str, object]:
         "to": str(one.followed.sent.destination),
         "method": one.followed.sent.method,
         "path": one.followed.sent.path,
+        "headers": [list(each) for each in one.followed.sent.headers or ()],
         "expect": one.case.expect,
         "outcome": one.followed.outcome.value,
         "status": one.followed.status,

@@ -153,8 +153,15 @@ def _cases(document: Document, index: Index, mesh: Mesh, at: datetime) -> Iterat
             ip=case.ip or "",
             port=case.port,
             token=_token(case.jwt, index.issuers),
+            headers=_brought(case),
         )
         yield Tried(document, number, case, follow(index, mesh, request, case.at or at))
+
+
+def _brought(case: Case) -> tuple[tuple[str, str], ...] | None:
+    """All headers that it brings, cookies among them; `None` where the case speaks of none."""
+    cookies = "; ".join(f"{name}={value}" for name, value in case.cookies.items())
+    return (*case.headers.items(), *([("cookie", cookies)] if cookies else ())) or None
 
 
 def _token(said: TokenIntent | None, issuers: Mapping[str, str]) -> Token:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, model_validator
 
+from policyd.intents.http import HeaderName, HeaderValue
 from policyd.intents.kind import Intent, Many, Part
+from policyd.intents.route_matches import CookieName, CookieValue, one_case
 from policyd.intents.token_claims import Claims
-from policyd.intents.units import Address, Caller, Instant, Port, Reference, RequestLine
+from policyd.intents.units import Address, Caller, Instant, Port, Reference, RequestLine, unreadable
+from policyd.model.methods import CONNECTION
 
 
 class Token(Part):
@@ -42,10 +46,22 @@ class Case(Part):
     """The address of the direct peer; not known unless you say so."""
     host: str | None = None
     """The host that the request names; a good one unless you say so."""
+    headers: Annotated[Mapping[HeaderName, HeaderValue], BeforeValidator(one_case)] = Field(default_factory=dict)
+    """The headers that it brings, `{x-beta: "yes"}`, for rules of routes: these, and no others that rules ask for."""
+    cookies: Mapping[CookieName, CookieValue] = Field(default_factory=dict)
+    """The cookies that it brings: `{beta: "yes"}`."""
     jwt: Token | None = None
     """The token that it carries; none unless you say so."""
     at: Instant | None = None
     """When it is sent: now, unless you say so."""
+
+    @model_validator(mode="after")
+    def _connections_bring_nothing(self) -> Case:
+        if self.request[0] == CONNECTION and (self.headers or self.cookies):
+            raise unreadable(
+                "a connection brings no headers", hint="leave `headers` and `cookies` out", code="PD1111"
+            )
+        return self
 
 
 class PolicyTest(Intent):

@@ -102,8 +102,8 @@ def _exact(value: object) -> object:
     return value if isinstance(value, dict) else {"exact": value}
 
 
-def _one_case(value: object) -> object:
-    """A header has one name in every case, so that two conditions of it would be one that is lost."""
+def one_case(value: object) -> object:
+    """Hold names of headers apart: they have one case, so that two conditions of one would be one that is lost."""
     seen: set[str] = set()
     for name in value if isinstance(value, dict) else ():
         if str(name).lower() in seen:
@@ -120,7 +120,7 @@ Headers = Annotated[
     Mapping[
         HeaderName, Annotated[HeaderCondition, BeforeValidator(_exact, json_schema_input_type=str | HeaderCondition)]
     ],
-    BeforeValidator(_one_case),
+    BeforeValidator(one_case),
 ]
 Query = Mapping[
     Parameter, Annotated[QueryCondition, BeforeValidator(_exact, json_schema_input_type=str | QueryCondition)]

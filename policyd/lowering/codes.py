@@ -228,7 +228,8 @@ CODES = table(
         "match that never holds",
         "Sidecars take some headers away before they look for a route, since they could steer a proxy or claim an "
         "identity; others have a field of their own in `match`. Callees refuse requests with `_` in the name of a "
-        "header. And paths that are opaque cannot be told apart.",
+        "header. And paths that are opaque cannot be told apart. What a `PolicyTest` brings is held to the same, "
+        "since it would hold where no request does.",
     ),
     Explanation(
         "PD1260",

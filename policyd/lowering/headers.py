@@ -6,6 +6,10 @@ NEVER_ARRIVE = ("x-envoy-", "client-cert", "x-forwarded-client-cert")
 """Beginnings of headers that sidecars take away before anything looks at them."""
 
 
+OF_A_CONNECTION = frozenset({"connection", "keep-alive", "proxy-connection", "te", "transfer-encoding", "upgrade"})
+"""Headers for the next hop alone, which sidecars take away. Source: RFC 9110, section 7.6.1."""
+
+
 def unseen(header: str) -> str:
     """Why no request is known by a header, as a hint; empty where it can be."""
     if header.startswith(NEVER_ARRIVE):

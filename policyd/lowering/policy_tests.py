@@ -1,4 +1,7 @@
-"""Pass: the names in `PolicyTest` documents exist. They are no part of the mesh: `decisions` judges them."""
+"""Pass: the names in `PolicyTest` documents exist, and what their requests bring is seen by somebody.
+
+They are no part of the mesh: `decisions` judges them.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,13 @@ from policyd.base.diagnostics import Finding
 from policyd.intents import Document
 from policyd.intents.policy_test import PolicyTest
 from policyd.intents.translate import nearest
+from policyd.lowering.headers import OF_A_CONNECTION, unseen
 from policyd.lowering.memo import LoweringMemo, Piece
 from policyd.lowering.services import short
 from policyd.lowering.work import Work, said_by
 from policyd.model.names import Name
+
+ELSEWHERE = {"host": "host", "cookie": "cookies"}
 
 
 def policy_tests(work: Work, memo: LoweringMemo) -> Work:
@@ -22,7 +28,7 @@ def policy_tests(work: Work, memo: LoweringMemo) -> Work:
     broken = memo.kept("broken beside tests", work.broken)
 
     def check(document: Document) -> Piece[None]:
-        return Piece(None, said_by(document), tuple(_names(work, document)))
+        return Piece(None, said_by(document), (*_names(work, document), *_headers(document)))
 
     pieces = memo.pieces("PolicyTest", work.of_kind("PolicyTest"), check, (names, issuers, broken))
     return work.with_pieces(memo, "PolicyTest", pieces)
@@ -48,3 +54,24 @@ def _names(work: Work, document: Document) -> Iterator[Finding]:
             yield document.finding(
                 "PD1222", f"the mesh has no issuer `{case.jwt.issuer}`", *("spec", number, "jwt", "issuer"), hint=hint
             )
+
+
+def _headers(document: Document) -> Iterator[Finding]:
+    """What a test must not bring, since no sidecar would see it: the test would hold, and the route not."""
+    for number, case in enumerate(cast("PolicyTest", document.intent).spec):
+        for name in case.headers:
+            if hint := _why_not(name):
+                yield document.finding(
+                    "PD1259",
+                    f"no request can be known by the header `{name}`",
+                    *("spec", number, "headers"),
+                    hint=hint,
+                )
+
+
+def _why_not(name: str) -> str:
+    if name in ELSEWHERE:
+        return f"say it in `{ELSEWHERE[name]}`"
+    if name in OF_A_CONNECTION:
+        return "it is about one connection, and sidecars take it away"
+    return unseen(name)

@@ -36,6 +36,16 @@ def test_a_failing_case_is_shown_with_its_reasons(policyd: Policyd, shop: Path) 
     assert (failed["expect"], failed["outcome"], failed["place"]) == ("deny", "allow", shown)
 
 
+def test_what_a_case_brings_is_shown(policyd: Policyd, shop: Path) -> None:
+    file = shop / "services" / "payments.yaml"
+    file.write_text(
+        file.read_text().replace("{from: web, to: payments,", '{from: web, to: payments, headers: {x-a: "1"},')
+    )
+    assert "POST /v1/charges  x-a: 1  deny" in policyd("test", shop).stdout
+    told = json.loads(policyd("test", shop, "-o", "json").stdout)
+    assert [each["headers"] for each in told["cases"] if each["headers"]] == [[["x-a", "1"]]]
+
+
 def test_check_finds_it_too(policyd: Policyd, shop: Path, vouched: tuple[str, str]) -> None:
     _open_payments(shop)
     done = policyd("check", shop, *vouched, "-o", "json")

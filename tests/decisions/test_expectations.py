@@ -271,6 +271,54 @@ def test_tests_follow_a_route_to_who_judges() -> None:
     assert len(repository.judge(paid + away, led=LED)) == 1  # judged anew, since the rules of `old` are others
 
 
+BY_HEADER = """\
+apiVersion: policyd.dev/v1alpha1
+kind: Route
+metadata: {name: charges, namespace: pay}
+spec:
+  to: charges
+  rules:
+    - {name: beta, match: {headers: {x-beta: {prefix: "y"}}}, redirect: {host: beta.example}}
+    - {name: tester, match: {cookies: {tester: "1", group: {present: true}}}, rewrite: {path: /admin}}
+"""
+
+
+def test_what_a_test_brings_chooses_the_rule_of_a_route() -> None:
+    repository = Repository()
+    ip = "ip: 10.0.0.9"
+    good = [
+        case("POST /v1/charges", "allow", ip),
+        case("POST /v1/charges", "redirect", ip, "headers: {X-Beta: yes, x-other: '1'}"),
+        case("POST /v1/charges", "allow", ip, "headers: {x-beta: no}"),
+        case("POST /v1/charges", "allow", ip, "cookies: {tester: '1'}"),
+        case("POST /v1/charges", "deny", ip, "cookies: {tester: '1', group: a}"),
+        case("POST /v1/charges", "redirect", ip, "headers: {x-beta: yes}", "cookies: {tester: '1', group: a}"),
+    ]
+    assert repository.judge("".join(good), route=BY_HEADER) == ()
+    assert [each.location.line for each in repository.judge("".join(good))] == [6, 9, 10]
+
+
+def test_a_test_brings_nothing_that_no_sidecar_sees() -> None:
+    brought = (
+        "cookie",
+        "Host",
+        "connection",
+        "te",
+        "x-envoy-retry-on",
+        "client-cert",
+        "x_user",
+        "x-forwarded-client-cert",
+    )
+    found = Repository().judge("".join(case("GET /", "deny", f"headers: {{{name}: a}}") for name in brought))
+    assert [(each.code, each.location.line) for each in found] == [("PD1259", 5 + n) for n in range(len(brought))]
+    assert found[1].message == "no request can be known by the header `host`"
+    assert [each.hint for each in found[:3]] == [
+        "say it in `cookies`", "say it in `host`", "it is about one connection, and sidecars take it away",
+    ]  # fmt: skip
+    assert all("take" in each.hint for each in found[3:6])
+    assert "write `-`" in found[6].hint
+
+
 def test_a_connection_is_expected_like_a_request() -> None:
     first = RULES.partition("---")[0]
     files = {
