@@ -15,8 +15,8 @@ import orjson
 
 from policyd.base.errors import UsageError
 from policyd.cli.asking import Known
-from policyd.cli.logged_way import Way, read_way
-from policyd.compiler.naming import parse_cluster_name, parse_fallback_name, unpinned
+from policyd.cli.logged_way import Way, led_on, read_way
+from policyd.compiler.naming import parse_cluster_name, unpinned
 from policyd.compiler.rules import NOT_IN_SCOPE
 from policyd.decisions import Outcome
 from policyd.model.methods import CONNECTION
@@ -122,7 +122,9 @@ def destination_of(logged: Logged, known: Known) -> Name:
     own = service_of(logged.node)
     if logged.inbound and own is not None:
         return own
-    if called := parse_fallback_name(logged.way.upstream) or parse_cluster_name(unpinned(logged.way.upstream)):
+    if (other := led_on(logged.way, known.instances)) is not None:
+        return other.service
+    if called := parse_cluster_name(unpinned(logged.way.upstream)):
         return called[0]
     host = logged.host.lower().partition(":")[0].removesuffix(".")
     if host in known.outside:

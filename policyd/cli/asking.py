@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
@@ -17,6 +17,7 @@ from policyd.intents.translate import nearest
 from policyd.model.mesh import Mesh
 from policyd.model.methods import CONNECTION
 from policyd.model.names import Name, spiffe_id
+from policyd.model.node import address_of_node, nodes
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 """What a header and a cookie may be called. Source: RFC 9110, section 5.6.2."""
@@ -60,6 +61,8 @@ class Known:
     services: Collection[Name] | None = None
     outside: Mapping[str, Name] = field(default_factory=dict)
     """External hosts, by what callers call them."""
+    instances: Mapping[str, str] = field(default_factory=dict)
+    """Node ids by the address of their sidecars."""
 
     @classmethod
     def of(cls, mesh: Mesh) -> Known:
@@ -67,7 +70,8 @@ class Known:
         issuers = {issuer.name: issuer.url for issuer in mesh.settings.issuers}
         found = ((each.external, name) for name, each in mesh.services.items())
         outside = {external.host: name for external, name in found if external is not None}
-        return cls(mesh.settings.trust_domain, issuers, mesh.services, outside)
+        instances = by_address(node.id for node in nodes(mesh))
+        return cls(mesh.settings.trust_domain, issuers, mesh.services, outside, instances)
 
     def service(self, text: str) -> Name:
         """The service that is meant. Raises `UsageError` for one that does not exist."""
@@ -111,6 +115,17 @@ class Known:
             issuers.add(issuer)
             said.setdefault(name, []).append(value)
         return issuers, {name: values[0] if len(values) == 1 else values for name, values in said.items()}
+
+
+def by_address(node_ids: Iterable[str]) -> dict[str, str]:
+    """The nodes by address; one that several have, such as a gateway beside a service, tells none of them."""
+    found: dict[str, str] = {}
+    several: set[str] = set()
+    for node in node_ids:
+        address = address_of_node(node)
+        several.update([address] if address in found else [])
+        found[address] = node
+    return {address: node for address, node in found.items() if address not in several}
 
 
 def request_of(

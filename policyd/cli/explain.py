@@ -24,6 +24,7 @@ from policyd.cli.asking import (
     TokenStateOption,
     as_input,
     brought,
+    by_address,
     request_of,
 )
 from policyd.cli.client import DEFAULT_SERVER, Client, ServerOption
@@ -128,7 +129,8 @@ def known_by(client: Client) -> Known:
     """What names mean to a controller. Raises `Retry` where it does not answer, or has no mesh yet."""
     status = client.get("/v1/status")
     outside = {host: Name.parse(egress) for host, egress in status.get("outside", {}).items()}
-    return Known(status["trust_domain"], status["issuers"], outside=outside)
+    instances = by_address(each["node"] for each in status["nodes"])
+    return Known(status["trust_domain"], status["issuers"], outside=outside, instances=instances)
 
 
 def ask(client: Client, asked: Request, at: str, **more: str) -> dict[str, Any]:

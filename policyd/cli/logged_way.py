@@ -10,6 +10,8 @@ from policyd.cli.response_flags import explained
 from policyd.compiler.naming import APP, is_failover, parse_cluster_name, parse_fallback_name, unpinned
 from policyd.compiler.rules import NOT_IN_SCOPE
 from policyd.decisions.reasons import short
+from policyd.model.names import Name
+from policyd.model.node import service_of, version_of
 
 _ROUTES = {"split": "by its weight", "first": "since it carries the header of `first`"}
 _RULE = "rule:"
@@ -60,7 +62,31 @@ def read_way(said: Mapping[str, Any]) -> Way:
     )
 
 
-def way_text(way: Way) -> Iterator[str]:
+@dataclass(frozen=True, slots=True)
+class Answering:
+    """Who answered a call in the place of the version that was meant, or was the last to be tried."""
+
+    service: Name
+    version: str
+    node: str = ""
+    """The instance, where it is known."""
+
+
+def led_on(way: Way, instances: Mapping[str, str]) -> Answering | None:
+    """Whom a call was led on to; `None` for a call that stayed, and where nobody knows.
+
+    Envoy names the way and the address where it ended; `instances` (node ids by address) say whose that is.
+    """
+    node = _instance(way, instances)
+    if (found := parse_fallback_name(way.upstream)) is not None:
+        return Answering(*found, node)
+    service, meant = service_of(node), parse_cluster_name(way.upstream)
+    if not is_failover(way.upstream) or service is None or (service, version_of(node)) == meant:
+        return None
+    return Answering(service, version_of(node), node)
+
+
+def way_text(way: Way, instances: Mapping[str, str]) -> Iterator[str]:
     """The way in words, a line each; nothing where the line says nothing."""
     if way.route == NOT_IN_SCOPE:
         yield "no rule lets the caller call this host, so its own sidecar answered"
@@ -69,14 +95,13 @@ def way_text(way: Way) -> Iterator[str]:
         yield f"rule `{way.rule}` of the route took it{'' if way.upstream else ', and it went nowhere'}"
     if (called := parse_cluster_name(unpinned(way.upstream))) is not None:
         service, version = called
-        led_on = parse_fallback_name(way.upstream)
-        where = f" at {way.host}" if way.host and led_on is None else ""
+        other = led_on(way, instances)
+        where = f" at {way.host}" if way.host and other is None else ""
         yield f"went to version `{version}` of `{short(service)}`{where}{_how(way)}{_tries(way)}"
-        if led_on is not None:
-            answering = f" at {way.host}" if way.host else ""
-            yield f"all its instances were down, and `{led_on[1]}` of `{short(led_on[0])}`{answering} took its place"
-        elif is_failover(way.upstream):
-            yield "it may have been led on from there: the instance says to whom, see `failover`"
+        if other is not None:
+            yield _fallback(way, other)
+        elif is_failover(way.upstream) and way.host and not _instance(way, instances):
+            yield "it may have been led on from there: no instance of the mesh has that address now, see `failover`"
     elif way.upstream == APP:
         yield "went to the application beside the sidecar"
     for flag, words in explained(way.flags):
@@ -87,16 +112,17 @@ def way_text(way: Way) -> Iterator[str]:
         yield f"in trace `{way.trace_id}`"
 
 
-def way_json(way: Way) -> dict[str, object]:
+def way_json(way: Way, instances: Mapping[str, str]) -> dict[str, object]:
     """The same for programs."""
-    called = parse_cluster_name(unpinned(way.upstream))
+    called, other = parse_cluster_name(unpinned(way.upstream)), led_on(way, instances)
     return {
         "upstream": way.upstream,
         "version": called[1] if called is not None else "",
         "host": way.host,
         "route": way.route,
         "rule": way.rule,
-        "led_on": _led_on(way),
+        "led_on": f"{other.service}/{other.version}" if other is not None else "",
+        "instance": _instance(way, instances),
         "attempts": way.attempts,
         "flags": [{"flag": flag, "words": words} for flag, words in explained(way.flags)],
         "failure": way.failure,
@@ -117,7 +143,12 @@ def _tries(way: Way) -> str:
     return f", in {way.attempts} tries" if way.attempts > 1 else ""
 
 
-def _led_on(way: Way) -> str:
-    """The service and version that answered in the place of the one that was meant; empty for no other."""
-    found = parse_fallback_name(way.upstream)
-    return f"{found[0]}/{found[1]}" if found is not None else ""
+def _fallback(way: Way, other: Answering) -> str:
+    """Who took the place; one who was asked and failed as well answered nothing."""
+    where = f" at {way.host}" if way.host else ""
+    deed = "was tried last" if way.flags else "took its place"
+    return f"all its instances were down, and fallback `{other.version}` of `{short(other.service)}`{where} {deed}"
+
+
+def _instance(way: Way, instances: Mapping[str, str]) -> str:
+    return instances.get(way.host.rpartition(":")[0].strip("[]"), "")

@@ -43,7 +43,7 @@ def as_text(said: ByItself, logged: Logged) -> Iterator[Text]:
     who = printable(f"  {logged.caller or logged.node} → {callee}  ")
     yield Text.assemble((outcome, "bold red"), who, words(request, "bold"))
     yield Text.assemble("  ", words(said.reason))
-    for told in way_text(logged.way):
+    for told in way_text(logged.way, {}):
         yield Text.assemble(("  · ", "cyan"), words(told))
 
 
@@ -59,7 +59,7 @@ def as_json(said: ByItself, logged: Logged) -> dict[str, object]:
         "path": logged.path,
         "reasons": [{"text": said.reason, "place": ""}],
         "logged": told,
-        "way": way_json(logged.way),
+        "way": way_json(logged.way, {}),
         "agrees": True,
         "differences": [],
     }

@@ -87,7 +87,7 @@ def why(
     differs = differences(logged, answer)
     if output is Format.JSON:
         told = {"rule": logged.rule, "status": logged.status, "start": logged.start}
-        way = way_json(logged.way)
+        way = way_json(logged.way, known.instances)
         say_json(
             {**answer_json(answer, asked), "logged": told, "way": way, "agrees": not differs, "differences": differs}
         )
@@ -138,7 +138,7 @@ def _say(answer: Mapping[str, Any], asked: Request, known: Known, differs: Seque
     caller = caller_text(asked.source, known.trust_domain).strip("`")
     for line in answer_text(answer, asked, caller, short(asked.destination)):
         out.print(line)
-    for said in way_text(logged.way):
+    for said in way_text(logged.way, known.instances):
         out.print(Text.assemble(("  · ", "cyan"), words(said)))
     for difference in differs:
         out.print(Text.assemble(("  ! ", "bold yellow"), words(difference)))

@@ -30,6 +30,16 @@ def service_of(node_id: str) -> Name | None:
     return Name(parts[0], parts[1]) if len(parts) == 4 and all(parts) else None
 
 
+def version_of(node_id: str) -> str:
+    """The version in a node id."""
+    return node_id.split("/")[2]
+
+
+def address_of_node(node_id: str) -> str:
+    """The address in a node id."""
+    return node_id.rpartition("/")[2]
+
+
 def nodes(mesh: Mesh) -> Iterator[Node]:
     """Every node of the mesh, by service, version and address."""
     for service in mesh.services.values():

@@ -11,10 +11,11 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from policyd.cli.access_line import destination_of, read_line
-from policyd.cli.asking import Known
+from policyd.cli.asking import Known, by_address
 from policyd.cli.judged import judge
 from policyd.cli.logged_way import way_text
 from policyd.cli.main import build
+from policyd.cli.response_flags import FLAGS
 from policyd.compiler.rules import policy_name
 from policyd.decisions import Outcome
 from policyd.model.names import Name
@@ -238,6 +239,15 @@ def test_a_host_that_nobody_knows_was_refused_and_needs_no_name(policyd: Policyd
     assert "no rule lets the caller call this host" in done.stdout
 
 
+INSTANCES = by_address(
+    [
+        *("default/checkout/v2/127.0.3.22", "default/backup/v3/127.0.3.23"),
+        *("default/checkout/v2/127.0.3.24", "default/edge/v1/127.0.3.24"),
+    ]
+)
+"""The last two are one address, so that nobody knows which of them is meant."""
+
+
 @pytest.mark.parametrize(
     ("said", "words"),
     [
@@ -250,11 +260,36 @@ def test_a_host_that_nobody_knows_was_refused_and_needs_no_name(policyd: Policyd
          ["rule `away` of the route took it, and it went nowhere"]),
         ({"upstream": "default/checkout/v1/failover/default/backup/v3", "attempts": 2},
          ["went to version `v1` of `checkout`, by its weight, in 2 tries",
-          "all its instances were down, and `v3` of `backup` at 127.0.3.22:15006 took its place"]),
+          "all its instances were down, and fallback `v3` of `backup` at 127.0.3.22:15006 took its place"]),
+        ({"upstream": "default/checkout/v1/failover"},
+         ["went to version `v1` of `checkout`, by its weight",
+          "all its instances were down, and fallback `v2` of `checkout` at 127.0.3.22:15006 took its place"]),
+        ({"upstream": "default/checkout/v1/failover", "upstream_host": "127.0.3.23:15006", "attempts": 3,
+          "status": 503, "flags": "UF,URX"},
+         ["went to version `v1` of `checkout`, by its weight, in 3 tries",
+          "all its instances were down, and fallback `v3` of `backup` at 127.0.3.23:15006 was tried last",
+          *(f"`{flag}`: {FLAGS[flag]}" for flag in ("UF", "URX"))]),
+        ({"upstream": "default/checkout/v2/failover"},
+         ["went to version `v2` of `checkout` at 127.0.3.22:15006, by its weight"]),
+        ({"upstream": "default/checkout/v2/failover", "upstream_host": "127.0.3.99:15006"},
+         ["went to version `v2` of `checkout` at 127.0.3.99:15006, by its weight",
+          "it may have been led on from there: no instance of the mesh has that address now, see `failover`"]),
+        ({"upstream": "default/checkout/v2/failover", "upstream_host": "127.0.3.24:15006"},
+         ["went to version `v2` of `checkout` at 127.0.3.24:15006, by its weight",
+          "it may have been led on from there: no instance of the mesh has that address now, see `failover`"]),
     ],
 )  # fmt: skip
 def test_the_way_of_a_call_is_said_rule_by_rule(said: dict[str, Any], words: list[str]) -> None:
-    assert list(way_text(read_line(outbound(**said)).way)) == words
+    assert list(way_text(read_line(outbound(**said)).way, INSTANCES)) == words
+
+
+def test_a_controller_knows_whose_address_a_fallback_had(policyd: Policyd, address: str) -> None:
+    said = outbound(
+        node="default/front/v1/10.0.0.1", upstream="default/checkout/v2/failover", upstream_host="127.0.0.1:15006"
+    )
+    told = json.loads(policyd("why", said, "--server", address, "-o", "json").stdout)
+    assert (told["way"]["led_on"], told["way"]["instance"]) == ("default/web/v1", "default/web/v1/127.0.0.1")
+    assert told["destination"] == "default/web", "whose rules judged it"
 
 
 def test_haproxys_flags_are_not_taken_for_envoys() -> None:

@@ -29,7 +29,7 @@ def test_a_call_to_a_sidecar_that_is_gone_says_so_in_words(envoy_binary: Path) -
         caller = next(node.id for node in nodes(world.mesh) if node.service == WEB)
         logged = read_line(json.dumps(world.logged(caller, "/after")))
         assert destination_of(logged, Known.of(world.mesh)) == PAYMENTS
-        told = list(way_text(logged.way))
+        told = list(way_text(logged.way, {}))
         assert told[0].startswith("went to version `v1` of `pay/payments` at 127.")
         assert told[0].endswith(", by its weight, in 3 tries")
         assert {line.split(":")[0] for line in told[1:3]} == {"`UF`", "`URX`"}

@@ -25,6 +25,7 @@ from tests.compilers.world import RealMesh, loopback, running
 pytestmark = pytest.mark.e2e
 
 NET = loopback(os.getpid() + 43)
+LED_NET = loopback(os.getpid() + 44)
 PEOPLE = People()
 PAYMENTS, WEB, BATCH, OLD = (Name("default", name) for name in ("payments", "web", "batch", "old"))
 
@@ -229,6 +230,49 @@ def test_what_the_proxy_could_not_read_is_said_and_not_replayed(shop: Shop, raw:
     assert (code, told[0]) == (0, f"reject (400)  spiffe://shop.example/ns/default/svc/web → {shop.node(PAYMENTS)}")
     assert told[1] == f"the proxy could not read the request, and refused it before any rule: `{details}`"
     assert "· `DPE`: the caller broke the HTTP protocol" in told
+
+
+def led(name: str, last: int, more: str = "") -> str:
+    return (
+        f"apiVersion: policyd.dev/v1alpha1\nkind: Service\nmetadata: {{name: {name}, owner: team}}\n"
+        f"spec: {{port: 8080, versions: {{v1: {{endpoints: [{LED_NET}{last}]}}}}, version: v1{more}}}\n---\n"
+        f"apiVersion: policyd.dev/v1alpha1\nkind: AccessRule\nmetadata: {{name: to-{name}, owner: team}}\n"
+        f"spec: {{to: {name}, from: [caller], allow: [{{methods: [GET], paths: [/**]}}]}}\n"
+    )
+
+
+def test_who_took_the_place_of_a_service_that_is_down_is_named(envoy_binary: Path, tmp_path: Path) -> None:
+    ledger, books, caller = (Name("default", name) for name in ("ledger", "books", "caller"))
+    (tmp_path / "mesh.yaml").write_text(
+        "apiVersion: policyd.dev/v1alpha1\nkind: Mesh\nmetadata: {name: shop}\nspec: {trustDomain: shop.example}\n"
+    )
+    services = (led("ledger", 1, ", failover: [{service: books}]"), led("books", 2), led("caller", 3))
+    (tmp_path / "services.yaml").write_text("---\n".join(services))
+    mesh = judge(DirectoryTree(tmp_path)).mesh()
+    with running(mesh, Envoys(envoy_binary)) as world:
+        shop = Shop(tmp_path, world, datetime.now(UTC))
+
+        def told(path: str) -> tuple[int, list[str]]:
+            (endpoint,) = mesh.services[caller].versions[0].endpoints
+            with world.app_of(endpoint) as application:
+                assert application.send("GET", path, "ledger").status == 200
+            return shop.why(shop.line(caller, path))
+
+        code, words = told("/well")
+        assert (code, words[0]) == (0, "allow  caller → ledger  GET /well")
+        assert f"· went to version `v1` of `ledger` at {LED_NET}1:15006, by its weight" in words
+        assert not [each for each in words if "fallback" in each or "led on" in each]
+        world.stop_application(shop.node(ledger))
+        code, words = told("/down")
+        assert (code, words[0]) == (0, "allow  caller → books  GET /down")
+        assert [each for each in words if each.startswith("· went to version `v1` of `ledger`, by its weight")]
+        assert (
+            f"· all its instances were down, and fallback `v1` of `books` at {LED_NET}2:15006 took its place" in words
+        )
+        line = shop.line(caller, "/down")
+        done = CliRunner().invoke(build(), ["why", line, "--path", str(tmp_path), "-o", "json"])
+        way = json.loads(done.output)["way"]
+        assert (way["led_on"], way["instance"]) == ("default/books/v1", shop.node(books))
 
 
 def test_what_observed_rules_said_then_and_say_now_is_compared(shop: Shop) -> None:
