@@ -26,6 +26,9 @@ SVID = "svid"
 TRUST_BUNDLE = "trust-bundle"
 """The SDS secret with the roots that peers are verified against."""
 
+COLLECTOR = "policyd-collector"
+"""The cluster of the collector of spans; no slash in it, so it is taken for no version of a service."""
+
 HEALTH_CHECK_HEADER = "x-policyd-health-check"
 """Marks a caller's health check, which the callee's sidecar answers itself, whatever proxy either of them is."""
 EDGE_HEADER = "x-policyd-edge"

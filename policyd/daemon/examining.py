@@ -8,7 +8,7 @@ What the ledger says comes from acknowledgements, never from what was sent; a ce
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from policyd.api.proxies import Certificate, LastRefusal, MeshHealth, ProxyHealth
@@ -18,7 +18,7 @@ from policyd.delivery.resource_types import short_name
 from policyd.delivery.snapshot import NodeSnapshot, is_kept
 from policyd.delivery.xds.server import XdsServer
 from policyd.rollout.driver import Driver
-from policyd.telemetry.running import Certificates, RunningEnvoys
+from policyd.telemetry.running import Certificates, RunningEnvoys, SpanExport
 
 LATE = 0.25
 """The share of a leaf's life that is left when it is late: it is renewed at half."""
@@ -40,6 +40,8 @@ class Examined:
     stats_at: datetime | None
     stats_missed: bool
     """Whether its statistics were asked for last and did not come."""
+    export: SpanExport | None = None
+    """How it gets on with its collector of spans; `None` where it has none, or does not say."""
 
 
 class MeshExamining:
@@ -59,11 +61,17 @@ class MeshExamining:
             words = "nothing is served yet: `policyd status` says why"
             return MeshHealth(self._clock.now().isoformat(timespec="seconds"), well=False, problems=(words,))
         nodes = [node.id for node in effective.nodes()]
-        certificates = await self._envoys.certificates([each for each in nodes if each in self._xds.connected()])
+        connected = [each for each in nodes if each in self._xds.connected()]
+        certificates = await self._envoys.certificates(connected)
+        exports = await self._envoys.exports(connected) if effective.common.settings.tracing is not None else {}
         seen, at = self._driver.edges.seen(), self._clock.now()
         found = tuple(
             health(
-                self._examined(node, certificates.get(node), seen.last_read.get(node), missed=node in seen.not_read),
+                replace(
+                    self._examined(node, seen.last_read.get(node), missed=node in seen.not_read),
+                    certificates=certificates.get(node),
+                    export=exports.get(node),
+                ),
                 at,
             )
             for node in nodes
@@ -71,9 +79,8 @@ class MeshExamining:
         well = not any(each.problems for each in found)
         return MeshHealth(at.isoformat(timespec="seconds"), well, found)
 
-    def _examined(
-        self, node: str, certificates: Certificates | None, stats_at: datetime | None, *, missed: bool
-    ) -> Examined:
+    def _examined(self, node: str, stats_at: datetime | None, *, missed: bool) -> Examined:
+        """What the controller itself knows of a node."""
         proxy = self._xds.proxy(node)
         assigned, reported, refusal = proxy.assigned, dict(proxy.reported()), proxy.refusal
         if refusal is not None:
@@ -91,7 +98,7 @@ class MeshExamining:
             in_sync=self._xds.in_sync(node),
             assigned=assigned,
             behind=behind,
-            certificates=certificates,
+            certificates=None,
             stats_at=stats_at,
             stats_missed=missed,
         )
@@ -138,6 +145,8 @@ def _problems(found: Examined, refused: LastRefusal | None, at: datetime) -> Ite
         yield "has not acknowledged yet what it should run"
     if found.connected:
         yield from _about_certificate(found.certificates, at)
+    if found.export is not None:
+        yield from _about_spans(found.export)
     if found.stats_missed and (found.stats_at is None or (at - found.stats_at).total_seconds() >= PATIENCE_S):
         age = f"for {(at - found.stats_at).total_seconds():.0f} s" if found.stats_at is not None else "yet"
         yield f"its statistics have not come {age}: nothing can be judged by it"
@@ -152,6 +161,15 @@ def _about_certificate(leaf: Certificates | None, at: datetime) -> Iterator[str]
         yield f"its certificate ended at {_instant(leaf.leaf_ends)}"
     elif left < LATE * (leaf.leaf_ends - leaf.leaf_begins).total_seconds():
         yield f"its certificate ends at {_instant(leaf.leaf_ends)} and has not been renewed"
+
+
+def _about_spans(export: SpanExport) -> Iterator[str]:
+    """Spans that nobody takes are lost, and no call notices."""
+    if export.connected or not export.failed:
+        return
+    why = ", whose certificate is not of the roots in the settings, or names another" if export.distrusted else ""
+    times = "once" if export.failed == 1 else f"{export.failed} times"
+    yield f"its spans are lost: it did not get through to the collector, {times}{why}"
 
 
 def _instant(at: datetime | None) -> str:

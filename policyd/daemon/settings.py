@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, PlainValidator
+from pydantic import BeforeValidator, Field, PlainValidator, ValidationInfo, field_validator
 
 from policyd.api.credentials import Auth
 from policyd.api.decide_settings import Decide
@@ -20,8 +20,10 @@ from policyd.identity.certificates import Files
 from policyd.intents.bindings import Bindings, Folders
 from policyd.intents.kind import Many
 from policyd.intents.settings_file import ListenAddress, Seconds, Section, path_value, read_settings_file
-from policyd.intents.units import label, shown, unreadable
+from policyd.intents.translate import nearest
+from policyd.intents.units import Label, label, shown, unreadable
 from policyd.model.external import SYSTEM
+from policyd.model.tracing import Collector
 from policyd.plan.places import Places
 from policyd.rollout.serving import DEADLINE_S
 
@@ -67,12 +69,47 @@ class Logs(Section):
     level: Literal["debug", "info", "warning", "error"] = "info"
 
 
+def host(value: object) -> str:
+    """Read the name or the address that a certificate must have. Raises `unreadable`."""
+    if not isinstance(value, str) or not _HOST.fullmatch(value):
+        raise unreadable(f"`{shown(value)}` is not the name of a host", hint="for example `otel.internal`")
+    return value.strip("[]")
+
+
+class CollectorTls(Section):
+    """TLS towards a collector. It is not told who calls."""
+
+    roots: Label = SYSTEM
+    """The roots that its certificate must come from, by their name in `roots`; those of the sidecars' machines unless
+    you say so."""
+    name: Annotated[str, PlainValidator(host)] | None = None
+    """What its certificate must name, where that is not the host of `address`."""
+
+
 def collector_address(value: object) -> str:
     """Read where a collector listens: a host name or an address, and a port. Raises `unreadable`."""
     host, _, port = value.rpartition(":") if isinstance(value, str) else ("", "", "")
     if not _HOST.fullmatch(host) or not port.isdigit() or not 0 < int(port) < 65_536:
         raise unreadable(f"`{shown(value)}` is not where a collector listens", hint="write `127.0.0.1:4317`")
     return f"{host}:{int(port)}"
+
+
+class CollectorPlace(Section):
+    """Where a collector listens, as seen from the sidecars: OTLP over gRPC."""
+
+    address: Annotated[str, PlainValidator(collector_address)]
+    """`host:port`; a collector that is spoken to in the clear may be said by this alone."""
+    tls: CollectorTls | None = None
+    """TLS towards it; in the clear unless it is given."""
+
+    @property
+    def place(self) -> Collector:
+        """The same as a value."""
+        return Collector(self.address, *((self.tls.roots, self.tls.name or "") if self.tls is not None else ()))
+
+
+def _in_the_clear(value: object) -> object:
+    return {"address": value} if isinstance(value, str) else value
 
 
 class Settings(Section):
@@ -90,16 +127,15 @@ class Settings(Section):
     """Where a sidecar's admin answers: `unix:` or `http:`; `{address}`, `{service}` and so on are filled in."""
     guardrails: Guardrails = Guardrails()
     fetch: Fetch = Fetch()
-    collectors: Mapping[Annotated[str, PlainValidator(label)], Annotated[str, PlainValidator(collector_address)]] = (
-        Field(default_factory=dict)
-    )
-    """Where sidecars send spans, by the name that the `Mesh` has for it (`tracing: {otlp: NAME}`): `host:port`, OTLP
-    over gRPC in the clear, as seen from the sidecars."""
     roots: Mapping[Annotated[str, PlainValidator(label)], Annotated[Path, PlainValidator(path_value)]] = Field(
         default_factory=dict
     )
     """Files of root certificates (PEM) on the machines of the sidecars, by the name that an `Egress` has for them
-    (`tls: {roots: NAME}`). `system` is `/etc/ssl/certs/ca-certificates.crt` unless you say so."""
+    (`tls: {roots: NAME}`), or a collector. `system` is `/etc/ssl/certs/ca-certificates.crt` unless you say so."""
+    collectors: Mapping[
+        Annotated[str, PlainValidator(label)], Annotated[CollectorPlace, BeforeValidator(_in_the_clear)]
+    ] = Field(default_factory=dict)
+    """Where sidecars send spans, by the name that the `Mesh` has for it (`tracing: {otlp: NAME}`)."""
     certificates: Mapping[Annotated[str, PlainValidator(label)], CertificateFiles] = Field(default_factory=dict)
     """What a `Gateway` shows to its clients, by the name that it has for it (`tls: {certificate: NAME}`)."""
     tick_s: Seconds = 1.0
@@ -113,6 +149,20 @@ class Settings(Section):
     decide: Decide | None = None
     """The decision server that the controller starts; `{}` for one with nothing but defaults."""
     logs: Logs = Logs()
+
+    @field_validator("collectors")
+    @classmethod
+    def _roots_are_there(
+        cls, said: Mapping[str, CollectorPlace], before: ValidationInfo
+    ) -> Mapping[str, CollectorPlace]:
+        known = {SYSTEM, *before.data.get("roots", ())}
+        for name, each in said.items():
+            if each.tls is not None and each.tls.roots not in known:
+                raise unreadable(
+                    f"`{name}` asks for the roots `{each.tls.roots}`, which `roots` has not",
+                    hint=nearest(each.tls.roots, sorted(known)),
+                )
+        return said
 
     @property
     def bindings(self) -> Bindings:
@@ -132,7 +182,8 @@ class Settings(Section):
     @property
     def places(self) -> Places:
         """How proxies reach what Git only names."""
-        return Places(self.collectors, {name: str(file) for name, file in self.roots.items()})
+        collectors = {name: said.place for name, said in self.collectors.items()}
+        return Places(collectors, {name: str(file) for name, file in self.roots.items()})
 
 
 def read_settings(path: Path) -> Settings:

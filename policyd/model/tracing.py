@@ -8,11 +8,23 @@ from policyd.base.content import later
 
 
 @dataclass(frozen=True, slots=True)
+class Collector:
+    """Where a collector listens: a fact from the controller's settings."""
+
+    address: str
+    """`host:port`"""
+    roots: str = ""
+    """The name of the roots that its certificate comes from; empty: it is spoken to in the clear."""
+    named: str = ""
+    """What its certificate names."""
+
+
+@dataclass(frozen=True, slots=True)
 class Tracing:
     """`collector` is a name; Git never says how it is reached."""
 
     collector: str
     sampling_bp: int
     """Of the requests that come without a trace, in basis points."""
-    address: str = later("")
-    """`host:port` of the collector: a fact from the controller's settings. Without one no spans are made."""
+    at: Collector | None = later(None)
+    """Where the collector is, as far as that is known. Without it no spans are made."""

@@ -12,16 +12,17 @@ from typing import cast
 from policyd.model.mesh import Mesh
 from policyd.model.names import Name
 from policyd.model.service import Service
+from policyd.model.tracing import Collector
 
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """`collectors`: where spans go (`host:port`); `roots`: files on the proxies' machines. Both by name.
+    """`collectors`: where spans go; `roots`: files on the proxies' machines. Both by name.
 
     `certificates` are those that are to be had for gateways, by name; `None` where nobody has looked.
     """
 
-    collectors: Mapping[str, str] = field(default_factory=dict)
+    collectors: Mapping[str, Collector] = field(default_factory=dict)
     roots: Mapping[str, str] = field(default_factory=dict)
     certificates: frozenset[str] | None = None
 
@@ -43,8 +44,10 @@ def reaching(mesh: Mesh, places: Places) -> Mesh:
 def _reaching(mesh: Mesh, places: Places) -> Mesh:
     tracing = mesh.settings.tracing
     if tracing is not None:
-        tracing = replace(tracing, address=places.collectors.get(tracing.collector, ""))
+        tracing = replace(tracing, at=places.collectors.get(tracing.collector))
     needed = {each.external.roots for each in mesh.services.values() if each.external is not None}
+    if tracing is not None and tracing.at is not None:
+        needed.add(tracing.at.roots)
     roots = tuple(sorted((name, file) for name, file in places.roots.items() if name in needed))
     settings, services = mesh.settings, {**mesh.services, **_closed(mesh, places.certificates)}
     if tracing != settings.tracing or roots != settings.roots:

@@ -19,6 +19,7 @@ from envoy.config.route.v3 import route_pb2
 from google.protobuf import json_format
 
 from policyd.compiler.artifact import Artifact
+from policyd.compiler.naming import COLLECTOR
 from policyd.telemetry.admin import Admins
 
 DEADLINE_S = 3.0
@@ -27,6 +28,7 @@ AT_ONCE = 16
 
 _ROUTES = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
 _DRAINING = "listener_manager.total_filter_chains_draining"
+_EXPORT = rf"^cluster\.{COLLECTOR}\.(upstream_cx_(active|connect_fail)|ssl\.fail_verify_(error|san))$"
 _OPAQUE = frozenset({"typed_config", "typed_per_filter_config", "@type"})
 """Parts whose types need not be known here: how filters are configured says nothing about where requests go."""
 
@@ -41,6 +43,17 @@ class Certificates:
     leaf_begins: datetime
     leaf_ends: datetime
     roots: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class SpanExport:
+    """How one sidecar gets on with the collector of its spans."""
+
+    connected: bool
+    failed: int
+    """Connections that did not come about, since it was started."""
+    distrusted: int
+    """Of these, those whose certificate is not of the roots, or names somebody else."""
 
 
 class RunningEnvoys:
@@ -66,6 +79,12 @@ class RunningEnvoys:
         """How many of each node's filter chains are only there for connections that will be ended; by node."""
         answers = await self._ask(nodes, "/stats", {"format": "json", "filter": f"^{_DRAINING}$"})
         return {node: read_draining(body) for node, body in answers.items()}
+
+    async def exports(self, nodes: Sequence[str]) -> Mapping[str, SpanExport]:
+        """How each node gets on with its collector; nodes that have none are left out."""
+        answers = await self._ask(nodes, "/stats", {"format": "json", "filter": _EXPORT})
+        read = {node: read_export(body) for node, body in answers.items()}
+        return {node: found for node, found in read.items() if found is not None}
 
     async def aclose(self) -> None:
         """Close every connection."""
@@ -122,3 +141,17 @@ def read_certificates(answer: Mapping[str, Any]) -> Certificates | None:
 def read_draining(answer: Mapping[str, Any]) -> int:
     """The gauge in `/stats?format=json`; an Envoy that never drained anything may not have it."""
     return sum(int(stat["value"]) for stat in answer.get("stats", ()) if stat.get("name") == _DRAINING)
+
+
+def read_export(answer: Mapping[str, Any]) -> SpanExport | None:
+    """The counters in `/stats?format=json`; `None` where there is no collector."""
+    prefix = f"cluster.{COLLECTOR}."
+    found = {
+        str(stat["name"]).removeprefix(prefix): int(stat["value"])
+        for stat in answer.get("stats", ())
+        if "name" in stat
+    }
+    if "upstream_cx_active" not in found:
+        return None
+    distrusted = sum(value for name, value in found.items() if name.startswith("ssl.fail_verify_"))
+    return SpanExport(found["upstream_cx_active"] > 0, found.get("upstream_cx_connect_fail", 0), distrusted)

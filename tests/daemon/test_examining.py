@@ -12,12 +12,13 @@ from policyd.delivery.ledger import NodeRecord
 from policyd.delivery.outcome import Refusal
 from policyd.delivery.resource_types import LISTENER
 from policyd.delivery.snapshot import NodeSnapshot
-from policyd.telemetry.running import Certificates
+from policyd.telemetry.running import Certificates, SpanExport
 
 AT = datetime(2027, 1, 1, 12, tzinfo=UTC)
 NODE = "default/web/v1/10.0.0.1"
 SET = NodeSnapshot.of(NODE, ())
 LEAF = Certificates(AT - timedelta(hours=12), AT + timedelta(hours=12), frozenset())
+LOST = "its spans are lost: it did not get through to the collector"
 REFUSAL = Refusal(NODE, "d", LISTENER, ("inbound",), "Address already in use", "envoy 1.40.0")
 
 
@@ -44,6 +45,11 @@ def test_nothing_is_said_of_one_that_is_well() -> None:
 
 def test_statistics_that_were_missed_once_are_no_problem() -> None:
     assert health(replace(WELL, stats_missed=True), AT).problems == ()
+
+
+def test_a_collector_that_was_away_once_is_no_problem() -> None:
+    assert health(replace(WELL, export=SpanExport(connected=True, failed=7, distrusted=0)), AT).problems == ()
+    assert health(replace(WELL, export=SpanExport(connected=False, failed=0, distrusted=0)), AT).problems == ()
 
 
 def test_a_refusal_that_is_over_is_remembered_and_no_problem() -> None:
@@ -75,6 +81,14 @@ def test_a_refusal_that_is_over_is_remembered_and_no_problem() -> None:
         (
             replace(WELL, stats_missed=True, stats_at=AT - timedelta(seconds=40)),
             "its statistics have not come for 40 s: nothing can be judged by it",
+        ),
+        (
+            replace(WELL, export=SpanExport(connected=False, failed=1, distrusted=0)),
+            f"{LOST}, once",
+        ),
+        (
+            replace(WELL, export=SpanExport(connected=False, failed=3, distrusted=3)),
+            f"{LOST}, 3 times, whose certificate is not of the roots in the settings, or names another",
         ),
         (
             replace(WELL, stats_missed=True, stats_at=None),

@@ -10,6 +10,7 @@ from policyd.base.errors import UsageError
 from policyd.daemon.admins import AdminAddresses
 from policyd.daemon.settings import Source, read_settings
 from policyd.intents.translate import nearest
+from policyd.model.tracing import Collector
 
 
 def written(folder: Path, text: str) -> Path:
@@ -93,11 +94,34 @@ def test_collectors_are_where_the_settings_say(tmp_path: Path) -> None:
     first = "source: {repository: /x}\n"
     good = 'collectors: {main: "127.0.0.1:4317", v6: "[::1]:4317", far: otel.internal:4317}\n'
     settings = read_settings(written(tmp_path, first + good))
-    assert settings.collectors == {"main": "127.0.0.1:4317", "v6": "[::1]:4317", "far": "otel.internal:4317"}
+    assert settings.places.collectors == {
+        "main": Collector("127.0.0.1:4317"), "v6": Collector("[::1]:4317"), "far": Collector("otel.internal:4317"),
+    }  # fmt: skip
     assert settings.bindings.collectors == frozenset({"main", "v6", "far"})
     for bad in ("main: 'http://127.0.0.1:4317'", "main: 127.0.0.1", "main: 'a:0'", "main: 4317", "'a b': 'a:1'"):
         with pytest.raises(UsageError):
             read_settings(written(tmp_path, f"{first}collectors: {{{bad}}}\n"))
+
+
+def test_collectors_have_certificates_of_roots_by_name(tmp_path: Path) -> None:
+    first = "source: {repository: /x}\nroots: {corp: /etc/corp.pem}\n"
+    said = "{a: {address: 'otel:4317', tls: {}}, b: {address: '10.0.0.9:4317', tls: {roots: corp, name: otel.corp}}}"
+    places = read_settings(written(tmp_path, f"{first}collectors: {said}\n")).places
+    assert places.collectors == {
+        "a": Collector("otel:4317", "system"), "b": Collector("10.0.0.9:4317", "corp", "otel.corp"),
+    }  # fmt: skip
+    for bad, words in (
+        (
+            "tls: {roots: crop}",
+            ":3:13: PD1108: `a` asks for the roots `crop`, which `roots` has not; did you mean `corp`",
+        ),
+        ("tls: {name: 'a b'}", ":3:52: PD1108: `a b` is not the name of a host"),
+        ("tls: {cert: x}", ":3:46: PD1103"),
+    ):
+        text = f"{first}collectors: {{a: {{address: 'otel:4317', {bad}}}}}\n"
+        with pytest.raises(UsageError) as caught:
+            read_settings(written(tmp_path, text))
+        assert words in str(caught.value)
 
 
 def test_roots_are_files_by_name(tmp_path: Path) -> None:

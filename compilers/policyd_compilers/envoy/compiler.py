@@ -23,6 +23,7 @@ from policyd.compiler.failover import Ways
 from policyd.compiler.memo import Memo
 from policyd.compiler.naming import (
     APP,
+    COLLECTOR,
     INBOUND,
     OUTBOUND,
     cluster_name,
@@ -257,10 +258,10 @@ def _edge_routes(sources: Sources, gateway: Gateway, ways: Ways, memo: Memo) -> 
 def _collector(settings: Settings, memo: Memo) -> tuple[Artifact, ...]:
     """The cluster that spans go to, where calls are traced."""
     asked = tracing.traced(settings)
-    if asked is None:
+    if asked is None or asked.at is None:
         return ()
-    name = tracing.COLLECTOR
-    return (memo.get((name, asked), lambda: proto.artifact(proto.CLUSTER, name, tracing.collector(asked))),)
+    key, to = (COLLECTOR, asked.at, settings.roots), asked.at
+    return (memo.get(key, lambda: proto.artifact(proto.CLUSTER, COLLECTOR, tracing.collector(settings, to))),)
 
 
 def _application(service: Service, endpoint: Endpoint, memo: Memo) -> Artifact:

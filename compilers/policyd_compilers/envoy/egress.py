@@ -11,15 +11,12 @@ from __future__ import annotations
 from typing import Any
 
 from envoy.config.cluster.v3 import cluster_pb2
-from envoy.config.core.v3 import base_pb2
 from envoy.config.route.v3 import route_components_pb2
 from envoy.extensions.filters.http.rbac.v3 import rbac_pb2 as filter_pb2
-from envoy.extensions.transport_sockets.tls.v3 import common_pb2, tls_pb2
-from envoy.type.matcher.v3 import string_pb2
 
 from policyd.compiler.naming import cluster_name
 from policyd.compiler.sources import Outside
-from policyd.model.external import SYSTEM, VERSION, External
+from policyd.model.external import VERSION
 from policyd.model.mesh import Settings
 from policyd.model.names import Name, spiffe_id
 from policyd.model.service import Service
@@ -28,8 +25,6 @@ from policyd_compilers.envoy import routes as rule_routes
 from policyd_compilers.envoy.endpoints import fixed_assignment, socket_address
 from policyd_compilers.envoy.proto import boolean, milliseconds, pack, seconds
 
-SYSTEM_ROOTS = "/etc/ssl/certs/ca-certificates.crt"
-"""Where Debian, Ubuntu, Alpine and Arch keep them; another file is a setting of the controller."""
 DNS_REFRESH_S = 30
 PLAIN_PORT, TLS_PORT = 80, 443
 CALLERS_HEADERS = ("x-request-id", "x-forwarded-proto", "x-envoy-external-address", "traceparent", "tracestate")
@@ -39,7 +34,7 @@ CALLERS_HEADERS = ("x-request-id", "x-forwarded-proto", "x-envoy-external-addres
 def reachable(settings: Settings, service: Service) -> bool:
     """Whether its certificate can be verified: roots that the settings do not know close the way."""
     assert service.external is not None
-    return not service.external.roots or service.external.roots in _files(settings)
+    return not service.external.roots or service.external.roots in tls.system_or_named(settings)
 
 
 def cluster(settings: Settings, service: Service) -> Any:
@@ -60,7 +55,8 @@ def cluster(settings: Settings, service: Service) -> Any:
         message.wait_for_warm_on_init.CopyFrom(boolean(False))  # a name that cannot be found must hold up nothing
     clusters.mark_distrusted(message, settings.distrusted)
     if external.roots:
-        message.transport_socket.CopyFrom(_tls(settings, external))
+        roots = tls.system_or_named(settings)[external.roots]
+        message.transport_socket.CopyFrom(tls.outside(roots, external.host, tls.ALPN))
     balancing.balance(message, service.resilience.load_balancing, panic=service.resilience.panic)
     message.circuit_breakers.thresholds.append(breakers.of(service, fails_over=False))
     if (detection := outliers.asked(service, fails_over=False)) is not None:
@@ -100,31 +96,3 @@ def add_filters(message: Any) -> None:
     """The filters that an external host's rules act in; without rules of a virtual host they let pass."""
     manager.add_filter(message, canonical.FILTER, filter_pb2.RBAC())
     manager.add_filter(message, rbac.FILTER, filter_pb2.RBAC())
-
-
-def _files(settings: Settings) -> dict[str, str]:
-    """Where the machine of a proxy has roots, by name."""
-    return {SYSTEM: SYSTEM_ROOTS, **dict(settings.roots)}
-
-
-def _tls(settings: Settings, external: External) -> Any:
-    context = tls_pb2.UpstreamTlsContext(
-        sni=external.host,
-        common_tls_context=tls_pb2.CommonTlsContext(
-            alpn_protocols=tls.ALPN,
-            tls_params=common_pb2.TlsParameters(
-                tls_minimum_protocol_version=common_pb2.TlsParameters.TLSv1_2,
-                tls_maximum_protocol_version=common_pb2.TlsParameters.TLSv1_3,
-            ),
-            validation_context=common_pb2.CertificateValidationContext(
-                trusted_ca=base_pb2.DataSource(filename=_files(settings)[external.roots]),
-                match_typed_subject_alt_names=[
-                    common_pb2.SubjectAltNameMatcher(
-                        san_type=common_pb2.SubjectAltNameMatcher.DNS,
-                        matcher=string_pb2.StringMatcher(exact=external.host),
-                    )
-                ],
-            ),
-        ),
-    )
-    return base_pb2.TransportSocket(name="envoy.transport_sockets.tls", typed_config=pack(context))

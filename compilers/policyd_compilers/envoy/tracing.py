@@ -7,7 +7,6 @@ Nothing here can hold up a call: spans are sent from a buffer, and dropped where
 
 from __future__ import annotations
 
-from ipaddress import ip_address
 from typing import Any
 
 from envoy.config.cluster.v3 import cluster_pb2
@@ -23,15 +22,15 @@ from envoy.extensions.tracers.opentelemetry.samplers.v3 import (
 from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2
 from envoy.type.v3 import percent_pb2
 
+from policyd.compiler.naming import COLLECTOR
 from policyd.model.mesh import Settings
 from policyd.model.names import Name
-from policyd.model.tracing import Tracing
+from policyd.model.tracing import Collector, Tracing
+from policyd_compilers.envoy import tls
 from policyd_compilers.envoy.endpoints import fixed_assignment, socket_address
 from policyd_compilers.envoy.proto import boolean, milliseconds, pack, seconds, uint32
 
 _Manager = http_connection_manager_pb2.HttpConnectionManager
-COLLECTOR = "policyd-collector"
-"""The collector's cluster; no slash in it, so it is taken for no version of a service."""
 PATH_BYTES = 256
 """How much of a path a span keeps."""
 SEND_MS = 1_000
@@ -39,9 +38,12 @@ _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
 
 def traced(settings: Settings) -> Tracing | None:
-    """What is asked for, where the collector's address is known; else nothing is traced."""
+    """What is asked for, where it is known how the collector is reached; else nothing is traced."""
     tracing = settings.tracing
-    return tracing if tracing is not None and tracing.address else None
+    if tracing is None or tracing.at is None:
+        return None
+    known = not tracing.at.roots or tracing.at.roots in tls.system_or_named(settings)
+    return tracing if known else None
 
 
 def trace(manager: Any, settings: Settings, service: Name) -> None:
@@ -78,18 +80,22 @@ def name_spans(routes: Any, name: str = "") -> None:
             route.decorator.propagate.CopyFrom(boolean(False))
 
 
-def collector(tracing: Tracing) -> Any:
-    """The cluster of the collector. Plain gRPC: it stands beside the sidecars, or in a network that is trusted."""
-    host, _, port = tracing.address.rpartition(":")
+def collector(settings: Settings, to: Collector) -> Any:
+    """The cluster of the collector: gRPC over TLS, or in the clear to one that stands beside the sidecars."""
+    host, _, port = to.address.rpartition(":")
+    host = host.strip("[]")
     message = cluster_pb2.Cluster(
         name=COLLECTOR,
-        type=cluster_pb2.Cluster.STATIC if _is_address(host) else cluster_pb2.Cluster.STRICT_DNS,
+        type=cluster_pb2.Cluster.STATIC if tls.is_address(host) else cluster_pb2.Cluster.STRICT_DNS,
         connect_timeout=seconds(1),
-        load_assignment=fixed_assignment(COLLECTOR, [socket_address(host.strip("[]"), int(port))]),
+        load_assignment=fixed_assignment(COLLECTOR, [socket_address(host, int(port))]),
     )
     options = http_protocol_options_pb2.HttpProtocolOptions()
     options.explicit_http_config.http2_protocol_options.SetInParent()
     message.typed_extension_protocol_options[_HTTP_OPTIONS].CopyFrom(pack(options))
+    if to.roots:
+        roots = tls.system_or_named(settings)[to.roots]
+        message.transport_socket.CopyFrom(tls.outside(roots, to.named or host, ("h2",)))
     return message
 
 
@@ -125,11 +131,3 @@ def _sampler(tracing: Tracing) -> Any:
         name="envoy.tracers.opentelemetry.samplers.parent_based",
         typed_config=pack(parent_based_sampler_pb2.ParentBasedSamplerConfig(wrapped_sampler=begins)),
     )
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ip_address(host.strip("[]"))
-    except ValueError:
-        return False
-    return True

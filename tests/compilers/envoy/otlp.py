@@ -70,10 +70,14 @@ class _Export(grpc.GenericRpcHandler):  # type: ignore[type-arg]
 
 
 @contextmanager
-def receiving() -> Iterator[Receiver]:
-    """A receiver on loopback."""
+def receiving(pair: bytes = b"") -> Iterator[Receiver]:
+    """A receiver on loopback, over TLS with a certificate and its key (PEM) in one, if they are given."""
     server = grpc.server(futures.ThreadPoolExecutor(4), options=[("grpc.so_reuseport", 0)])
-    receiver = Receiver("127.0.0.1:" + str(server.add_insecure_port("127.0.0.1:0")))
+    if pair:
+        port = server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([(pair, pair)]))
+    else:
+        port = server.add_insecure_port("127.0.0.1:0")
+    receiver = Receiver(f"127.0.0.1:{port}")
     server.add_generic_rpc_handlers((_Export(receiver),))
     server.start()
     try:

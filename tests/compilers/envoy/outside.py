@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import ip_address
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -49,9 +50,7 @@ def certificate(folder: Path, host: str, key: Key | None = None) -> tuple[Path, 
         )
 
     root = builder(issuer, root_key.public_key()).add_extension(x509.BasicConstraints(ca=True, path_length=0), True)
-    leaf = builder(x509.Name([]), key.public_key()).add_extension(
-        x509.SubjectAlternativeName([x509.DNSName(host)]), True
-    )
+    leaf = builder(x509.Name([]), key.public_key()).add_extension(x509.SubjectAlternativeName([_named(host)]), True)
     roots, pair = folder / f"{host}-roots.pem", folder / f"{host}.pem"
     roots.write_bytes(root.sign(root_key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
     pair.write_bytes(
@@ -61,6 +60,13 @@ def certificate(folder: Path, host: str, key: Key | None = None) -> tuple[Path, 
         )
     )
     return roots, pair
+
+
+def _named(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)
 
 
 @contextmanager

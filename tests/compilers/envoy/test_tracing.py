@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -13,23 +14,27 @@ import pytest
 
 from policyd.compiler import registry
 from policyd.compiler.memo import Memo
+from policyd.compiler.naming import COLLECTOR
 from policyd.delivery.resource_types import CLUSTER
 from policyd.delivery.snapshot import NodeSnapshot
 from policyd.model.access import Source
 from policyd.model.mesh import Mesh
 from policyd.model.names import Name
 from policyd.model.node import nodes
-from policyd.model.tracing import Tracing
+from policyd.model.tracing import Collector, Tracing
 from policyd.plan.places import Places, reaching
 from policyd.rollout.assembly import Assembly
+from policyd.telemetry.running import RunningEnvoys, SpanExport
 from policyd_compilers.envoy import COMPILER, tracing
 from tests.compilers.envoy.otlp import Span, receiving
-from tests.compilers.envoy.proxies import Envoys
+from tests.compilers.envoy.outside import certificate
+from tests.compilers.envoy.proxies import Envoys, socket_of
 from tests.compilers.meshes import PAYMENTS, SETTINGS, WEB, mesh, rule, service
 from tests.compilers.world import RealMesh, Reply, loopback, running
 
 ORDERS = Name("shop", "orders")
 CLIENT, SERVER = 3, 2  # opentelemetry.proto.trace.v1.Span.SpanKind
+NO_ROOTS: Mapping[str, str] = {}
 BEGUN = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-0{}"
 
 
@@ -44,8 +49,11 @@ def chain(net: str, sampling_bp: int) -> Mesh:
 
 
 @contextmanager
-def traced(binary: Path, offset: int, sampling_bp: int, collector: str) -> Iterator[RealMesh]:
-    wanted = reaching(chain(loopback(os.getpid() + offset), sampling_bp), Places({"main": collector}))
+def traced(
+    binary: Path, offset: int, sampling_bp: int, where: str | Collector, roots: Mapping[str, str] = NO_ROOTS
+) -> Iterator[RealMesh]:
+    collector = Collector(where) if isinstance(where, str) else where
+    wanted = reaching(chain(loopback(os.getpid() + offset), sampling_bp), Places({"main": collector}, roots))
     with running(wanted, Envoys(binary)) as world:
         yield world
 
@@ -119,23 +127,81 @@ def test_calls_do_not_notice_that_the_collector_is_not_there(envoy_binary: Path)
         assert {reply.status for reply in calls(world, 20)} == {200}
 
 
+@pytest.mark.e2e
+@pytest.mark.parametrize("named", ["otel.internal", "127.0.0.1"])
+def test_spans_go_to_who_has_the_certificate_that_is_asked_for(
+    envoy_binary: Path, tmp_path: Path, named: str
+) -> None:
+    roots, pair = certificate(tmp_path, named)
+    files = {"corp": str(roots)}
+    with receiving(pair.read_bytes()) as receiver:
+        asked = Collector(receiver.address, "corp", "otel.internal" if named == "otel.internal" else "")
+        with traced(envoy_binary, 173, 10_000, asked, files) as world:
+            assert {reply.status for reply in calls(world, 5)} == {200}
+            assert len({span.trace for span in receiver.until(20)}) == 5
+            assert exports(world) == {SpanExport(connected=True, failed=0, distrusted=0)}
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("wrong", ["name", "roots", "none"])
+def test_nobody_else_is_sent_a_span_and_no_call_notices(envoy_binary: Path, tmp_path: Path, wrong: str) -> None:
+    """A certificate for another name, one of other roots, and a collector that speaks in the clear."""
+    _, pair = certificate(tmp_path, "other.internal" if wrong == "name" else "otel.internal")
+    (tmp_path / "others").mkdir()
+    roots = (
+        tmp_path / "other.internal-roots.pem"
+        if wrong == "name"
+        else certificate(tmp_path / "others", "x.internal")[0]
+    )
+    with receiving(b"" if wrong == "none" else pair.read_bytes()) as receiver:
+        asked = Collector(receiver.address, "corp", "otel.internal")
+        with traced(envoy_binary, 174, 10_000, asked, {"corp": str(roots)}) as world:
+            assert {reply.status for reply in calls(world, 20)} == {200}
+            world.until(lambda: all(each.failed for each in exports(world)))
+            assert not any(each.connected for each in exports(world))
+            assert all(bool(each.distrusted) == (wrong != "none") for each in exports(world))
+            assert {reply.status for reply in calls(world, 5)} == {200}
+        assert receiver.spans == []
+
+
+def exports(world: RealMesh) -> set[SpanExport]:
+    """What `doctor mesh` reads of the callers, which all have made spans."""
+    callers = [node for node in nodes(world.mesh) if node.service in (WEB, ORDERS)]
+
+    async def read() -> set[SpanExport]:
+        envoys = RunningEnvoys({node.id: f"unix:{socket_of(world, node)}" for node in callers})
+        found = await envoys.exports([node.id for node in callers])
+        await envoys.aclose()
+        assert len(found) == len(callers)
+        return set(found.values())
+
+    return asyncio.run(read())
+
+
+def test_roots_that_nobody_knows_trace_nothing() -> None:
+    asked = chain("10.0.0.", 10_000)
+    wanted = reaching(asked, Places({"main": Collector("10.0.0.9:4317", "corp")}))
+    names = {each.name for node in nodes(wanted) for each in COMPILER.compile(wanted, node, Memo()).artifacts}
+    assert COLLECTOR not in names
+
+
 def test_without_an_address_nothing_is_traced() -> None:
     asked = chain("10.0.0.", 10_000)
     plain = replace(asked, settings=replace(asked.settings, tracing=None))
     memo = Memo()
     for node in nodes(asked):
         assert COMPILER.compile(asked, node, memo).artifacts == COMPILER.compile(plain, node, Memo()).artifacts
-    assert reaching(asked, Places({"other": "10.0.0.9:4317"})) is asked
-    assert reaching(plain, Places({"main": "10.0.0.9:4317"})) is plain
-    reached = reaching(asked, Places({"main": "10.0.0.9:4317"}))
-    assert reaching(asked, Places({"main": "10.0.0.9:4317"})) is reached
+    assert reaching(asked, Places({"other": Collector("10.0.0.9:4317")})) is asked
+    assert reaching(plain, Places({"main": Collector("10.0.0.9:4317")})) is plain
+    reached = reaching(asked, Places({"main": Collector("10.0.0.9:4317")}))
+    assert reaching(asked, Places({"main": Collector("10.0.0.9:4317")})) is reached
     names = {each.name for node in nodes(reached) for each in COMPILER.compile(reached, node, memo).artifacts}
-    assert tracing.COLLECTOR in names
+    assert COLLECTOR in names
 
 
 @pytest.mark.parametrize(("address", "kind"), [("10.0.0.9:4317", 0), ("[::1]:4317", 0), ("otel.internal:4317", 1)])
 def test_a_collector_is_found_by_address_or_by_name(address: str, kind: int) -> None:
-    found = tracing.collector(Tracing("main", 100, address))
+    found = tracing.collector(SETTINGS, Collector(address))
     assert found.type == kind
     where = found.load_assignment.endpoints[0].lb_endpoints[0].endpoint.address.socket_address
     assert (where.address, where.port_value) == (address.rpartition(":")[0].strip("[]"), 4317)
@@ -143,11 +209,11 @@ def test_a_collector_is_found_by_address_or_by_name(address: str, kind: int) -> 
 
 def test_what_a_controller_sends_has_the_address_and_would_not_be_sent_without_the_cluster() -> None:
     asked = chain("10.0.0.", 10_000)
-    assembly = Assembly(registry.load, lambda _: (), Places({"main": "10.0.0.9:4317"}))
+    assembly = Assembly(registry.load, lambda _: (), Places({"main": Collector("10.0.0.9:4317")}))
     first = next(iter(nodes(asked)))
     snapshot = assembly.snapshots([first], lambda _: asked)[first.id]
-    assert tracing.COLLECTOR in snapshot.of_type(CLUSTER)
-    assert not [fault for fault in assembly.faults(snapshot) if tracing.COLLECTOR in fault]
-    cut = NodeSnapshot.of(first.id, [each for each in snapshot if each.name != tracing.COLLECTOR])
-    assert [fault for fault in assembly.faults(cut) if tracing.COLLECTOR in fault]
+    assert COLLECTOR in snapshot.of_type(CLUSTER)
+    assert not [fault for fault in assembly.faults(snapshot) if COLLECTOR in fault]
+    cut = NodeSnapshot.of(first.id, [each for each in snapshot if each.name != COLLECTOR])
+    assert [fault for fault in assembly.faults(cut) if COLLECTOR in fault]
     assert assembly.anew(lambda _: ()).snapshots([first], lambda _: asked)[first.id].digest == snapshot.digest
