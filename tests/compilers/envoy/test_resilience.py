@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +19,7 @@ from policyd.base.clock import SystemClock
 from policyd.compiler.naming import cluster_name
 from policyd.model.node import Node, nodes
 from policyd.model.resilience import CircuitBreaker, OutlierDetection, Resilience, SuccessRate, Timeouts
-from policyd.model.service import Service
+from policyd.model.service import HealthCheck, Service
 from policyd.telemetry.envoy import EnvoyStats
 from policyd.telemetry.source import ClusterCounters
 from tests.compilers.envoy.proxies import Envoys, socket_of
@@ -130,6 +131,28 @@ def test_an_error_of_the_application_is_no_gateway_error(envoy_binary: Path) -> 
         failing = {"x-test-status": "500"}
         assert {web.send("GET", "/own", headers=failing).status for _ in range(20)} == {500}
         assert counter(world, "outlier_detection.ejections_active") == 0
+
+
+def test_who_passes_his_check_and_fails_his_calls_stays_out(envoy_binary: Path) -> None:
+    detection = OutlierDetection(consecutive_errors=3, interval_ms=100, base_ms=60_000, max_ejected=5_000)
+    check = HealthCheck("/healthz", interval_ms=100, timeout_ms=500)
+    asked = Resilience(outlier_detection=detection)
+    with calling(envoy_binary, 280, 2, resilience=asked, health_check=check) as (world, web):
+        failing = {"x-test-failing": node_of(world).endpoint.address}
+        while not counter(world, "outlier_detection.ejections_active"):
+            assert web.send("GET", "/x", headers=failing).status in {200, 500}
+        passed = counter(world, "health_check.success")
+        world.until(lambda: counter(world, "health_check.success") >= passed + 6)
+        assert counter(world, "outlier_detection.ejections_active") == 1
+        assert {web.send("GET", "/without", headers=failing).status for _ in range(20)} == {200}
+
+
+def test_an_instance_that_does_not_answer_its_check_in_time_gets_no_calls(envoy_binary: Path) -> None:
+    check = HealthCheck("/healthz", interval_ms=200, timeout_ms=200, unhealthy_threshold=1)
+    with calling(envoy_binary, 284, 2, health_check=check) as (world, web):
+        world.processes[node_of(world).id].send_signal(signal.SIGSTOP)
+        world.until(lambda: counter(world, "membership_healthy") == 1)
+        assert {web.send("GET", "/without").status for _ in range(10)} == {200}
 
 
 def test_a_breaker_opens_and_closes(envoy_binary: Path) -> None:

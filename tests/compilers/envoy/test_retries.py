@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from policyd.model.node import nodes
-from policyd.model.resilience import Resilience, Retries, Timeouts
+from policyd.model.resilience import CircuitBreaker, Resilience, Retries, Timeouts
 from tests.compilers.envoy.test_resilience import calling, counter, node_of
 from tests.compilers.meshes import WEB
 from tests.compilers.world import RealMesh
@@ -36,6 +36,27 @@ def test_a_storm_of_retries_stays_within_the_budget(envoy_binary: Path) -> None:
         tries = counter(world, "upstream_rq_total") - before
         assert len(statuses) < tries <= 1.3 * len(statuses)
         assert counter(world, "upstream_rq_retry_overflow") > 0
+
+
+def test_no_more_further_tries_are_under_way_than_the_breaker_lets(envoy_binary: Path) -> None:
+    """A number in the place of the budget, which would let three of so few calls be tried again at once."""
+    one = Resilience(
+        retries=Retries(1, ("503",), ("GET",), 10_000, base_ms=1, max_ms=2), circuit_breaker=CircuitBreaker(retries=1)
+    )
+    with calling(envoy_binary, 288, 1, resilience=one) as (world, _):
+        with ThreadPoolExecutor(FEW) as crowd:
+            list(crowd.map(lambda _: _failing(world), range(FEW)))
+        assert counter(world, "upstream_rq_retry_overflow") > 0
+        assert counter(world, "upstream_rq_retry") > 0
+
+
+def test_a_further_try_waits_as_long_as_it_is_told_to(envoy_binary: Path) -> None:
+    """With jitter: less than 1 % of a wait of up to an hour is over when the time of the call is up."""
+    patient = Resilience(Timeouts(request_ms=400), Retries(3, ("503",), ("GET",), 10_000, 3_600_000, 3_600_000))
+    with calling(envoy_binary, 292, 1, resilience=patient) as (world, web):
+        failing = {"x-test-status": "503"}
+        assert {web.send("GET", "/late", headers=failing).status for _ in range(3)} == {504}
+        assert len(world.arrived("/late", 3)) == 3
 
 
 def _failing(world: RealMesh) -> list[int]:
