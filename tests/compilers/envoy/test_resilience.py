@@ -139,8 +139,8 @@ def test_who_passes_his_check_and_fails_his_calls_stays_out(envoy_binary: Path) 
     asked = Resilience(outlier_detection=detection)
     with calling(envoy_binary, 280, 2, resilience=asked, health_check=check) as (world, web):
         failing = {"x-test-failing": node_of(world).endpoint.address}
-        while not counter(world, "outlier_detection.ejections_active"):
-            assert web.send("GET", "/x", headers=failing).status in {200, 500}
+        assert {web.send("GET", "/x", headers=failing).status for _ in range(40)} <= {200, 500}
+        world.until(lambda: counter(world, "outlier_detection.ejections_active") == 1)
         passed = counter(world, "health_check.success")
         world.until(lambda: counter(world, "health_check.success") >= passed + 6)
         assert counter(world, "outlier_detection.ejections_active") == 1
